@@ -1,1 +1,3 @@
-fn main() {}
+//! The one test binary. Its tree is the tree of `src`.
+
+mod config;

@@ -1,1 +1,4 @@
 //! The service.
+
+pub mod host;
+pub mod http;

@@ -1,1 +1,4 @@
-fn main() {}
+//! The one test binary.
+
+#[cfg(test)]
+mod listener;

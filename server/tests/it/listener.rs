@@ -84,7 +84,9 @@ impl Server {
     }
 
     async fn connect(&self) -> Client<TcpStream> {
-        Client(TcpStream::connect(self.address).await.unwrap())
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Client(tcp)
     }
 
     /// Waits until a request has reached `/wait`.

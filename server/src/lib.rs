@@ -1,3 +1,11 @@
-//! The service.
+//! The service: one binary. A library only so that tests can reach it.
+//!
+//! Reading order: [`app`] (the verbs), [`http`] (the door), [`store`] (where records lie), [`codec`] (how), [`config`],
+//! [`host`] (time, randomness, signals).
 
+pub mod app;
+pub mod codec;
 pub mod config;
+pub mod host;
+pub mod http;
+pub mod store;

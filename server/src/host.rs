@@ -1,0 +1,3 @@
+//! What the operating system alone can say.
+
+pub mod signals;

@@ -1,0 +1,125 @@
+//! A live session changes: tags, groups, data, idle time.
+
+use super::callers::Caller;
+use super::control::Env;
+use super::read::no_session;
+use super::records::{Decision, Loaded, Stage};
+use super::view::View;
+use super::{App, Stop};
+use handstamp_core::caller::Scope;
+use handstamp_core::id::SessionId;
+use handstamp_core::refusal::Code;
+use handstamp_core::session::Session;
+use handstamp_core::tag::{Group, Tag};
+use handstamp_core::transition::update::{Patch, TooMany, update};
+use serde_json::Value;
+
+/// The most bytes of a session's data, as JSON text.
+pub const DATA_MOST: usize = 16 * 1_024;
+
+/// The most sessions that one call may change.
+pub const UPDATE_MOST: usize = 1_000;
+
+/// What is asked. The door has checked each value.
+#[derive(Clone, Default)]
+pub struct Update {
+    /// Tags, groups, extension; its data is left to `data`.
+    pub patch: Patch,
+    /// What becomes of the data.
+    pub data: DataChange,
+}
+
+/// What becomes of a session's data.
+#[derive(Clone, Default)]
+pub enum DataChange {
+    /// It stays.
+    #[default]
+    Keep,
+    /// JSON text instead of it.
+    Replace(String),
+    /// A merge patch (RFC 7396).
+    Merge(Value),
+}
+
+impl App {
+    /// Changes one session.
+    ///
+    /// # Errors
+    /// `not_found`, `session_ended`, bad input; faults.
+    pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<View, Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        self.decide(id.bucket(), || async {
+            let env = self.env(caller.env.record.id)?;
+            let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
+            let now = self.now();
+            let policy = self.policy.load();
+            if let Some(end) = self.ended(&env, &policy, &loaded.session, loaded.seen, now) {
+                return Err(Stop::refuse(
+                    Code::SessionEnded,
+                    format!("the session ended at {} ({})", end.at, end.code.text()),
+                ));
+            }
+            let mut patch = ask.patch.clone();
+            patch.data = self.new_data(&env, &loaded.session, &ask.data)?;
+            let ground = self.ground(&env, &policy, now);
+            let change =
+                update(ground, &loaded.session, &patch, caller.by(), &self.draw()?)?.map_err(too_many)?;
+            let seen = if patch.extend { loaded.seen.max(now) } else { loaded.seen };
+            let mut stage = Stage::new(id.bucket(), now);
+            stage.change(self, &env, &loaded, None, &change, seen);
+            let view =
+                self.view(&env, Loaded { session: change.session, seen, version: loaded.version + 1 }, now)?;
+            Ok(Decision::Commit(stage, view))
+        })
+        .await
+    }
+
+    fn new_data(&self, env: &Env, session: &Session, change: &DataChange) -> Result<Option<Vec<u8>>, Stop> {
+        let text = match change {
+            DataChange::Keep => return Ok(None),
+            DataChange::Replace(text) => text.clone(),
+            DataChange::Merge(patch) => {
+                let current = self.open_data(env, session)?;
+                let mut value =
+                    current.as_deref().map_or(Ok(Value::Null), serde_json::from_str).unwrap_or(Value::Null);
+                merge(&mut value, patch);
+                value.to_string()
+            }
+        };
+        if text.len() > DATA_MOST {
+            return Err(Stop::field(
+                "/data",
+                format!("session data has at most {DATA_MOST} bytes, this has {}", text.len()),
+            ));
+        }
+        Ok(Some(text.into_bytes()))
+    }
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(members) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(object) = target else { return };
+    for (name, value) in members {
+        if value.is_null() {
+            object.remove(name);
+        } else {
+            merge(object.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+fn too_many(what: TooMany) -> Stop {
+    match what {
+        TooMany::Tags => Stop::field("/tags/add", format!("a session carries at most {} tags", Tag::MOST)),
+        TooMany::Groups => {
+            Stop::field("/access_groups/add", format!("a session is in at most {} groups", Group::MOST))
+        }
+    }
+}

@@ -10,6 +10,7 @@ use handstamp_core::session::{Client, Session};
 use handstamp_core::time::Millis;
 use quick_cache::sync::Cache as Quick;
 use quick_cache::{OptionsBuilder, Weighter};
+use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 use std::mem::size_of;
@@ -23,7 +24,7 @@ pub struct Held {
     /// Without its sealed data.
     pub session: Session,
     /// Its data in the clear: JSON text.
-    pub data: Option<Box<str>>,
+    pub data: Option<Box<RawValue>>,
     /// The version it was loaded with.
     pub version: u64,
     /// The last activity known here, in milliseconds.
@@ -52,7 +53,7 @@ impl Held {
             + s.chain.noted.len() * 16
             + client(&s.client)
             + s.last_client.as_deref().map_or(0, |c| size_of::<Client>() + client(c))
-            + self.data.as_ref().map_or(0, |d| d.len())
+            + self.data.as_ref().map_or(0, |d| d.get().len())
     }
 }
 

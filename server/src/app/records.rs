@@ -12,6 +12,7 @@ use handstamp_core::session::Session;
 use handstamp_core::time::Millis;
 use handstamp_core::transition::Change;
 use handstamp_core::user::User;
+use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -221,13 +222,14 @@ impl App {
     }
 
     /// A session's data in the clear.
-    pub(super) fn open_data(&self, env: &Env, session: &Session) -> Result<Option<Box<str>>, Fault> {
+    pub(super) fn open_data(&self, env: &Env, session: &Session) -> Result<Option<Box<RawValue>>, Fault> {
         let Some(sealed) = &session.data else { return Ok(None) };
         let broken =
             || Fault::Store(StoreError::Damaged(format!("the data of session {} does not open", session.id)));
         let key = env.data_key_of(sealed.key).ok_or_else(broken)?;
         let plain = key.open(env.record.id, session.id, sealed).map_err(|_| broken())?;
-        Ok(Some(String::from_utf8(plain).map_err(|_| broken())?.into()))
+        let text = String::from_utf8(plain).map_err(|_| broken())?;
+        Ok(Some(RawValue::from_string(text).map_err(|_| broken())?))
     }
 
     /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards.

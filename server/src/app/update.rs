@@ -81,7 +81,7 @@ impl App {
             DataChange::Merge(patch) => {
                 let current = self.open_data(env, session)?;
                 let mut value =
-                    current.as_deref().map_or(Ok(Value::Null), serde_json::from_str).unwrap_or(Value::Null);
+                    current.as_deref().map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get())).unwrap_or(Value::Null);
                 merge(&mut value, patch);
                 value.to_string()
             }

@@ -7,7 +7,10 @@
 use async_trait::async_trait;
 use handstamp_core::time::Millis;
 
+pub mod bounds;
+pub mod faulty;
 pub mod memory;
+mod query;
 pub mod sqlite;
 
 /// A family of records inside of which can be searched: a kind of record in one environment (0: no environment).
@@ -83,7 +86,7 @@ pub enum Op {
         /// What is there after.
         record: Record,
     },
-    /// Removes the record (its history stays until it is swept with [`Store::sweep`]).
+    /// Removes the record. Its history stays, and is swept at the `forget_at` that the record had (never without one).
     Delete {
         /// Which.
         key: Key,
@@ -169,7 +172,8 @@ pub struct Query {
     pub limit: u32,
 }
 
-/// Where a page ended; only the store that made it can read it, and only for the same query.
+/// Where a page ended; only the store that made it can read it, and only for the same query. Any other finds nothing:
+/// an empty page without a `next`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cursor(pub Box<[u8]>);
 
@@ -177,7 +181,8 @@ pub struct Cursor(pub Box<[u8]>);
 /// the work of one page.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page<T> {
-    /// Newest id first; when candidates are found by a range of values (not one value), by value first, rising.
+    /// Greatest (newest) id first. A store that finds its candidates by a wide range of values (not by one value) may
+    /// give them by value first, rising; a record whose value moves between two pages can then be seen at both places.
     pub items: Vec<T>,
     /// `None` when there is no more.
     pub next: Option<Cursor>,
@@ -234,7 +239,8 @@ pub trait Store: Send + Sync + 'static {
     async fn search(&self, query: &Query) -> Result<Page<Versioned>, StoreError>;
     /// History in the order of commits; at most `limit` of them.
     async fn history(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
-    /// Removes up to `limit` records whose `forget_at` is not after `now`, with their history and facets; how many.
+    /// Removes up to `limit` records whose `forget_at` is not after `now`, with their history and facets; how many. The
+    /// history of a record that was deleted before its `forget_at` is swept like a record, and counted.
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError>;
     /// All counters that are not zero.
     async fn tallies(&self) -> Result<Vec<(Tally, i64)>, StoreError>;

@@ -1,1 +1,4 @@
-fn main() {}
+//! The one test binary: everything that is tried from outside of the crates.
+
+#[cfg(test)]
+mod conformance;

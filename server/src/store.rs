@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use handstamp_core::time::Millis;
 
 pub mod bounds;
+pub mod faulty;
 pub mod memory;
 mod query;
+pub mod sqlite;
 
 /// A family of records inside of which can be searched: a kind of record in one environment (0: no environment).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -150,28 +150,30 @@ impl Store for Memory {
 
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
         let mut state = self.open()?;
-        let records = state
-            .records
-            .values()
-            .filter_map(|found| Some((found.record.forget_at?, found.record.key.clone())));
-        let mut due: Vec<(Millis, Key)> =
-            records.chain(state.orphans.iter().cloned()).filter(|(at, _)| *at <= now).collect();
-        due.sort();
-        let mut swept = 0;
-        for (at, key) in due {
-            if swept == limit {
-                break;
-            }
-            let orphan = state.orphans.remove(&(at, key.clone()));
-            let found = state.records.get(&key).map(|found| found.record.forget_at);
-            if found.is_some_and(|forget_at| forget_at.is_none_or(|at| at > now)) {
-                continue; // the key lives again, and its history with it
-            }
-            if found.is_some() || orphan {
-                state.records.remove(&key);
-                state.forget_history(&key);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let due = |state: &State| {
+            let all = state.records.values();
+            let all = all.filter_map(|found| Some((found.record.forget_at?, found.record.key.clone())));
+            let mut due: Vec<(Millis, Key)> = all.filter(|(at, _)| *at <= now).collect();
+            due.sort();
+            due
+        };
+        let mut swept = 0u32;
+        for (_, key) in due(&state).into_iter().take(limit) {
+            state.records.remove(&key);
+            state.forget_history(&key);
+            swept += 1;
+        }
+        while let Some(orphan) = state.orphans.first().filter(|(at, _)| *at <= now).cloned() {
+            // A key that lives again keeps its history: it is swept with the record that now has it.
+            if !state.records.contains_key(&orphan.1) {
+                if usize::try_from(swept).is_ok_and(|swept| swept >= limit) {
+                    break;
+                }
+                state.forget_history(&orphan.1);
                 swept += 1;
             }
+            state.orphans.remove(&orphan);
         }
         Ok(swept)
     }

@@ -1,4 +1,5 @@
-//! The one test binary. Its tree is the tree of `src`.
+//! The one test binary: everything that is tried from outside of the crates. Its tree is the tree of `src`.
 
 mod config;
+mod conformance;
 mod listener;

@@ -4,8 +4,10 @@ use super::callers::Caller;
 use super::control::Env;
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage};
+use super::search::Filter;
 use super::view::View;
 use super::{App, Stop};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::id::SessionId;
 use handstamp_core::refusal::Code;
@@ -74,14 +76,63 @@ impl App {
         .await
     }
 
+    /// Changes all live sessions of a filter: how many, and the first hundred. All are counted before any is changed.
+    ///
+    /// # Errors
+    /// `too_many_matches` and bad input, before anything has changed; faults.
+    pub async fn update_all(
+        &self,
+        caller: &Caller,
+        filter: &Filter,
+        ask: &Update,
+    ) -> Result<(usize, Vec<SessionId>), Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        let mut ids = Vec::new();
+        let mut cursor = None;
+        loop {
+            let (found, next) = self.candidates(&caller.env, filter, 1_000, cursor).await?;
+            ids.extend(found.iter().map(|loaded| loaded.session.id));
+            if ids.len() > UPDATE_MOST {
+                return Err(Stop::refuse(
+                    Code::TooManyMatches,
+                    format!("more than {UPDATE_MOST} sessions match; nothing was changed"),
+                ));
+            }
+            match next {
+                None => break,
+                next => cursor = next,
+            }
+        }
+        let changed: Vec<Option<SessionId>> = stream::iter(ids)
+            .map(|id| async move {
+                match self.update(caller, id, ask).await {
+                    Ok(_) => Ok(Some(id)),
+                    // It ended or was forgotten since it was counted.
+                    Err(Stop::Refused(why))
+                        if matches!(why.refusal.code, Code::SessionEnded | Code::NotFound) =>
+                    {
+                        Ok(None)
+                    }
+                    Err(other) => Err(other),
+                }
+            })
+            .buffered(64)
+            .try_collect()
+            .await?;
+        let changed: Vec<SessionId> = changed.into_iter().flatten().collect();
+        Ok((changed.len(), changed.into_iter().take(100).collect()))
+    }
+
     fn new_data(&self, env: &Env, session: &Session, change: &DataChange) -> Result<Option<Vec<u8>>, Stop> {
         let text = match change {
             DataChange::Keep => return Ok(None),
             DataChange::Replace(text) => text.clone(),
             DataChange::Merge(patch) => {
                 let current = self.open_data(env, session)?;
-                let mut value =
-                    current.as_deref().map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get())).unwrap_or(Value::Null);
+                let mut value = current
+                    .as_deref()
+                    .map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()))
+                    .unwrap_or(Value::Null);
                 merge(&mut value, patch);
                 value.to_string()
             }

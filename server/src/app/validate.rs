@@ -69,7 +69,9 @@ impl App {
         let token = match open(Kind::Session, env.record.id, ask.token, &self.keys) {
             Ok(token) => token,
             Err(why) => {
-                return Ok(self.told(Validated::Refused { refusal: Box::new(unreadable(why)), session: None }));
+                return Ok(
+                    self.told(Validated::Refused { refusal: Box::new(unreadable(why)), session: None })
+                );
             }
         };
         let policy = self.policy.load();

@@ -26,7 +26,10 @@ impl FromRequestParts<Arc<Web>> for By {
 /// Reads the key from `Authorization`: as `Bearer`, or raw.
 pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
     let mut keys = headers.get_all(header::AUTHORIZATION).iter();
-    let key = keys.next().map(|value| value.to_str().map_err(|_| Problem::code(Code::AccessKeyInvalid))).transpose()?;
+    let key = keys
+        .next()
+        .map(|value| value.to_str().map_err(|_| Problem::code(Code::AccessKeyInvalid)))
+        .transpose()?;
     if keys.next().is_some() {
         return Err(Problem::new(Code::AccessKeyInvalid, "send one Authorization header, not several"));
     }
@@ -34,6 +37,11 @@ pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Proble
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
         _ => text.trim(),
     });
-    let env = headers.get(ENV).map(|value| value.to_str().map_err(|_| Problem::field("X-Handstamp-Env", "write product/environment"))).transpose()?;
+    let env = headers
+        .get(ENV)
+        .map(|value| {
+            value.to_str().map_err(|_| Problem::field("X-Handstamp-Env", "write product/environment"))
+        })
+        .transpose()?;
     Ok(web.app.caller(key, env)?)
 }

@@ -20,7 +20,12 @@ pub struct Style {
 impl Style {
     /// The cookie that carries `token` until `ends`.
     pub fn session(&self, token: &str, ends: Millis, now: Millis) -> String {
-        let mut value = format!("{}={token}; Path=/; Max-Age={}; HttpOnly; SameSite={}", self.name, ends.since(now).as_secs(), self.same_site);
+        let mut value = format!(
+            "{}={token}; Path=/; Max-Age={}; HttpOnly; SameSite={}",
+            self.name,
+            ends.since(now).as_secs(),
+            self.same_site
+        );
         if self.secure {
             value.push_str("; Secure");
         }

@@ -9,7 +9,6 @@ use handstamp_core::session::{Client, canonical};
 use handstamp_core::tag::{Group, Tag};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -38,7 +37,9 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let json = kind.eq_ignore_ascii_case("application/json")
-        || (kind.len() > 17 && kind.get(..12).is_some_and(|k| k.eq_ignore_ascii_case("application/")) && kind.ends_with("+json"));
+        || (kind.len() > 17
+            && kind.get(..12).is_some_and(|k| k.eq_ignore_ascii_case("application/"))
+            && kind.ends_with("+json"));
     if json { Ok(()) } else { Err(Problem::code(Code::UnsupportedMediaType)) }
 }
 
@@ -47,7 +48,8 @@ pub(super) async fn read<B>(body: B, most: usize) -> Result<Bytes, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    let too_large = || Problem::new(Code::BodyTooLarge, format!("the body has more than {} KiB", most / 1_024));
+    let too_large =
+        || Problem::new(Code::BodyTooLarge, format!("the body has more than {} KiB", most / 1_024));
     let mut body = body;
     if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
         return Err(too_large());
@@ -55,7 +57,8 @@ where
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in full"))?;
+        let frame =
+            frame.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in full"))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.is_none() && all.is_empty() && body.is_end_stream() {
             first = Some(data); // the usual case: one piece, not copied
@@ -86,7 +89,9 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Problem {
     for step in error.path() {
         match step {
             serde_path_to_error::Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            serde_path_to_error::Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            serde_path_to_error::Segment::Map { key } => {
+                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+            }
             serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => {}
         }
     }
@@ -96,7 +101,12 @@ fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Problem {
 }
 
 /// A list of texts, each read into a value of its own type.
-pub(super) fn each<T>(pointer: &str, texts: &[String], read: impl Fn(&str) -> Result<T, String>, code: Code) -> Result<Vec<T>, Problem> {
+pub(super) fn each<T>(
+    pointer: &str,
+    texts: &[String],
+    read: impl Fn(&str) -> Result<T, String>,
+    code: Code,
+) -> Result<Vec<T>, Problem> {
     let read = |(at, text): (usize, &String)| {
         read(text).map_err(|why| {
             let field = Problem::field(format!("{pointer}/{at}"), why.clone());
@@ -119,7 +129,11 @@ pub(super) fn groups(pointer: &str, texts: &[String]) -> Result<Vec<Group>, Prob
 }
 
 fn at_most(pointer: &str, count: usize, most: usize, what: &str) -> Result<(), Problem> {
-    if count > most { Err(Problem::field(pointer, format!("at most {most} {what}, these are {count}"))) } else { Ok(()) }
+    if count > most {
+        Err(Problem::field(pointer, format!("at most {most} {what}, these are {count}")))
+    } else {
+        Ok(())
+    }
 }
 
 /// A user id of a request.
@@ -129,13 +143,20 @@ pub(super) fn user(pointer: &str, text: &str) -> Result<UserId, Problem> {
 
 /// A session id of a path.
 pub(super) fn session(text: &str) -> Result<SessionId, Problem> {
-    SessionId::parse(text).ok_or_else(|| Problem::new(Code::NotFound, "a session id is written ses_ and 22 letters and digits"))
+    SessionId::parse(text)
+        .ok_or_else(|| Problem::new(Code::NotFound, "a session id is written ses_ and 22 letters and digits"))
 }
 
 /// Address and agent of a request's client, as the caller tells them. Leading zeros in addresses are refused: they mean
 /// different things to different programs.
 pub(super) fn client(ip: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
-    let ip = ip.map(|text| text.parse::<IpAddr>().map_err(|_| Problem::field("/ip", "not an IP address: write it such as 203.0.113.7 or 2001:db8::7"))).transpose()?;
+    let ip = ip
+        .map(|text| {
+            text.parse::<IpAddr>().map_err(|_| {
+                Problem::field("/ip", "not an IP address: write it such as 203.0.113.7 or 2001:db8::7")
+            })
+        })
+        .transpose()?;
     let user_agent = user_agent.filter(|agent| !agent.is_empty()).map(|agent| {
         let mut end = agent.len().min(Client::AGENT);
         while !agent.is_char_boundary(end) {
@@ -151,7 +172,14 @@ pub(super) fn data(value: Option<Box<RawValue>>) -> Result<Option<String>, Probl
     let Some(value) = value else { return Ok(None) };
     let text = String::from(Box::<str>::from(value));
     if text.len() > crate::app::update::DATA_MOST {
-        return Err(Problem::field("/data", format!("session data has at most {} bytes, this has {}", crate::app::update::DATA_MOST, text.len())));
+        return Err(Problem::field(
+            "/data",
+            format!(
+                "session data has at most {} bytes, this has {}",
+                crate::app::update::DATA_MOST,
+                text.len()
+            ),
+        ));
     }
     Ok(Some(text))
 }
@@ -167,4 +195,3 @@ pub struct AddRemove {
     #[serde(default)]
     pub remove: Vec<String>,
 }
-

@@ -87,16 +87,25 @@ impl From<Stop> for Problem {
         match stop {
             Stop::Refused(refused) => {
                 let code = refused.refusal.code;
-                let own = || if refused.refusal.evidence.is_some() { refused.refusal.detail() } else { format!("{} {}", code.means(), code.remedy()) };
+                let own = || {
+                    if refused.refusal.evidence.is_some() {
+                        refused.refusal.detail()
+                    } else {
+                        format!("{} {}", code.means(), code.remedy())
+                    }
+                };
                 let detail = refused.detail.clone().unwrap_or_else(own);
-                let errors = refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
+                let errors =
+                    refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
                 Problem { errors: errors.collect(), ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
                 tracing::error!(%fault, "a request met an accident");
                 Problem::code(match fault {
                     Fault::Store(StoreError::Damaged(_)) | Fault::Impossible(_) => Code::InternalError,
-                    Fault::Store(StoreError::Conflict | StoreError::Unavailable(_)) | Fault::Entropy | Fault::Contended => Code::StoreUnavailable,
+                    Fault::Store(StoreError::Conflict | StoreError::Unavailable(_))
+                    | Fault::Entropy
+                    | Fault::Contended => Code::StoreUnavailable,
                 })
             }
         }
@@ -106,7 +115,8 @@ impl From<Stop> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.extensions_mut().insert(self);
         response
     }

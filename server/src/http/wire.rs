@@ -264,8 +264,12 @@ impl<'a> EvidenceBody<'a> {
     }
     fn of(evidence: &'a Evidence) -> EvidenceBody<'a> {
         match evidence {
-            Evidence::Limit { allowed, seen } => EvidenceBody::Limit { allowed: ValueBody(allowed), seen: ValueBody(seen) },
-            Evidence::Change { before, after } => EvidenceBody::Change { before: ValueBody(before), after: ValueBody(after) },
+            Evidence::Limit { allowed, seen } => {
+                EvidenceBody::Limit { allowed: ValueBody(allowed), seen: ValueBody(seen) }
+            }
+            Evidence::Change { before, after } => {
+                EvidenceBody::Change { before: ValueBody(before), after: ValueBody(after) }
+            }
         }
     }
 }

@@ -153,8 +153,8 @@ impl<'c> Statements<'c> {
     }
 
     fn count_space(&mut self, query: &Query, bounds: &Bounds<'_>, probe: u32) -> rusqlite::Result<u32> {
-        let low = [KeyBytes::of(query.space, &[]).as_ref(), bounds.low].concat();
-        let high = [KeyBytes::of(query.space, &[]).as_ref(), &bounds.high].concat();
+        let low = [&*KeyBytes::of(query.space, &[]), bounds.low].concat();
+        let high = [&*KeyBytes::of(query.space, &[]), &*bounds.high].concat();
         self.space.query_row((low, high, probe), |row| row.get(0))
     }
 }

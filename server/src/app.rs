@@ -166,6 +166,11 @@ impl App {
         self.cache.usage()
     }
 
+    /// Closes the store. Nothing works afterwards.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     fn draw(&self) -> Result<transition::Entropy, Fault> {
         let mut bytes = [0; 96];
         if !self.entropy.fill(&mut bytes) {

@@ -82,7 +82,7 @@ pub fn session_record(
     seen: Millis,
     retention: Span,
 ) -> Record {
-    let (seen, forget_at) = match &session.state {
+    let (touchable, forget_at) = match &session.state {
         State::Live => (Some(seen), None),
         State::Ended(end) => (None, Some(end.at.plus(retention))),
     };
@@ -93,9 +93,9 @@ pub fn session_record(
             .into_iter()
             .map(|(name, value)| Facet { name, value: value.into() })
             .collect(),
-        seen,
+        seen: touchable,
         forget_at,
-        body: session::write(session, seen_at_end(session, seen)),
+        body: session::write(session, seen),
     }
 }
 
@@ -158,10 +158,6 @@ pub fn digest(parts: &[&[u8]]) -> [u8; 32] {
 
 fn short(bytes: &[u8]) -> Box<[u8]> {
     if bytes.len() < 32 { bytes.into() } else { Box::new(digest(&[bytes])) }
-}
-
-fn seen_at_end(session: &Session, seen: Option<Millis>) -> Millis {
-    seen.unwrap_or(session.created_at)
 }
 
 /// The fault for a record that cannot be read.

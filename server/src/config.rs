@@ -100,14 +100,31 @@ pub struct Sources {
     pub flags: Flags,
 }
 
+/// What a configuration is read for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// The server: files that it names must be there and readable, the store must be one that this version has.
+    Serve,
+    /// A command that asks the server over HTTP and may run as somebody who cannot read its private key.
+    Ask,
+}
+
 impl Config {
     /// Reads all layers and checks them.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources) -> Result<Config, Problems> {
-        let (config, _) = load(sources)?;
-        Ok(config)
+        load(sources, Purpose::Serve).map(|(config, _)| config)
+    }
+
+    /// The same for a command that only needs to find the server: what concerns the server's own files and its store is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// Everything else that is wrong, at once.
+    pub fn load_to_ask(sources: &Sources) -> Result<Config, Problems> {
+        load(sources, Purpose::Ask).map(|(config, _)| config)
     }
 }
 
@@ -116,12 +133,12 @@ impl Config {
 pub fn unread_keys() -> Result<Vec<String>, Problems> {
     let nothing = ConfigFile::IfPresent(PathBuf::new());
     let sources = Sources { file: nothing, environment: Environment::default(), flags: Flags::default() };
-    let (_, values) = load(&sources)?;
+    let (_, values) = load(&sources, Purpose::Serve)?;
     let read = values.read.borrow();
     Ok(key::keys().filter(|key| !key.later).map(Key::path).filter(|path| !read.contains(path)).collect())
 }
 
-fn load(sources: &Sources) -> Result<(Config, Values), Problems> {
+fn load(sources: &Sources, purpose: Purpose) -> Result<(Config, Values), Problems> {
     let mut heard = Heard::default();
     heard.file(&sources.file);
     heard.environment(&sources.environment);
@@ -136,7 +153,7 @@ fn load(sources: &Sources) -> Result<(Config, Values), Problems> {
             return Err(Problems::sorted(problems));
         }
     };
-    problems.extend(config.conflicts(&values));
+    problems.extend(config.conflicts(&values, purpose));
     if !problems.is_empty() {
         return Err(Problems::sorted(problems));
     }
@@ -172,9 +189,12 @@ impl Config {
         [("forward_auth.listen", self.forward_auth.listen), ("metrics.listen", self.metrics.listen)]
     }
 
-    fn conflicts(&self, values: &Values) -> Vec<Problem> {
+    fn conflicts(&self, values: &Values, purpose: Purpose) -> Vec<Problem> {
         let mut found = server::check(values, &self.server, self.doors());
-        found.extend(store::check(values, &self.store));
+        if purpose == Purpose::Serve {
+            found.extend(server::check_files(values, &self.server));
+            found.extend(store::check(values, &self.store));
+        }
         found.extend(cookie::check(values, &self.cookie));
         found.extend(policy::check(values, &self.policy));
         found

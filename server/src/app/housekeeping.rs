@@ -87,14 +87,14 @@ impl App {
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             turn = turn.wrapping_add(1);
-            if turn % 240 == 0 {
+            if turn.is_multiple_of(240) {
                 self.note_key_use();
             }
             if let Err(error) = self.flush_activity().await {
                 tracing::warn!(%error, "activity could not be written; it is kept and tried again");
                 continue;
             }
-            if turn % 4 == 0
+            if turn.is_multiple_of(4)
                 && let Err(Stop::Fault(fault)) = self.tidy().await
             {
                 tracing::warn!(%fault, "housekeeping could not go on; it will try again");

@@ -46,6 +46,9 @@ pub enum OpenError {
     /// The store was made with another master key.
     #[error("the master key is not the one this store was made with")]
     WrongMasterKey,
+    /// The first access key could not be written down; who asked knows why.
+    #[error("the first access key could not be written down")]
+    Prepared,
     /// An accident.
     #[error(transparent)]
     Fault(#[from] Fault),

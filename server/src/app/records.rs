@@ -204,7 +204,7 @@ impl App {
 
     /// A loaded session as it is kept in memory: its data opened, its texts shared.
     pub(super) fn hold(&self, env: &Env, loaded: Loaded) -> Result<Arc<Held>, Fault> {
-        let data = self.open_data(env, &loaded.session)?;
+        let data = open_data(env, &loaded.session)?;
         let mut session = loaded.session;
         session.data = None;
         self.cache.shared_agent(&mut session.client);
@@ -219,17 +219,6 @@ impl App {
             seen: AtomicI64::new(loaded.seen.0),
             offered: AtomicI64::new(loaded.seen.0),
         }))
-    }
-
-    /// A session's data in the clear.
-    pub(super) fn open_data(&self, env: &Env, session: &Session) -> Result<Option<Box<RawValue>>, Fault> {
-        let Some(sealed) = &session.data else { return Ok(None) };
-        let broken =
-            || Fault::Store(StoreError::Damaged(format!("the data of session {} does not open", session.id)));
-        let key = env.data_key_of(sealed.key).ok_or_else(broken)?;
-        let plain = key.open(env.record.id, session.id, sealed).map_err(|_| broken())?;
-        let text = String::from_utf8(plain).map_err(|_| broken())?;
-        Ok(Some(RawValue::from_string(text).map_err(|_| broken())?))
     }
 
     /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards.
@@ -272,4 +261,15 @@ impl App {
         pause(Duration::from_micros(random * most / 65_536)).await;
         Ok(())
     }
+}
+
+/// A session's data in the clear.
+pub(super) fn open_data(env: &Env, session: &Session) -> Result<Option<Box<RawValue>>, Fault> {
+    let Some(sealed) = &session.data else { return Ok(None) };
+    let broken =
+        || Fault::Store(StoreError::Damaged(format!("the data of session {} does not open", session.id)));
+    let key = env.data_key_of(sealed.key).ok_or_else(broken)?;
+    let plain = key.open(env.record.id, session.id, sealed).map_err(|_| broken())?;
+    let text = String::from_utf8(plain).map_err(|_| broken())?;
+    Ok(Some(RawValue::from_string(text).map_err(|_| broken())?))
 }

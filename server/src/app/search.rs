@@ -232,7 +232,7 @@ fn write_cursor(filter: &Filter, cursor: &Cursor) -> String {
 fn read_cursor(filter: &Filter, text: &str) -> Result<Cursor, Stop> {
     let wrong =
         || Stop::field("/cursor", "this cursor does not belong to this search; begin again without it");
-    if text.len() % 2 != 0 || text.len() > 4_096 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if !text.len().is_multiple_of(2) || text.len() > 4_096 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(wrong());
     }
     let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());

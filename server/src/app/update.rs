@@ -3,7 +3,7 @@
 use super::callers::Caller;
 use super::control::Env;
 use super::read::no_session;
-use super::records::{Decision, Loaded, Stage};
+use super::records::{Decision, Loaded, Stage, open_data};
 use super::search::Filter;
 use super::view::View;
 use super::{App, Stop};
@@ -62,7 +62,7 @@ impl App {
                 ));
             }
             let mut patch = ask.patch.clone();
-            patch.data = self.new_data(&env, &loaded.session, &ask.data)?;
+            patch.data = new_data(&env, &loaded.session, &ask.data)?;
             let ground = self.ground(&env, &policy, now);
             let change =
                 update(ground, &loaded.session, &patch, caller.by(), &self.draw()?)?.map_err(too_many)?;
@@ -122,29 +122,29 @@ impl App {
         let changed: Vec<SessionId> = changed.into_iter().flatten().collect();
         Ok((changed.len(), changed.into_iter().take(100).collect()))
     }
+}
 
-    fn new_data(&self, env: &Env, session: &Session, change: &DataChange) -> Result<Option<Vec<u8>>, Stop> {
-        let text = match change {
-            DataChange::Keep => return Ok(None),
-            DataChange::Replace(text) => text.clone(),
-            DataChange::Merge(patch) => {
-                let current = self.open_data(env, session)?;
-                let mut value = current
-                    .as_deref()
-                    .map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()))
-                    .unwrap_or(Value::Null);
-                merge(&mut value, patch);
-                value.to_string()
-            }
-        };
-        if text.len() > DATA_MOST {
-            return Err(Stop::field(
-                "/data",
-                format!("session data has at most {DATA_MOST} bytes, this has {}", text.len()),
-            ));
+fn new_data(env: &Env, session: &Session, change: &DataChange) -> Result<Option<Vec<u8>>, Stop> {
+    let text = match change {
+        DataChange::Keep => return Ok(None),
+        DataChange::Replace(text) => text.clone(),
+        DataChange::Merge(patch) => {
+            let current = open_data(env, session)?;
+            let mut value = current
+                .as_deref()
+                .map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()))
+                .unwrap_or(Value::Null);
+            merge(&mut value, patch);
+            value.to_string()
         }
-        Ok(Some(text.into_bytes()))
+    };
+    if text.len() > DATA_MOST {
+        return Err(Stop::field(
+            "/data",
+            format!("session data has at most {DATA_MOST} bytes, this has {}", text.len()),
+        ));
     }
+    Ok(Some(text.into_bytes()))
 }
 
 /// RFC 7396.

@@ -4,6 +4,7 @@ use super::Values;
 use super::key::{Key, Section};
 use super::problem::Problem;
 use super::setting::{Given, Setting, Word};
+use handstamp_core::environment::EnvironmentName;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -57,43 +58,18 @@ pub(super) const LOGIN: Section = Section {
     ],
 };
 
-/// `product/environment`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EnvironmentName {
-    /// Before the slash.
-    pub product: String,
-    /// After the slash.
-    pub environment: String,
-}
-
-impl EnvironmentName {
-    /// The product whose keys are operators' keys; it has no sessions.
-    pub const RESERVED: &'static str = "handstamp";
-}
-
 impl Word for EnvironmentName {
     const NAME: &'static str = "product/environment";
     fn parse(text: &str) -> Result<EnvironmentName, String> {
-        let good = |part: &str| {
-            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-            (1..=64).contains(&part.len()) && part.bytes().all(plain) && !part.starts_with(['-', '_'])
-        };
-        match text.split_once('/') {
-            Some((product, _)) if product == EnvironmentName::RESERVED => Err(format!(
-                "`{}` is reserved for operators' keys: name one of your own products",
-                text.escape_debug()
-            )),
-            Some((product, environment)) if good(product) && good(environment) => {
-                Ok(EnvironmentName { product: product.to_owned(), environment: environment.to_owned() })
-            }
-            _ => Err(format!(
-                "`{}` is not product/environment: write it such as \"default/prd\", each 1 to 64 of a-z 0-9 - _",
-                text.escape_debug()
-            )),
+        let name = EnvironmentName::parse(text)
+            .map_err(|why| format!("`{}` is not product/environment: {why}", text.escape_debug()))?;
+        if name.product() == EnvironmentName::RESERVED {
+            return Err(format!("`{name}` is reserved for operators' keys: name one of your own products"));
         }
+        Ok(name)
     }
     fn text(&self) -> String {
-        format!("{}/{}", self.product, self.environment)
+        self.to_string()
     }
 }
 
@@ -148,7 +124,7 @@ impl Setting for Environments {
             ),
             Given::Loose(text) if text.contains('=') => Environments::by_host(text.split(',').map(|pair| {
                 let (host, name) = pair.split_once('=').unwrap_or((pair, ""));
-                (host.trim(), EnvironmentName::parse(name.trim()))
+                (host.trim(), <EnvironmentName as Word>::parse(name.trim()))
             })),
             given => <EnvironmentName as Setting>::read(given).map(Environments::One),
         }

@@ -202,7 +202,7 @@ pub struct Metrics {
 /// `[bootstrap]`.
 #[derive(Clone)]
 pub struct Bootstrap {
-    /// Of an empty store; begins with `hsk_`, its checksum is not looked at yet.
+    /// Of an empty store; a whole `hsk_...`, its checksum was looked at.
     pub access_key: Option<Secret>,
 }
 
@@ -292,17 +292,6 @@ pub(super) fn check(
             ));
         }
     }
-    let master = match &server.master_key {
-        MasterKey::File(file) => Some(("server.master_key_file", file)),
-        _ => None,
-    };
-    let tls =
-        server.tls.iter().flat_map(|tls| [("server.tls_cert", &tls.cert), ("server.tls_key", &tls.key)]);
-    for (key, file) in tls.chain(master) {
-        if let Err(why) = readable(file) {
-            found.extend(values.conflict(&[key], format!("`{}` cannot be read: {why}", file.display())));
-        }
-    }
     let mut taken = vec![("server.listen", server.listen)];
     for (key, listen) in doors {
         let Some(listen) = listen else { continue };
@@ -315,6 +304,23 @@ pub(super) fn check(
             ));
         }
         taken.push((key, listen));
+    }
+    found
+}
+
+/// Whether the files that the server needs are there.
+pub(super) fn check_files(values: &Values, server: &Server) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let master = match &server.master_key {
+        MasterKey::File(file) => Some(("server.master_key_file", file)),
+        _ => None,
+    };
+    let tls =
+        server.tls.iter().flat_map(|tls| [("server.tls_cert", &tls.cert), ("server.tls_key", &tls.key)]);
+    for (key, file) in tls.chain(master) {
+        if let Err(why) = readable(file) {
+            found.extend(values.conflict(&[key], format!("`{}` cannot be read: {why}", file.display())));
+        }
     }
     found
 }

@@ -348,3 +348,15 @@ macro_rules! choices {
     };
 }
 pub(super) use choices;
+
+/// Whole seconds of a duration such as `30d`, for flags of the command line and bodies of the API.
+///
+/// # Errors
+/// A sentence that says what would be right.
+pub fn seconds(text: &str) -> Result<i64, String> {
+    let span = Span::parse(text)?;
+    if span < Span::secs(1) || span.0 % 1_000 != 0 {
+        return Err(format!("`{text}` is not a number of whole seconds: write at least \"1s\""));
+    }
+    Ok(span.as_secs())
+}

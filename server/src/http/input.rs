@@ -81,9 +81,8 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 /// Parses again, slowly, to name the place.
 fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Problem {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-        Err(error) => error,
-        Ok(_) => return Problem::field("", "there is more than one JSON value in the body"),
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
+        return Problem::field("", "there is more than one JSON value in the body");
     };
     let mut pointer = String::new();
     for step in error.path() {

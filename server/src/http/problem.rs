@@ -145,6 +145,7 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
     };
     *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());
     let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH); // of the empty body that stood here
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -128,6 +128,10 @@ pub struct ValidateBatchResponse {
 /// The verdict.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack of one answer; boxing would cost the hot path an allocation"
+)]
 pub enum ValidateResponse<'a> {
     /// It may pass.
     Valid {

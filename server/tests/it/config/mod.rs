@@ -36,6 +36,17 @@ pub(crate) fn written(name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// A whole access key, the same for the same seed.
+pub(crate) fn access_key(seed: u8) -> String {
+    use handstamp_core::token::{Kind, access_key::Parts};
+    Parts::new(Kind::AccessKey, [seed; 16], [7; 32]).text().reveal().to_owned()
+}
+
+/// Text that lives as long as the tests do.
+pub(crate) fn kept(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
 pub(crate) fn sources(said: &Said) -> Sources {
     let file = match said.file {
         Some(text) => ConfigFile::Named(written("handstamp.toml", text)),

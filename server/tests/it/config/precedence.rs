@@ -1,6 +1,6 @@
 //! Who wins, and does each value know where it came from?
 
-use super::{Said, directory, good, lines, load, origin_of, written};
+use super::{Said, access_key, directory, good, kept, lines, load, origin_of, written};
 use handstamp_core::policy::Policy;
 use handstamp_core::time::Span;
 use handstamp_server::config::cookie::SameSite;
@@ -36,8 +36,8 @@ fn without_anything_the_documented_defaults_stand() {
         (&None, &None, true, false)
     );
     assert_eq!((cookie.csrf_cookie.as_str(), cookie.csrf_header.as_str()), ("XSRF-TOKEN", "X-XSRF-TOKEN"));
-    assert_eq!(config.browser.environment.of("any.example").unwrap().product, "default");
-    assert_eq!(config.browser.environment.of("any.example").unwrap().environment, "prd");
+    assert_eq!(config.browser.environment.of("any.example").unwrap().product(), "default");
+    assert_eq!(config.browser.environment.of("any.example").unwrap().environment(), "prd");
     assert!(config.browser.expose.is_empty() && config.cors.origins.is_empty());
     assert!(config.login.url.is_none() && config.login.redirect_origins.is_empty());
     assert_eq!((config.log.format, config.log.level), (Format::Auto, Level::Info));
@@ -130,7 +130,7 @@ fn an_empty_variable_takes_away_what_the_file_says() {
 
 #[test]
 fn secrets_come_from_the_environment_or_from_a_file_it_names() {
-    let key = "hsk_0123456789abcdefghijklmnop";
+    let key = &access_key(1);
     let file = written("key", &format!("{key}\n")).display().to_string();
     for environment in
         [one("HANDSTAMP_BOOTSTRAP__ACCESS_KEY", key), one("HANDSTAMP_BOOTSTRAP__ACCESS_KEY_FILE", &file)]
@@ -196,8 +196,8 @@ fn an_environment_by_host() {
     });
     assert_eq!(file.browser, variable.ok().unwrap().browser);
     let environments = &file.browser.environment;
-    assert_eq!(environments.of("APP.example.org").unwrap().environment, "prd");
-    assert_eq!(environments.of("test.example.org").unwrap().environment, "stg");
+    assert_eq!(environments.of("APP.example.org").unwrap().environment(), "prd");
+    assert_eq!(environments.of("test.example.org").unwrap().environment(), "stg");
     assert_eq!(environments.of("example.org"), None);
 }
 
@@ -210,7 +210,7 @@ fn sizes_networks_and_limits() {
         ("1048576", 1 << 20),
         ("\"1048577\"", (1 << 20) + 1),
     ] {
-        let config = good(Box::leak(format!("[cache]\nmax_bytes = {text}").into_boxed_str()));
+        let config = good(kept(format!("[cache]\nmax_bytes = {text}")));
         assert_eq!(config.cache.max_bytes, bytes, "{text}");
     }
     let config =

@@ -1,6 +1,6 @@
 //! A second reading: what changes in the running server, what waits for a restart, and that an error changes nothing.
 
-use super::{directory, written};
+use super::{access_key, directory, written};
 use handstamp_core::time::Span;
 use handstamp_server::config::log::Level;
 use handstamp_server::config::reload::{Change, reload};
@@ -90,13 +90,13 @@ fn certificates_may_move_but_tls_is_not_switched() {
 
 #[test]
 fn a_changed_secret_is_seen_and_not_shown() {
-    let key = |last: char| format!("[bootstrap]\naccess_key = \"hsk_0123456789abcdefghijklmno{last}\"\n");
-    let bench = start(&key('a'));
-    std::fs::write(&bench.file, key('b')).unwrap();
+    let key = |seed| format!("[bootstrap]\naccess_key = \"{}\"\n", access_key(seed));
+    let bench = start(&key(1));
+    std::fs::write(&bench.file, key(2)).unwrap();
     let done = reload(&bench.running, &bench.sources).ok().unwrap();
     assert_eq!(names(&done.restart), ["bootstrap.access_key"]);
     assert_eq!((&done.restart[0].before, &done.restart[0].after), (&json!("(set)"), &json!("(set)")));
-    std::fs::write(&bench.file, key('a')).unwrap();
+    std::fs::write(&bench.file, key(1)).unwrap();
     assert!(reload(&bench.running, &bench.sources).ok().unwrap().restart.is_empty());
 }
 

@@ -1,6 +1,6 @@
 //! Combinations that are unsafe, or that a browser drops without a word, are refused; others are a warning.
 
-use super::{Said, directory, good, load, problems, written};
+use super::{Said, access_key, directory, good, kept, load, problems, written};
 
 #[test]
 fn cookies() {
@@ -31,7 +31,7 @@ fn cookies() {
         ("csrf_cookie = \"__Host-Http-c\"", "for cookies that scripts cannot read"),
         ("name = \"s\"\ncsrf_cookie = \"s\"", "both cookies are named `s`"),
     ] {
-        let file: &'static str = Box::leak(format!("[cookie]\n{file}").into_boxed_str());
+        let file: &'static str = kept(format!("[cookie]\n{file}"));
         let found = problems(file);
         assert!(matches!(found.as_slice(), [one] if one.contains(wanted)), "{file:?}: {found:?}");
     }
@@ -42,7 +42,7 @@ fn cookies() {
         "csrf_cookie = \"__Host-c\"",
         "name = \"fltr_session\"\nsecure = false",
     ] {
-        good(Box::leak(format!("[cookie]\n{fine}").into_boxed_str()));
+        good(kept(format!("[cookie]\n{fine}")));
     }
 }
 
@@ -87,6 +87,17 @@ fn tls_needs_both_files_and_they_must_be_there() {
     }
 }
 
+/// Who asks the server over HTTP need not be able to read its private key.
+#[test]
+fn a_command_that_only_asks_needs_none_of_the_files() {
+    let file = "[server]\ntls_cert = \"/nowhere/c\"\ntls_key = \"/nowhere/k\"\nmaster_key_file = \"/nowhere/m\"\n\
+                [store]\nurl = \"postgres://h/d\"\n";
+    let sources = super::sources(&Said { file: Some(file), ..Said::default() });
+    let asked = handstamp_server::config::Config::load_to_ask(&sources).ok().unwrap();
+    assert!(asked.server.tls.is_some());
+    assert_eq!(problems(file).len(), 4);
+}
+
 #[test]
 fn two_listeners_cannot_share_an_address() {
     let found = problems("[server]\nlisten = \"127.0.0.1:7412\"");
@@ -117,14 +128,14 @@ fn stores_of_later_versions_are_known_and_refused() {
         ("sqlite::memory:", "names no file"),
         ("sqlite:a.db?mode=ro", "names no file"),
     ] {
-        let file: &'static str = Box::leak(format!("[store]\nurl = \"{url}\"").into_boxed_str());
+        let file: &'static str = kept(format!("[store]\nurl = \"{url}\""));
         let found = problems(file);
         assert!(matches!(found.as_slice(), [one] if one.contains(wanted)), "{url}: {found:?}");
     }
     for (url, path) in
         [("sqlite:a.db", "a.db"), ("sqlite:/a/b.db", "/a/b.db"), ("sqlite:///a/b.db", "/a/b.db")]
     {
-        let config = good(Box::leak(format!("[store]\nurl = \"{url}\"").into_boxed_str()));
+        let config = good(kept(format!("[store]\nurl = \"{url}\"")));
         assert!(config.store.url == handstamp_server::config::store::StoreUrl::Sqlite(path.into()), "{url}");
     }
 }
@@ -162,7 +173,7 @@ fn what_is_allowed_and_worth_a_line() {
 fn a_secret_in_a_file_that_others_can_read_is_a_warning() {
     use handstamp_server::config::{Config, ConfigFile, Environment, Flags, Sources};
     use std::os::unix::fs::PermissionsExt;
-    let file = written("handstamp.toml", "[bootstrap]\naccess_key = \"hsk_0123456789abcdefghijklmnop\"\n");
+    let file = written("handstamp.toml", &format!("[bootstrap]\naccess_key = \"{}\"\n", access_key(1)));
     for (mode, lines) in [(0o644, 1), (0o640, 1), (0o600, 0)] {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         let file = ConfigFile::Named(file.clone());

@@ -24,6 +24,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -221,8 +222,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         assert_eq!(problem["code"], code);
         assert_eq!(problem["status"], status);
         assert_eq!(problem["detail"], problem["error"]);
-        assert!(self.until_closed().await.is_empty());
+        self.ended().await;
         answer
+    }
+
+    /// The connection must end in order: nothing more, and no reset.
+    async fn ended(&mut self) {
+        let mut rest = Vec::new();
+        let end = soon("the end of the connection", self.0.read_to_end(&mut rest)).await;
+        assert_eq!(end.unwrap(), 0, "{:?}", String::from_utf8_lossy(&rest));
     }
 }
 
@@ -233,6 +241,22 @@ async fn the_service_learns_who_asks() {
     let address = client.0.local_addr().unwrap();
     assert_eq!(client.get("/peer").await.body, format!("{address} tls=false"));
     assert_eq!(client.get("/peer").await.body, format!("{address} tls=false"));
+}
+
+/// The doors are an axum router: it fits as it is, and its handlers see who asks.
+#[tokio::test]
+async fn an_axum_router_is_served() {
+    let peer = |axum::Extension(PeerAddr(peer)): axum::Extension<PeerAddr>| async move { peer.to_string() };
+    let router = axum::Router::new().route("/", axum::routing::get(peer));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stopper, stop) = stop();
+    let served = tokio::spawn(serve(listener, None, TowerToHyperService::new(router), limits(), stop));
+    let mut client = Client(TcpStream::connect(address).await.unwrap());
+    let own = client.0.local_addr().unwrap();
+    assert_eq!(client.get("/").await.body, own.to_string());
+    stopper.ask();
+    assert_eq!(soon("the end", served).await.unwrap().cut, 0);
 }
 
 /// The limits an operator gets without asking are what the documentation says.

@@ -217,7 +217,8 @@ async fn close(mut socket: Socket, unread: bool, seat: &Seat) {
         socket.shutdown().await?;
         if unread {
             let mut thrown_away = 0;
-            let mut sink = [0; 4096];
+            // On the heap: every connection would carry an array from its first moment on.
+            let mut sink = vec![0; 4096];
             while thrown_away < MOST_LINGER {
                 match socket.read(&mut sink).await? {
                     0 => break,

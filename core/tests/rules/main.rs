@@ -6,4 +6,12 @@ mod support;
 #[cfg(test)]
 mod ending;
 #[cfg(test)]
+mod epoch;
+#[cfg(test)]
+mod expiry;
+#[cfg(test)]
+mod judge;
+#[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod transitions;

@@ -1,4 +1,5 @@
-//! The rules seen from outside, in one binary: tables of every refusal with both sides of each boundary.
+//! The rules seen from outside, in one binary: tables of every refusal with both sides of each boundary, and
+//! histories against a model.
 
 #[cfg(test)]
 mod support;
@@ -10,8 +11,18 @@ mod epoch;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod honest;
+#[cfg(test)]
 mod judge;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod small_worlds;
 #[cfg(test)]
 mod transitions;

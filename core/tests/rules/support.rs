@@ -19,13 +19,15 @@ use handstamp_core::transition::create::{NewSession, create};
 use handstamp_core::transition::present::{Presented, present};
 use handstamp_core::transition::{Change, Entropy, Ground};
 use handstamp_core::user::User;
+use std::rc::Rc;
 
 pub(crate) const ENV: EnvironmentId = EnvironmentId(7);
 pub(crate) const START: Millis = Millis(1_700_000_000_000);
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) env: EnvironmentId,
-    pub(crate) keys: Keyring,
+    pub(crate) keys: Rc<Keyring>,
     pub(crate) policy: Policy,
     pub(crate) ledger: Ledger,
     pub(crate) data_key: DataKey,
@@ -67,8 +69,8 @@ pub(crate) fn user(text: &str) -> UserId {
 pub(crate) fn code(refusal: Option<&Refusal>) -> Option<Code> {
     refusal.map(|r| r.code)
 }
-pub(crate) fn ring(current: u8, older: &[u8]) -> Keyring {
-    Keyring::new(&MasterKey::new([1; 32]), current, older, &Secret::new([9; 32]))
+pub(crate) fn ring(current: u8, older: &[u8]) -> Rc<Keyring> {
+    Rc::new(Keyring::new(&MasterKey::new([1; 32]), current, older, &Secret::new([9; 32])))
 }
 
 /// A session of `ada` without anything special.
@@ -195,4 +197,10 @@ impl Held {
             self.user = user;
         }
     }
+}
+
+/// Whether the long campaigns run as well: `HANDSTAMP_TEST_FULL=1`.
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is chosen by whoever runs it")]
+pub(crate) fn full() -> bool {
+    std::env::var("HANDSTAMP_TEST_FULL").is_ok_and(|value| value == "1")
 }

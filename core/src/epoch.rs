@@ -76,6 +76,7 @@ impl Raised {
             Scope::User(user) => session.born < self.at && session.user == *user,
             Scope::Tags(tags) => {
                 session.born < self.at
+                    && !tags.is_empty()
                     && tags
                         .iter()
                         .all(|tag| session.tags.iter().any(|held| held.tag == *tag && held.since < self.at))

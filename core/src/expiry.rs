@@ -8,6 +8,11 @@ use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::session::{Limits, Session};
 use crate::time::{Millis, Span};
 
+/// The rule of [`Ends::absolute`] in refusals and events.
+pub const ABSOLUTE: &str = "absolute";
+/// The rule of [`Ends::idle`] in refusals and events.
+pub const IDLE: &str = "idle";
+
 /// The ends that stand now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ends {
@@ -45,8 +50,8 @@ pub fn expired(session: &Session, seen: Millis, policy: &Effective, now: Millis)
         })
     };
     let by_idle = seen.plus(idle.value) < session.authenticated_at.plus(absolute.value);
-    let absolute = over(Code::SessionExpired, "absolute", session.authenticated_at, absolute);
-    let idle = over(Code::SessionIdle, "idle", seen, idle);
+    let absolute = over(Code::SessionExpired, ABSOLUTE, session.authenticated_at, absolute);
+    let idle = over(Code::SessionIdle, IDLE, seen, idle);
     // The one that came first is the reason; at the same instant the absolute one.
     if by_idle { idle.or(absolute) } else { absolute.or(idle) }
 }

@@ -3,13 +3,14 @@
 //! Genuine -> not ended -> not ended by an epoch -> not over by time -> not stolen or late -> carries what is required.
 //! The first refusal is the answer.
 
+use crate::ending::{Ending, ending};
 use crate::epoch::Ledger;
 use crate::expiry;
 use crate::id::EnvironmentId;
 use crate::policy::{Effective, Origin};
 use crate::refusal::{Code, Evidence, Refusal, Value};
-use crate::rotation::Place;
-use crate::session::{Session, State};
+use crate::rotation::{self, Place};
+use crate::session::Session;
 use crate::tag::{Group, Tag};
 use crate::time::Millis;
 use crate::token::Kind;
@@ -54,7 +55,7 @@ pub struct Verdict {
 pub enum Effect {
     /// The session stays as it is.
     Nothing,
-    /// The newest generation was presented for the first time: commit that.
+    /// A first presentation that the chain must know of: commit that.
     Note,
     /// Its time has come: make the next generation, and give it out.
     Rotate,
@@ -62,6 +63,9 @@ pub enum Effect {
     Again,
     /// A stolen token: end the session.
     EndStolen,
+    /// Time or an epoch has ended the session, and its record does not say so yet: write that down, so that no later
+    /// policy can say otherwise.
+    Settle,
     /// A genuine token that the record does not know: the store is behind, which history should say.
     StoreBehind,
 }
@@ -76,8 +80,8 @@ pub fn judge(
     demand: Demand<'_>,
     now: Millis,
 ) -> Verdict {
-    let place = place(session, token, bench, policy, now);
-    if let Some(verdict) = standing(session, seen, place, bench, policy, now) {
+    let place = place(Kind::Session, session, token, bench, policy, now);
+    if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
     let missing = missing_tags(session, demand.tags).or_else(|| missing_groups(session, demand.groups));
@@ -101,11 +105,8 @@ pub fn judge_refresh(
     policy: &Effective,
     now: Millis,
 ) -> Verdict {
-    let place = match token.kind {
-        Kind::Refresh => place(session, token, bench, policy, now),
-        Kind::Session | Kind::AccessKey | Kind::PublishableKey => Place::Unknown,
-    };
-    if let Some(verdict) = standing(session, seen, place, bench, policy, now) {
+    let place = place(Kind::Refresh, session, token, bench, policy, now);
+    if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
     let effect = if place == Place::Again { Effect::Again } else { Effect::Rotate };
@@ -120,23 +121,19 @@ pub fn over(
     policy: &Effective,
     now: Millis,
 ) -> Option<Refusal> {
-    if let State::Ended(end) = &session.state {
-        let rule = if end.code == Code::TokenReused { "rotation" } else { "ended" };
-        return Some(Refusal {
-            code: end.code,
-            rule,
-            origin: end.origin.clone(),
-            evidence: end.evidence.clone(),
-        });
-    }
-    if ledger.ended(session).is_some() {
-        return Some(Refusal::plain(Code::SessionRevoked, "epoch"));
-    }
-    expiry::expired(session, seen, policy, now)
+    ending(session, seen, ledger, policy, now).map(Ending::refusal)
 }
 
-fn place(session: &Session, token: &Opened, bench: Bench<'_>, policy: &Effective, now: Millis) -> Place {
-    if token.session != session.id {
+/// `kind` is what this place takes: no kind is accepted where another is expected.
+fn place(
+    kind: Kind,
+    session: &Session,
+    token: &Opened,
+    bench: Bench<'_>,
+    policy: &Effective,
+    now: Millis,
+) -> Place {
+    if token.kind != kind || token.session != session.id {
         return Place::Unknown;
     }
     let holder = Holder { env: bench.env, session: session.id, user: &session.user };
@@ -147,6 +144,7 @@ fn place(session: &Session, token: &Opened, bench: Bench<'_>, policy: &Effective
 fn standing(
     session: &Session,
     seen: Millis,
+    token: &Opened,
     place: Place,
     bench: Bench<'_>,
     policy: &Effective,
@@ -156,12 +154,17 @@ fn standing(
     if place == Place::Unknown {
         return refuse(Refusal::plain(Code::SessionNotFound, "token"), Effect::StoreBehind);
     }
-    if let Some(refusal) = over(session, seen, bench.ledger, policy, now) {
-        return refuse(refusal, Effect::Nothing);
+    if let Some(ending) = ending(session, seen, bench.ledger, policy, now) {
+        let written = matches!(ending, Ending::Recorded(_));
+        return refuse(ending.refusal(), if written { Effect::Nothing } else { Effect::Settle });
     }
     match place {
         Place::Stolen => refuse(stolen(session, policy), Effect::EndStolen),
-        Place::Late => refuse(Refusal::plain(Code::TokenSuperseded, "rotation"), Effect::Nothing),
+        Place::Late => {
+            let news = session.chain.is_news(token.generation);
+            let effect = if news { Effect::Note } else { Effect::Nothing };
+            refuse(Refusal::plain(Code::TokenSuperseded, rotation::RULE), effect)
+        }
         Place::Current | Place::Again | Place::Unknown => None,
     }
 }
@@ -171,7 +174,7 @@ fn stolen(session: &Session, policy: &Effective) -> Refusal {
     let current = u64::from(session.chain.generation);
     Refusal {
         code: Code::TokenReused,
-        rule: "rotation",
+        rule: rotation::RULE,
         origin: Some(origin),
         evidence: Some(Evidence::Limit {
             allowed: Value::Text(format!("generation {current}").into()),

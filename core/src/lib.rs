@@ -7,7 +7,7 @@
 //! * [`time`], [`id`]: the words everything else is said in.
 //! * [`secret`], [`base62`], [`token`]: what a client holds, and what we keep to recognise it.
 //! * [`policy`], [`session`], [`epoch`], [`user`]: what is remembered, and what an operator may choose.
-//! * [`rotation`], [`expiry`], [`limit`], [`judge`]: may this request pass?
+//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`judge`]: may this request pass?
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
 //! * [`caller`], [`environment`]: who may ask, and where.
@@ -16,6 +16,7 @@
 
 pub mod base62;
 pub mod caller;
+pub mod ending;
 pub mod environment;
 pub mod epoch;
 pub mod event;

@@ -6,6 +6,9 @@
 use crate::id::SessionId;
 use crate::time::Millis;
 
+/// The rule's name in events.
+pub const RULE: &str = "max_sessions";
+
 /// What happens when one more would be too many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnLimit {

@@ -1,8 +1,9 @@
 //! Rotation and theft: one chain of generations per session, never a fork (design, section 3.2).
 //!
 //! A token of generation k is **late** while no later generation has been presented, or the first such presentation
-//! is less than the grace ago; else it is **stolen**. Only a presentation of the newest generation can be the first of
-//! a later one for anybody, so it is enough to note when each newest generation was first presented.
+//! is less than the grace ago; else it is **stolen**. A presentation is news only while neither that generation nor any
+//! later one has been presented; only such are noted. That is nearly always the newest generation; it is an older one
+//! when the user authenticated again before the one before was ever used.
 
 use crate::id::EnvironmentId;
 use crate::secret::{PlainToken, Verifier};
@@ -10,6 +11,9 @@ use crate::time::{Millis, Span};
 use crate::token::Kind;
 use crate::token::keyring::{KeySet, Keyring};
 use crate::token::opaque::{Holder, Nonce, Opened, mint, verifier};
+
+/// The rule's name in refusals and events.
+pub const RULE: &str = "rotation";
 
 /// The tokens of one session.
 #[derive(Clone)]
@@ -29,7 +33,8 @@ pub struct Chain {
     /// The newest generation has not been presented yet, and its first presentation must be committed before the
     /// answer.
     pub awaiting: bool,
-    /// First presentations of generations while they were the newest, rising in both; at most [`Chain::NOTED`].
+    /// First presentations of generations when no later one had been presented, rising in both; at most
+    /// [`Chain::NOTED`].
     pub noted: Vec<(u32, Millis)>,
     /// Every generation below this one is stolen by now.
     pub stolen_below: u32,
@@ -157,26 +162,37 @@ impl Chain {
         }
     }
 
-    /// Notes the first presentation of the newest generation.
-    pub fn note(&mut self, grace: Span, now: Millis) {
-        if !self.awaiting {
+    /// Whether a presentation of `generation` must be noted before it is answered: neither it nor any later one has
+    /// been presented so far.
+    pub fn is_news(&self, generation: u32) -> bool {
+        if generation == self.generation {
+            return self.awaiting;
+        }
+        generation > self.stolen_below && self.noted.last().is_none_or(|(noted, _)| *noted < generation)
+    }
+
+    /// Notes a presentation of `generation`, if it is news.
+    pub fn note(&mut self, generation: u32, grace: Span, now: Millis) {
+        if !self.is_news(generation) {
             return;
         }
-        self.awaiting = false;
-        while let Some((generation, first)) = self.noted.first().copied() {
+        if generation == self.generation {
+            self.awaiting = false;
+        }
+        while let Some((noted, first)) = self.noted.first().copied() {
             if now.since(first) < grace {
                 break;
             }
-            self.stolen_below = self.stolen_below.max(generation);
+            self.stolen_below = self.stolen_below.max(noted);
             self.noted.remove(0);
         }
-        if self.generation == 0 {
+        if generation == 0 {
             return; // no token is older than the first
         }
         if self.noted.len() >= Chain::NOTED {
             self.noted.pop();
         }
-        self.noted.push((self.generation, now));
+        self.noted.push((generation, now));
     }
 
     /// Appends the next generation.
@@ -256,7 +272,7 @@ mod tests {
         let mut c = chain();
         advance(&mut c, 1_000);
         assert!(c.is_late(0, GRACE, Millis(9_000_000)), "nobody holds the successor: late for ever");
-        c.note(GRACE, Millis(2_000));
+        c.note(c.generation, GRACE, Millis(2_000));
         assert!(c.is_late(0, GRACE, Millis(2_099)));
         assert!(!c.is_late(0, GRACE, Millis(2_100)));
     }
@@ -265,7 +281,7 @@ mod tests {
     fn a_grace_of_nothing_steals_at_once() {
         let mut c = chain();
         advance(&mut c, 1_000);
-        c.note(Span(0), Millis(2_000));
+        c.note(c.generation, Span(0), Millis(2_000));
         assert!(!c.is_late(0, Span(0), Millis(2_000)));
     }
 
@@ -274,7 +290,7 @@ mod tests {
         let mut c = chain();
         for n in 1..=3 {
             advance(&mut c, n * 30);
-            c.note(GRACE, Millis(n * 30 + 10)); // presented at 40, 70, 100
+            c.note(c.generation, GRACE, Millis(n * 30 + 10)); // presented at 40, 70, 100
         }
         for (k, stolen_from) in [(0, 140), (1, 170), (2, 200)] {
             assert!(c.is_late(k, GRACE, Millis(stolen_from - 1)), "{k}");
@@ -282,7 +298,7 @@ mod tests {
         }
         // pruning keeps the answer
         advance(&mut c, 300);
-        c.note(GRACE, Millis(301));
+        c.note(c.generation, GRACE, Millis(301));
         assert_eq!((c.stolen_below, c.noted.len()), (3, 1));
         assert!(!c.is_late(2, GRACE, Millis(301)) && c.is_late(3, GRACE, Millis(301)));
     }
@@ -293,7 +309,7 @@ mod tests {
         advance(&mut c, 10); // 1, never presented
         advance(&mut c, 20); // 2, by authentication say
         assert!(c.is_late(0, GRACE, Millis(1_000_000)) && c.is_late(1, GRACE, Millis(1_000_000)));
-        c.note(GRACE, Millis(1_000_000));
+        c.note(c.generation, GRACE, Millis(1_000_000));
         assert!(c.is_late(1, GRACE, Millis(1_000_099)) && !c.is_late(1, GRACE, Millis(1_000_100)));
         assert!(!c.is_late(0, GRACE, Millis(1_000_100)));
     }
@@ -303,7 +319,7 @@ mod tests {
         let mut c = chain();
         for n in 1..=50 {
             advance(&mut c, n);
-            c.note(GRACE, Millis(n));
+            c.note(c.generation, GRACE, Millis(n));
         }
         assert_eq!(c.noted.len(), Chain::NOTED);
         for k in 0..50 {
@@ -319,8 +335,8 @@ mod tests {
     fn notes_only_the_first_time() {
         let mut c = chain();
         advance(&mut c, 10);
-        c.note(GRACE, Millis(20));
-        c.note(GRACE, Millis(90));
+        c.note(c.generation, GRACE, Millis(20));
+        c.note(c.generation, GRACE, Millis(90));
         assert_eq!(c.noted, vec![(1, Millis(20))]);
         assert_eq!(c.pending_since(), None);
         advance(&mut c, 100);

@@ -48,7 +48,8 @@ impl Span {
     pub fn parse(text: &str) -> Result<Span, String> {
         let wrong = || {
             format!(
-                "`{text}` is not a duration: write a number and a unit, such as \"30d\", \"24h\", \"15m\", \"90s\""
+                "`{}` is not a duration: write a number and a unit, such as \"30d\", \"24h\", \"15m\", \"90s\"",
+                text.escape_debug()
             )
         };
         let mut rest = text;
@@ -75,10 +76,8 @@ impl Span {
                 return Err(wrong());
             }
             last_unit = unit;
-            let part =
-                number.checked_mul(unit).ok_or_else(|| format!("`{text}` is longer than can be counted"))?;
-            total =
-                total.checked_add(part).ok_or_else(|| format!("`{text}` is longer than can be counted"))?;
+            let sum = number.checked_mul(unit).and_then(|part| total.checked_add(part));
+            total = sum.ok_or_else(|| format!("`{}` is longer than can be counted", text.escape_debug()))?;
             rest = tail;
         }
         Ok(Span(total))
@@ -328,6 +327,10 @@ mod tests {
             "9223372036854775807ms1d",
         ] {
             assert!(Span::parse(text).is_err(), "{text}");
+        }
+        for text in ["\u{1b}[31m", "1\n", "99999999999999d\n"] {
+            let said = Span::parse(text).unwrap_err();
+            assert!(!said.chars().any(char::is_control), "what was sent is escaped: {said:?}");
         }
     }
 

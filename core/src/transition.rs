@@ -9,8 +9,9 @@
 use crate::epoch::Ledger;
 use crate::event::Event;
 use crate::id::EnvironmentId;
-use crate::judge::Bench;
+use crate::judge::{Bench, over};
 use crate::policy::Policy;
+use crate::refusal::Refusal;
 use crate::sealing::DataKey;
 use crate::session::Session;
 use crate::time::Millis;
@@ -44,6 +45,27 @@ impl<'a> Ground<'a> {
     pub const fn bench(&self) -> Bench<'a> {
         Bench { env: self.env, ledger: self.ledger, keys: self.keys }
     }
+
+    /// Finds the session alive, `seen` being its last activity.
+    ///
+    /// # Errors
+    /// Why it is over.
+    pub fn living(self, session: &'a Session, seen: Millis) -> Result<Living<'a>, Refusal> {
+        let effective = self.policy.effective(session.expires_in, session.chain.has_refresh());
+        match over(session, seen, self.ledger, &effective, self.now) {
+            None => Ok(Living { ground: self, session }),
+            Some(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// A session that was found alive, and where and when it was. Only such a one can be changed: whatever time or an epoch
+/// has ended does not come back because its record was not written down yet and somebody took the tag off it, or
+/// authenticated again. Made by [`Ground::living`].
+#[derive(Clone, Copy)]
+pub struct Living<'a> {
+    ground: Ground<'a>,
+    session: &'a Session,
 }
 
 /// Random bytes for one transition, drawn once at the edge. Each use has bytes of its own.

@@ -4,8 +4,9 @@ use super::{Change, Ground, Impossible};
 use crate::expiry;
 use crate::judge::{Effect, Verdict};
 use crate::refusal::{Code, Evidence, Value};
-use crate::rotation::{Issued, MadeBy, issue_successor};
+use crate::rotation::{self, Issued, MadeBy, Verifiers, issue_successor};
 use crate::session::{By, Client, End, Session};
+use crate::time::Millis;
 use crate::token::Kind;
 use crate::token::opaque::{Holder, Opened};
 use crate::transition::finish;
@@ -19,31 +20,39 @@ pub struct Presented {
     pub issued: Option<Issued>,
 }
 
-/// Carries out a verdict on a freshly loaded session. `user` is its user's record, needed where the session ends.
+/// Carries out a verdict on the freshly loaded session it was given on; `seen` is its last activity, `user` its user's
+/// record, needed where the session ends.
 ///
 /// # Errors
 /// [`Impossible`].
 pub fn present(
     ground: Ground<'_>,
     session: &Session,
+    seen: Millis,
     user: User,
     token: &Opened,
     verdict: &Verdict,
     client: &Client,
 ) -> Result<Presented, Impossible> {
+    if verdict.effect != Effect::Nothing && verdict.effect != Effect::StoreBehind && !session.is_live() {
+        return Err(Impossible("a verdict on a live session meets an ended one"));
+    }
     let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
     let mut next = session.clone();
     let mut issued = None;
     match verdict.effect {
         Effect::Nothing | Effect::StoreBehind => {}
-        Effect::Note => next.chain.note(effective.rotation_grace.value, ground.now),
+        Effect::Note => next.chain.note(token.generation, effective.rotation_grace.value, ground.now),
         Effect::Again => issued = Some(successor(ground, session, token, true)?),
         Effect::Rotate => {
             let made_by = if token.kind == Kind::Refresh { MadeBy::Refresh } else { MadeBy::Timer };
             let (credentials, verifiers) = derive(ground, session, token, false)?;
-            next.chain.note(effective.rotation_grace.value, ground.now);
+            next.chain.note(token.generation, effective.rotation_grace.value, ground.now);
             next.chain.advance(verifiers, made_by, ground.keys.current().id, ground.now);
             issued = Some(credentials);
+        }
+        Effect::Settle => {
+            return Ok(Presented { change: finish::settle(ground, session, seen, user), issued: None });
         }
         Effect::EndStolen => {
             return Ok(Presented {
@@ -79,7 +88,7 @@ fn derive(
     session: &Session,
     token: &Opened,
     again: bool,
-) -> Result<(Issued, crate::rotation::Verifiers), Impossible> {
+) -> Result<(Issued, Verifiers), Impossible> {
     let holder = Holder { env: ground.env, session: session.id, user: &session.user };
     let set = if again { ground.keys.set(session.chain.key_id) } else { Some(ground.keys.current()) };
     let set = set.ok_or(Impossible("a live session names a key set that is gone"))?;
@@ -105,7 +114,7 @@ fn end_stolen(
         at: ground.now,
         code: Code::TokenReused,
         by: By::System,
-        rule: Some("rotation".into()),
+        rule: Some(rotation::RULE.into()),
         origin: refusal.and_then(|r| r.origin.clone()),
         evidence: Some(Evidence::Change {
             before: Value::Text(known.text().into()),

@@ -1,10 +1,10 @@
 //! A live session changes: tags, groups, data, times; or its user authenticates again.
 
-use super::{Change, Entropy, Ground, Impossible, create};
+use super::{Change, Entropy, Impossible, Living, create};
 use crate::event::{Event, EventKind};
 use crate::expiry;
 use crate::rotation::{Issued, MadeBy, issue};
-use crate::session::{By, Client, HeldTag, Limits, Session};
+use crate::session::{By, Client, HeldTag, Limits};
 use crate::tag::{Group, Tag};
 use crate::token::opaque::{Holder, Nonce};
 
@@ -51,12 +51,12 @@ pub enum TooMany {
 /// # Errors
 /// [`TooMany`] when the result would carry too much.
 pub fn update(
-    ground: Ground<'_>,
-    session: &Session,
+    living: Living<'_>,
     patch: &Patch,
     by: By,
     entropy: &Entropy,
 ) -> Result<Result<Change, TooMany>, Impossible> {
+    let Living { ground, session } = living;
     let mut next = session.clone();
     let mut tags: Vec<HeldTag> =
         session.tags.iter().filter(|held| !patch.remove_tags.contains(&held.tag)).cloned().collect();
@@ -118,12 +118,8 @@ fn note(patch: &Patch) -> String {
 ///
 /// # Errors
 /// [`Impossible`] when no generation follows.
-pub fn authenticate(
-    ground: Ground<'_>,
-    session: &Session,
-    by: By,
-    entropy: &Entropy,
-) -> Result<(Change, Issued), Impossible> {
+pub fn authenticate(living: Living<'_>, by: By, entropy: &Entropy) -> Result<(Change, Issued), Impossible> {
+    let Living { ground, session } = living;
     let generation =
         session.chain.generation.checked_add(1).ok_or(Impossible("no generation follows the last"))?;
     let holder = Holder { env: ground.env, session: session.id, user: &session.user };

@@ -35,26 +35,34 @@ pub(crate) struct Options {
     measure_ms: u64,
 }
 
-/// One table of records with a version, one of facets to search by, one of history: what the embedded store keeps.
+/// Records with a version, facets to search by, history: the tables and indexes of the embedded store. What that store
+/// also keeps per tag (how many sessions live) is left out: here all transactions would wait for the same few rows.
 const SCHEMA: &str = "
     create table if not exists record (
-        key bytea primary key, version bigint not null, bucket int not null, forget_at bigint, body bytea not null);
+        n bigint generated always as identity primary key, key bytea not null unique, version bigint not null,
+        bucket int not null, seen bigint, forget_at bigint, facets bytea not null, body bytea not null);
+    create index if not exists record_forget on record (forget_at) where forget_at is not null;
     create table if not exists facet (
-        name smallint not null, value bytea not null, key bytea not null, primary key (name, value, key));
+        place bytea not null, value bytea not null, id bytea not null, primary key (place, value, id));
     create table if not exists event (
-        session bytea not null, id bigint generated always as identity, at bigint not null, body bytea not null,
-        primary key (session, id));
-    create sequence if not exists session_number;";
+        position bigint generated always as identity primary key, subject bytea not null, at bigint not null,
+        body bytea not null);
+    create index if not exists event_subject on event (subject);
+    create sequence if not exists run;";
 
-const SESSION: &str = "insert into record (key, version, bucket, forget_at, body) values ($1, 1, $2, $3, $4)";
-const USER: &str = "insert into record (key, version, bucket, body) values ($1, 1, $2, $3)
+const SESSION: &str =
+    "insert into record (key, version, bucket, seen, facets, body) values ($1, 1, $2, $3, $4, $5)";
+const USER: &str = "insert into record (key, version, bucket, facets, body) values ($1, 1, $2, '', $3)
     on conflict (key) do update set version = record.version + 1, body = excluded.body";
-const FACETS: &str = "insert into facet (name, value, key)
-    values (1, $1, $5), (2, $2, $5), (2, $3, $5), (3, $4, $5)";
-const EVENT: &str = "insert into event (session, at, body) values ($1, $2, $3)";
+/// User, two tags, address, and when housekeeping looks again.
+const FACETS: &str = "insert into facet (place, value, id) values
+    ('\\x0101', $1, $6), ('\\x0102', $2, $6), ('\\x0102', $3, $6), ('\\x0103', $4, $6), ('\\x0104', $5, $6)";
+const EVENT: &str = "insert into event (subject, at, body) values ($1, $2, $3)";
 
-/// Bytes of a session's row beside its key, of a user's record, of an event.
-const SESSION_BYTES: usize = 350;
+/// Bytes of a session's row beside its key: the facets once more, for a later change, and the session itself.
+const FACET_BYTES: usize = 110;
+const SESSION_BYTES: usize = 240;
+/// Of a user's record, and of an event.
 const USER_BYTES: usize = 60;
 const EVENT_BYTES: usize = 160;
 
@@ -133,7 +141,7 @@ async fn reserve(options: &Options) -> Result<usize> {
         }
     };
     client.batch_execute(SCHEMA).await?;
-    let run: i64 = client.query_one("select nextval('session_number')", &[]).await?.get(0);
+    let run: i64 = client.query_one("select nextval('run')", &[]).await?.get(0);
     Ok(usize::try_from(run)? * 100_000_000)
 }
 
@@ -199,7 +207,7 @@ async fn create(
 ) -> std::result::Result<(), tokio_postgres::Error> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_millis()).unwrap_or(0);
-    let forget_at = now + 60 * 86_400_000;
+    let due = (now + 86_400_000).to_be_bytes().to_vec();
     // Time first, as the session ids of the embedded store: the newest row is the last of the index.
     let mut key = now.to_be_bytes().to_vec();
     key.extend_from_slice(&mix(index as u64).to_be_bytes());
@@ -209,12 +217,12 @@ async fn create(
     let user = user.into_bytes();
     let [first, second] = Population::tags(index).map(String::into_bytes);
     let address = Population::address(index).into_bytes();
-    let (session_body, user_body, event_body) =
-        (noise(index, SESSION_BYTES), noise(index, USER_BYTES), noise(index, EVENT_BYTES));
-    let session = [&key as Parameter<'_>, &bucket, &forget_at, &session_body];
+    let (facet_bytes, session_body) = (noise(index, FACET_BYTES), noise(index + 1, SESSION_BYTES));
+    let (user_body, event_body) = (noise(index + 2, USER_BYTES), noise(index + 3, EVENT_BYTES));
+    let session = [&key as Parameter<'_>, &bucket, &now, &facet_bytes, &session_body];
     let owner = [&user_key as Parameter<'_>, &bucket, &user_body];
-    let facets = [&user as Parameter<'_>, &first, &second, &address, &key];
-    let told = [&key as Parameter<'_>, &now, &event_body];
+    let facets = [&user as Parameter<'_>, &first, &second, &address, &due, &key];
+    let event = [&key as Parameter<'_>, &now, &event_body];
     // What is awaited together is sent in the order in which it is polled.
     let outcomes = tokio::join!(
         biased;
@@ -222,7 +230,7 @@ async fn create(
         client.execute(&statements.session, &session),
         client.execute(&statements.user, &owner),
         client.execute(&statements.facets, &facets),
-        client.execute(&statements.event, &told),
+        client.execute(&statements.event, &event),
         client.execute(&statements.commit, &[]),
     );
     let (begun, made, counted, found, told, done) = outcomes;

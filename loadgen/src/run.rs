@@ -44,7 +44,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
 
 async fn measure(context: &Context) -> Result<()> {
     if context.wants("memory") {
-        bench_create::idle_memory(context)?;
+        bench_create::idle_memory(context).await?;
     }
     if context.wants("create") {
         bench_create::create(context).await?;

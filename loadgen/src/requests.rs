@@ -157,7 +157,7 @@ impl Source for Validate {
             return Some(index);
         }
         let mut asked = 0;
-        self.body.push(b'[');
+        self.body.extend_from_slice(b"{\"requests\":[");
         while asked < self.batch
             && let Some(index) = self.pick.next(total)
         {
@@ -167,7 +167,7 @@ impl Source for Validate {
             self.population.validation(index, self.tokens.get(index), &mut self.body);
             asked += 1;
         }
-        self.body.push(b']');
+        self.body.extend_from_slice(b"]}");
         self.head.append(&self.body, out);
         (asked > 0).then_some(asked)
     }

@@ -87,7 +87,7 @@ async fn large(context: &Context, filled: &Filled) -> Result<()> {
         server.child.stop("TERM")?;
     }
     // Too few sessions would not fill even a small cache, and the figure would prove nothing.
-    if context.wants("memory") && context.sessions >= 500_000 {
+    if context.wants("memory") && context.sessions >= bench_million::ENOUGH {
         bench_million::bounded(context, filled).await?;
     }
     if context.wants("restart") {

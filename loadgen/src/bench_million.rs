@@ -134,6 +134,12 @@ pub(crate) async fn search(context: &Context, server: &Handstamp, filled: &Fille
         let time = times.get(at).cloned().unwrap_or_default();
         (page(format!("created_before={time}")), "\"items\":[{".to_owned())
     });
+    let mut at = 0;
+    add("tag of nearly all and created_before", &mut || {
+        at = (at + 1) % times.len().max(1);
+        let time = times.get(at).cloned().unwrap_or_default();
+        (page(format!("tag=role:member&created_before={time}")), "\"role:member\"".to_owned())
+    });
     for (name, requests) in filters {
         one_filter(context, server, name, requests).await?;
     }

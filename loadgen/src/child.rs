@@ -32,9 +32,10 @@ impl Child {
     ) -> Result<Self> {
         std::fs::create_dir_all(logs)?;
         let log = logs.join(format!("{name}.log"));
-        // taskset replaces itself by the program, so the process id is the program's.
-        let mut command = Command::new("taskset");
-        command.args(["-c", cpus]).arg(program);
+        // Both replace themselves by what follows, so the process id is the program's. The signal comes when we die
+        // without a chance to clean up.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "taskset", "-c", cpus]).arg(program);
         prepare(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
         let mut process = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;

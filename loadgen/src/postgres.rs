@@ -107,8 +107,9 @@ fn as_user(root: bool, program: &Path) -> (PathBuf, Vec<String>) {
     if !root {
         return (program.to_owned(), Vec::new());
     }
-    // setpriv becomes the program, so the process id is the program's.
-    let user = ["--reuid=postgres", "--regid=postgres", "--init-groups"].map(str::to_owned);
+    // setpriv becomes the program, so the process id is the program's. A change of user clears the signal of death.
+    let user =
+        ["--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig", "INT"].map(str::to_owned);
     let program = program.to_string_lossy().into_owned();
     ("setpriv".into(), user.into_iter().chain([program]).collect())
 }

@@ -15,6 +15,7 @@ use handstamp_core::session::{By, Client};
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::open;
 use handstamp_core::transition::finish::revoke;
+use handstamp_core::transition::update::lift;
 
 /// Whom to end.
 #[derive(Clone, Debug)]
@@ -130,18 +131,12 @@ impl App {
             }
             let now = self.now();
             let policy = self.policy.load();
-            if self.ended(&env, &policy, &loaded.session, loaded.seen, now).is_some() {
+            let Ok(living) = self.ground(&env, &policy, now).living(&loaded.session, loaded.seen) else {
                 return Ok(Decision::Answer(Some(false)));
-            }
+            };
             let user = self.load_user(env.record.id, &loaded.session.user).await?;
-            let change = revoke(
-                &loaded.session,
-                user.user.clone(),
-                by.clone(),
-                reason.map(Into::into),
-                client.clone(),
-                now,
-            );
+            let change =
+                revoke(living, user.user.clone(), by.clone(), reason.map(Into::into), client.clone());
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, Some(&user), &change, loaded.seen);
             Ok(Decision::Commit(stage, Some(true)))
@@ -209,11 +204,11 @@ impl App {
         self.decide(id.bucket(), || async {
             let loaded =
                 self.load_session(env.record.id, id).await?.ok_or_else(|| Stop::code(Code::ExceptInvalid))?;
-            let mut session = loaded.session.clone();
-            session.born = at;
-            session.tags.iter_mut().for_each(|held| held.since = at);
-            let mut stage = Stage::new(id.bucket(), self.now());
-            stage.session(self, env, Some(&loaded), &session, loaded.seen);
+            let (now, policy) = (self.now(), self.policy.load());
+            let living = self.ground(env, &policy, now).living(&loaded.session, loaded.seen);
+            let change = lift(living.map_err(|_| Stop::code(Code::ExceptInvalid))?, at);
+            let mut stage = Stage::new(id.bucket(), now);
+            stage.change(self, env, &loaded, None, &change, loaded.seen);
             Ok(Decision::Commit(stage, ()))
         })
         .await
@@ -267,15 +262,13 @@ impl App {
         let bucket = self.keys.bucket(env.record.id, &known.user.id);
         let mut stage = Stage::new(bucket, now);
         let mut record = known.user;
+        let policy = self.policy.load();
         for loaded in chosen {
-            let change = revoke(
-                &loaded.session,
-                record.clone(),
-                caller.by(),
-                ask.reason.clone(),
-                Client::default(),
-                now,
-            );
+            // Time may have ended it since it was found; housekeeping writes that down.
+            let Ok(living) = self.ground(env, &policy, now).living(&loaded.session, loaded.seen) else {
+                continue;
+            };
+            let change = revoke(living, record.clone(), caller.by(), ask.reason.clone(), Client::default());
             stage.session(self, env, Some(loaded), &change.session, loaded.seen);
             stage.events(env, &change.events);
             record = change.user.unwrap_or(record);

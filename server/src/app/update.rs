@@ -10,7 +10,7 @@ use super::{App, Stop};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::id::SessionId;
-use handstamp_core::refusal::Code;
+use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::Session;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::transition::update::{Patch, TooMany, update};
@@ -55,17 +55,11 @@ impl App {
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
             let policy = self.policy.load();
-            if let Some(end) = self.ended(&env, &policy, &loaded.session, loaded.seen, now) {
-                return Err(Stop::refuse(
-                    Code::SessionEnded,
-                    format!("the session ended at {} ({})", end.at, end.code.text()),
-                ));
-            }
+            let living =
+                self.ground(&env, &policy, now).living(&loaded.session, loaded.seen).map_err(ended)?;
             let mut patch = ask.patch.clone();
             patch.data = new_data(&env, &loaded.session, &ask.data)?;
-            let ground = self.ground(&env, &policy, now);
-            let change =
-                update(ground, &loaded.session, &patch, caller.by(), &self.draw()?)?.map_err(too_many)?;
+            let change = update(living, &patch, caller.by(), &self.draw()?)?.map_err(too_many)?;
             let seen = if patch.extend { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, None, &change, seen);
@@ -164,6 +158,10 @@ fn merge(target: &mut Value, patch: &Value) {
             merge(object.entry(name.clone()).or_insert(Value::Null), value);
         }
     }
+}
+
+fn ended(why: Refusal) -> Stop {
+    Stop::refuse(Code::SessionEnded, format!("the session has ended ({}): {}", why.code.text(), why.detail()))
 }
 
 fn too_many(what: TooMany) -> Stop {

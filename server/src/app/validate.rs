@@ -142,13 +142,16 @@ impl App {
                 self.behind.note(env.record.id, &loaded.session, refusal, &ask.client, now);
             }
             let user = match verdict.effect {
-                Effect::EndStolen => Some(self.load_user(env.record.id, &loaded.session.user).await?),
+                Effect::EndStolen | Effect::Settle => {
+                    Some(self.load_user(env.record.id, &loaded.session.user).await?)
+                }
                 Effect::Nothing | Effect::Note | Effect::Rotate | Effect::Again | Effect::StoreBehind => None,
             };
             let record = user.as_ref().map(|u| u.user.clone());
             let record =
                 record.unwrap_or_else(|| handstamp_core::user::User::new(loaded.session.user.clone()));
-            let presented = present(ground, &loaded.session, record, token, &verdict, &ask.client)?;
+            let presented =
+                present(ground, &loaded.session, loaded.seen, record, token, &verdict, &ask.client)?;
             let allowed = verdict.refusal.is_none();
             let seen = if allowed && ask.touch { loaded.seen.max(now) } else { loaded.seen };
             let stage = presented.change.as_ref().map(|change| {

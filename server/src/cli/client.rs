@@ -214,6 +214,11 @@ impl Client {
         answer.ok()
     }
 
+    /// Lets the connection go, before a person is asked: it may be closed by the time of the answer.
+    pub(super) fn hang_up(&mut self) {
+        self.connection = None;
+    }
+
     /// `GET path` within `limit` altogether, for health checks. Also an answer of 400 and above is an answer.
     ///
     /// # Errors

@@ -159,6 +159,7 @@ impl Context<'_, '_> {
             return Ok(Exit::Done);
         }
         let question = format!("End {}?", amount(&estimate));
+        client.hang_up();
         if !self.confirm(args.yes, &question)? {
             return Ok(Exit::Failed);
         }

@@ -16,6 +16,8 @@ pub(super) struct Server {
 struct State {
     answers: Mutex<VecDeque<Answer>>,
     asked: Mutex<Vec<Asked>>,
+    /// What is answered when no answer is left.
+    always: Option<fn(&str) -> Answer>,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -35,6 +37,8 @@ pub(super) enum Answer {
     Text(u16, &'static str),
     /// As 200, and the connection is closed afterwards.
     Closing(Json),
+    /// As 200, and the connection is closed without a word about it, as one that has rested for too long.
+    Dropping(Json),
     /// Reads the request and says nothing.
     Silence,
 }
@@ -52,11 +56,20 @@ impl Server {
         answers: impl IntoIterator<Item = Answer>,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Server {
+        let answers = Mutex::new(answers.into_iter().collect());
+        Server::of(State { answers, tls, ..State::default() })
+    }
+
+    /// Answers by `METHOD path`, as often as it is asked.
+    pub(super) fn always(always: fn(&str) -> Answer) -> Server {
+        Server::of(State { always: Some(always), ..State::default() })
+    }
+
+    fn of(state: State) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let https = tls.is_some();
-        let state =
-            Arc::new(State { answers: Mutex::new(answers.into_iter().collect()), tls, ..State::default() });
+        let https = state.tls.is_some();
+        let state = Arc::new(state);
         let shared = Arc::clone(&state);
         // Ends with the process: it waits in `accept` until then.
         std::thread::spawn(move || {
@@ -112,7 +125,8 @@ impl State {
 
     fn serve(&self, reader: &mut impl BufRead, mut writer: TcpStream) {
         while let Some(answer) = self.read(reader) {
-            if writer.write_all(answer.as_bytes()).is_err() || answer.contains("connection: close") {
+            let last = answer.contains("connection: close") || answer.contains("x-drop");
+            if writer.write_all(answer.as_bytes()).is_err() || last {
                 return;
             }
         }
@@ -139,14 +153,16 @@ impl State {
         reader.read_exact(&mut body).ok()?;
         let line = line.trim().trim_end_matches(" HTTP/1.1").to_owned();
         let body = serde_json::from_slice(&body).unwrap_or(Json::Null);
+        let next = self.answers.lock().unwrap().pop_front();
+        let always = || self.always.map(|always| always(&line));
+        let answer = next.or_else(always).unwrap_or(Answer::Text(599, "no answer is left"));
         self.asked.lock().unwrap().push(Asked { line, headers, body });
-        let answer =
-            self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Text(599, "no answer is left"));
         let (status, kind, text, close) = match answer {
             Answer::Json(status, Json::Null) => (status, "application/json", String::new(), ""),
             Answer::Json(status, body) => (status, "application/problem+json", body.to_string(), ""),
             Answer::Text(status, text) => (status, "text/html", text.to_owned(), ""),
             Answer::Closing(body) => (200, "application/json", body.to_string(), "connection: close\r\n"),
+            Answer::Dropping(body) => (200, "application/json", body.to_string(), "x-drop: 1\r\n"),
             Answer::Silence => {
                 let _ = reader.read_line(&mut String::new());
                 return None;

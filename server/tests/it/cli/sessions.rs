@@ -103,8 +103,15 @@ fn named_sessions_end_one_by_one_and_a_wrong_one_does_not_stop_the_rest() {
 
 #[test]
 fn a_filter_is_counted_first_and_a_person_is_asked() {
-    let dry = || ok(json!({"ended": 3, "sessions": ["ses_1", "ses_2", "ses_3"]}));
-    let server = Server::start([dry(), ok(json!({"ended": 3, "sessions": []})), dry(), dry(), dry()]);
+    let found = || json!({"ended": 3, "sessions": ["ses_1", "ses_2", "ses_3"]});
+    let dry = || ok(found());
+    let server = Server::start([
+        Answer::Dropping(found()),
+        ok(json!({"ended": 3, "sessions": []})),
+        dry(),
+        dry(),
+        dry(),
+    ]);
     let ran = handstamp("sessions revoke --user u1 --tag a:b --tag c:d --except ses_9")
         .to(&server)
         .person("y\n")

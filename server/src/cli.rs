@@ -6,6 +6,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 not understood. Answers go to standard output, everything else to standard error.
 
+mod address;
 mod args;
 mod bench;
 pub mod client;

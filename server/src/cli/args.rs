@@ -1,6 +1,6 @@
 //! The words of the command line. No secret is among them: what stands here can be seen by everybody in `ps`.
 
-use super::client::Target;
+use super::address::Target;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! `handstamp environments`: products and their environments, over the API.
 
+use super::address::encoded;
 use super::args::{Environments, EnvironmentsVerb};
-use super::client::encoded;
 use super::{Context, Exit, Failure, table};
 use http::Method;
 use serde_json::{Value as Json, json};

@@ -1,8 +1,9 @@
 //! `handstamp keys`: access keys, over the API. A new key's text goes to standard output alone, so that it can be piped
 //! into the place where it belongs; everything about it goes to standard error.
 
+use super::address::encoded;
 use super::args::{Keys, KeysVerb};
-use super::client::{Client, encoded};
+use super::client::Client;
 use super::environments::{items, split};
 use super::{Context, Exit, Failure, table};
 use http::Method;

@@ -1,7 +1,8 @@
 //! `handstamp sessions`: find, read, judge and end sessions, over the API.
 
+use super::address::{encoded, query};
 use super::args::{Filter, Revoke, Sessions, SessionsVerb};
-use super::client::{Client, encoded, query};
+use super::client::Client;
 use super::environments::items;
 use super::hooks::Progress;
 use super::progress::Bar;
@@ -156,6 +157,13 @@ impl Context<'_, '_> {
                 return self.done_json(&estimate);
             }
             self.line(format!("would end {}", amount(&estimate)))?;
+            return Ok(Exit::Done);
+        }
+        if estimate.get("ended").and_then(Json::as_u64) == Some(0) {
+            if self.json {
+                return self.done_json(&estimate);
+            }
+            self.line("no live session matches")?;
             return Ok(Exit::Done);
         }
         let question = format!("End {}?", amount(&estimate));

@@ -24,6 +24,8 @@ struct State {
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
+    /// The port that the client spoke from: another one is another connection.
+    pub(super) from: u16,
     /// `GET /v1/keys`
     pub(super) line: String,
     /// In lower case, one a line.
@@ -37,8 +39,6 @@ pub(super) enum Answer {
     Text(u16, &'static str),
     /// As 200, and the connection is closed afterwards.
     Closing(Json),
-    /// As 200, and the connection is closed without a word about it, as one that has rested for too long.
-    Dropping(Json),
     /// Reads the request and says nothing.
     Silence,
 }
@@ -107,15 +107,16 @@ impl Server {
 
 impl State {
     fn accept(&self, stream: TcpStream) {
+        let from = stream.peer_addr().unwrap().port();
         match &self.tls {
             None => {
                 let writer = stream.try_clone().unwrap();
-                self.serve(&mut BufReader::new(stream), writer);
+                self.serve(from, &mut BufReader::new(stream), writer);
             }
             Some(config) => {
                 let connection = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
                 let mut both = rustls::StreamOwned::new(connection, stream);
-                while let Some(answer) = self.read(&mut Bytewise(&mut both)) {
+                while let Some(answer) = self.read(from, &mut Bytewise(&mut both)) {
                     let _ = both.write_all(answer.as_bytes());
                     let _ = both.flush();
                 }
@@ -123,17 +124,16 @@ impl State {
         }
     }
 
-    fn serve(&self, reader: &mut impl BufRead, mut writer: TcpStream) {
-        while let Some(answer) = self.read(reader) {
-            let last = answer.contains("connection: close") || answer.contains("x-drop");
-            if writer.write_all(answer.as_bytes()).is_err() || last {
+    fn serve(&self, from: u16, reader: &mut impl BufRead, mut writer: TcpStream) {
+        while let Some(answer) = self.read(from, reader) {
+            if writer.write_all(answer.as_bytes()).is_err() || answer.contains("connection: close") {
                 return;
             }
         }
     }
 
     /// The answer to the next request; none when the client has gone, or is to be left waiting until it goes.
-    fn read(&self, reader: &mut impl BufRead) -> Option<String> {
+    fn read(&self, from: u16, reader: &mut impl BufRead) -> Option<String> {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
         let mut headers = String::new();
@@ -156,13 +156,12 @@ impl State {
         let next = self.answers.lock().unwrap().pop_front();
         let always = || self.always.map(|always| always(&line));
         let answer = next.or_else(always).unwrap_or(Answer::Text(599, "no answer is left"));
-        self.asked.lock().unwrap().push(Asked { line, headers, body });
+        self.asked.lock().unwrap().push(Asked { from, line, headers, body });
         let (status, kind, text, close) = match answer {
             Answer::Json(status, Json::Null) => (status, "application/json", String::new(), ""),
             Answer::Json(status, body) => (status, "application/problem+json", body.to_string(), ""),
             Answer::Text(status, text) => (status, "text/html", text.to_owned(), ""),
             Answer::Closing(body) => (200, "application/json", body.to_string(), "connection: close\r\n"),
-            Answer::Dropping(body) => (200, "application/json", body.to_string(), "x-drop: 1\r\n"),
             Answer::Silence => {
                 let _ = reader.read_line(&mut String::new());
                 return None;

@@ -27,6 +27,8 @@ fn a_list_follows_the_pages_up_to_its_limit() {
     assert!(out.lines().nth(1).unwrap().contains("2026-11-22 10:05:00") && out.contains("192.0.2.7"));
     let ran = handstamp("sessions list --user").argument("a b&c").argument("--json").to(&server).run();
     assert_eq!(serde_json::from_str::<Json>(&ran.done()).unwrap()["items"].as_array().unwrap().len(), 2);
+    let asked = server.asked();
+    assert_eq!(asked[0].from, asked[1].from, "pages come over one connection");
     let filter = "tag=role%3Aadmin&ip=192.0.2.0%2F24&state=live";
     assert_eq!(
         server.lines(),
@@ -103,15 +105,8 @@ fn named_sessions_end_one_by_one_and_a_wrong_one_does_not_stop_the_rest() {
 
 #[test]
 fn a_filter_is_counted_first_and_a_person_is_asked() {
-    let found = || json!({"ended": 3, "sessions": ["ses_1", "ses_2", "ses_3"]});
-    let dry = || ok(found());
-    let server = Server::start([
-        Answer::Dropping(found()),
-        ok(json!({"ended": 3, "sessions": []})),
-        dry(),
-        dry(),
-        dry(),
-    ]);
+    let dry = || ok(json!({"ended": 3, "sessions": ["ses_1", "ses_2", "ses_3"]}));
+    let server = Server::start([dry(), ok(json!({"ended": 3, "sessions": []})), dry(), dry(), dry()]);
     let ran = handstamp("sessions revoke --user u1 --tag a:b --tag c:d --except ses_9")
         .to(&server)
         .person("y\n")
@@ -129,10 +124,21 @@ fn a_filter_is_counted_first_and_a_person_is_asked() {
     let mut dry = filter.clone();
     dry["dry_run"] = json!(true);
     assert_eq!([&asked[0].body, &asked[1].body], [&dry, &filter]);
+    assert_ne!(
+        asked[0].from, asked[1].from,
+        "the server closes a connection that rests while a person thinks"
+    );
     assert!(
         asked[2..].iter().all(|one| one.body["dry_run"] == json!(true)),
         "nothing was ended without a yes"
     );
+}
+
+#[test]
+fn a_filter_that_finds_nobody_asks_nobody() {
+    let server = Server::start([ok(json!({"ended": 0, "sessions": []}))]);
+    assert_eq!(handstamp("sessions revoke --user u1").to(&server).run().done(), "no live session matches\n");
+    assert_eq!(server.asked().len(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::address::encoded;
 use super::args::{Keys, KeysVerb};
 use super::client::Client;
-use super::environments::{items, split};
+use super::environments::items;
 use super::{Context, Exit, Failure, table};
 use http::Method;
 use serde_json::{Map, Value as Json, json};
@@ -30,21 +30,16 @@ impl Context<'_, '_> {
         let mut client = self.client(&group.connection)?;
         match group.verb {
             KeysVerb::Generate => self.generate(),
-            KeysVerb::Create { name, scopes, expires_in, operator, home } => {
+            KeysVerb::Create { name, scopes, expires_in, operator } => {
                 let mut body = Map::new();
                 body.insert("name".to_owned(), json!(name));
                 if operator {
                     body.insert("operator".to_owned(), json!(true));
-                } else {
+                } else if !scopes.is_empty() {
                     body.insert("scopes".to_owned(), json!(scopes));
                 }
                 if let Some(seconds) = expires_in {
                     body.insert("expires_in".to_owned(), json!(seconds));
-                }
-                if let Some(home) = &home {
-                    let (product, environment) = split(home)?;
-                    body.insert("product".to_owned(), json!(product));
-                    body.insert("environment".to_owned(), json!(environment));
                 }
                 let answer =
                     client.call(Method::POST, PATH, Some(&Json::Object(body)), "making the key")?.body;

@@ -6,6 +6,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 not understood. Answers go to standard output, everything else to standard error.
 
+mod address;
 mod args;
 mod bench;
 pub mod client;
@@ -30,7 +31,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use serde_json::Value as Json;
 use std::ffi::OsString;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -77,13 +78,12 @@ pub struct Terminal<'a> {
 
 /// Runs the command line of this process.
 pub fn main(environment: Environment, hooks: &dyn Hooks) -> ExitCode {
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let (stdin, stderr) = (std::io::stdin(), std::io::stderr());
     let draws = stderr.is_terminal();
     let asks = draws && stdin.is_terminal();
-    // Standard error is not locked: the server's log and progress bars write there too.
-    let mut err = stderr;
-    let mut terminal =
-        Terminal { out: &mut stdout.lock(), err: &mut err, input: &mut stdin.lock(), asks, draws };
+    // Nothing is locked: the server's log, its first lines and progress bars are written from other threads.
+    let (mut out, mut err, mut input) = (std::io::stdout(), stderr, BufReader::new(stdin));
+    let mut terminal = Terminal { out: &mut out, err: &mut err, input: &mut input, asks, draws };
     run(std::env::args_os(), environment, hooks, &mut terminal).into()
 }
 

@@ -1,6 +1,6 @@
 //! The words of the command line. No secret is among them: what stands here can be seen by everybody in `ps`.
 
-use super::client::Target;
+use super::address::Target;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -154,13 +154,9 @@ pub(super) enum KeysVerb {
     Create {
         /// A name for people
         name: String,
-        /// What it allows, such as sessions:read; several times or separated by commas
-        #[arg(
-            long = "scope",
-            value_delimiter = ',',
-            required_unless_present = "operator",
-            conflicts_with = "operator"
-        )]
+        /// What it allows, such as sessions:read; several times or separated by commas [default: all that the asking
+        /// key allows]
+        #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', conflicts_with = "operator")]
         scopes: Vec<String>,
         /// Refused from then on, such as 90d
         #[arg(long, value_name = "TIME", value_parser = seconds)]
@@ -168,9 +164,6 @@ pub(super) enum KeysVerb {
         /// For operators: everything, in any environment
         #[arg(long)]
         operator: bool,
-        /// With an operator's key: the environment of the new key
-        #[arg(long = "for", value_name = "PRODUCT/ENVIRONMENT", conflicts_with = "operator")]
-        home: Option<String>,
     },
     /// All of them
     List,
@@ -193,7 +186,7 @@ pub(super) enum KeysVerb {
     Rotate {
         /// key_...
         id: String,
-        /// How long the old one is still taken, such as 1h
+        /// How long the old one is still taken, such as 1h; 0s ends it at once [default: a day]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         overlap: Option<i64>,
     },
@@ -252,9 +245,9 @@ pub(super) struct Filter {
     /// Of this user
     #[arg(long, value_name = "ID")]
     pub(super) user: Option<String>,
-    /// With this tag
-    #[arg(long, value_name = "NAME:VALUE")]
-    pub(super) tag: Option<String>,
+    /// With this tag; several times: with all of them
+    #[arg(long = "tag", value_name = "NAME:VALUE")]
+    pub(super) tags: Vec<String>,
     /// From this address or network
     #[arg(long, value_name = "ADDRESS")]
     pub(super) ip: Option<String>,
@@ -275,7 +268,7 @@ pub(super) struct Filter {
 #[derive(Args)]
 pub(super) struct Revoke {
     /// ses_...
-    #[arg(value_name = "ID", conflicts_with_all = ["user", "tags", "ip", "before", "all", "except", "dry_run"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["user", "tags", "ip", "after", "before", "all", "except", "dry_run"])]
     pub(super) ids: Vec<String>,
     /// Of this user
     #[arg(long, value_name = "ID")]
@@ -286,11 +279,14 @@ pub(super) struct Revoke {
     /// From this address or network
     #[arg(long, value_name = "ADDRESS")]
     pub(super) ip: Option<String>,
-    /// Made before this time, such as 2026-01-31T13:45:00Z
+    /// Made at this time or later, such as 2026-01-31T13:45:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(super) after: Option<String>,
+    /// Made before this time
     #[arg(long, value_name = "TIME")]
     pub(super) before: Option<String>,
     /// Every session of the environment
-    #[arg(long, conflicts_with_all = ["user", "tags", "ip", "before"])]
+    #[arg(long, conflicts_with_all = ["user", "tags", "ip", "after", "before"])]
     pub(super) all: bool,
     /// But this one
     #[arg(long, value_name = "ID")]

@@ -1,9 +1,10 @@
 //! A small HTTP client for the management API: one connection, one request after the other, JSON both ways.
 
+use super::address::{Address, Target};
 use super::{Failure, progress, tls};
 use crate::config::{Config, Environment, Secret};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -11,8 +12,6 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value as Json;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,17 +26,6 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// No answer of the management API is near this.
 const LARGEST: usize = 64 << 20;
 const TICK: Duration = Duration::from_millis(100);
-
-/// Which server is asked, as the command line says it.
-#[derive(Clone, Copy, Default)]
-pub struct Target<'a> {
-    /// `--url`
-    pub url: Option<&'a str>,
-    /// `--ca`
-    pub ca: Option<&'a Path>,
-    /// `--env`, for operators.
-    pub environment: Option<&'a str>,
-}
 
 /// A status below 400, and the body.
 pub struct Answer {
@@ -56,67 +44,6 @@ pub struct Client {
     runtime: Runtime,
     connection: Option<SendRequest<Full<Bytes>>>,
     draws: bool,
-}
-
-/// Scheme, host and port of the server, and what stands before `/v1`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Address {
-    https: bool,
-    host: String,
-    port: u16,
-    prefix: String,
-}
-
-impl Address {
-    fn of(target: Target<'_>, config: &Config) -> Result<Address, Failure> {
-        if let Some(url) = target.url {
-            return Address::parse(url);
-        }
-        let listen = config.server.listen;
-        if listen.port() == 0 {
-            return Err(Failure::new("the server picks its port at the start (server.listen has port 0)")
-                .help("name its address with --url, such as http://127.0.0.1:PORT"));
-        }
-        let host = match listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.to_string(),
-            ip => ip.to_string(),
-        };
-        Ok(Address { https: config.server.tls.is_some(), host, port: listen.port(), prefix: String::new() })
-    }
-
-    /// No error of it repeats the text, which may hold a password.
-    fn parse(url: &str) -> Result<Address, Failure> {
-        let wrong = || {
-            Failure::usage("--url is not the address of a server", "write it such as http://127.0.0.1:7411")
-        };
-        let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(wrong()),
-        };
-        let authority = uri.authority().ok_or_else(wrong)?;
-        if authority.as_str().contains('@') || uri.query().is_some() {
-            return Err(wrong());
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
-        Ok(Address { https, host, port, prefix: uri.path().trim_end_matches('/').to_owned() })
-    }
-
-    fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("{host}:{}", self.port)
-    }
-
-    fn is_here(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    }
-
-    fn url(&self) -> String {
-        format!("{}://{}{}", if self.https { "https" } else { "http" }, self.authority(), self.prefix)
-    }
 }
 
 /// The caller's access key: from `HANDSTAMP_KEY`, the file that `HANDSTAMP_KEY_FILE` names, or the data directory. Never
@@ -212,6 +139,11 @@ impl Client {
             self.runtime.block_on(wait.on(link.ask(self.connection.take(), request)))??;
         self.connection = Some(connection);
         answer.ok()
+    }
+
+    /// Lets the connection go, before a person is asked: it may be closed by the time of the answer.
+    pub(super) fn hang_up(&mut self) {
+        self.connection = None;
     }
 
     /// `GET path` within `limit` altogether, for health checks. Also an answer of 400 and above is an answer.
@@ -391,30 +323,4 @@ where
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     tokio::spawn(connection);
     Ok(sender)
-}
-
-/// `name=value` pairs as a query, percent-encoded; empty when there are none.
-pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
-    let mut out = String::new();
-    for (name, value) in pairs {
-        let Some(value) = value else { continue };
-        out.push(if out.is_empty() { '?' } else { '&' });
-        out.push_str(name);
-        out.push('=');
-        out.push_str(&encoded(value));
-    }
-    out
-}
-
-/// `text` as one part of a path or a query.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

@@ -1,7 +1,7 @@
 //! `handstamp environments`: products and their environments, over the API.
 
+use super::address::encoded;
 use super::args::{Environments, EnvironmentsVerb};
-use super::client::encoded;
 use super::{Context, Exit, Failure, table};
 use http::Method;
 use serde_json::{Value as Json, json};
@@ -35,7 +35,7 @@ impl Context<'_, '_> {
                 } else {
                     self.line(format!("made {name}"))?;
                     self.note(format!(
-                        "a key for it: handstamp keys create NAME --for {name} --scope SCOPE"
+                        "a key for it: handstamp keys create NAME --env {name} --scope SCOPE"
                     ))?;
                 }
                 Ok(Exit::Done)
@@ -64,7 +64,7 @@ pub(super) fn items(answer: &Json) -> Vec<Json> {
 }
 
 /// `product/environment`; what the names may be, the server says.
-pub(super) fn split(name: &str) -> Result<(&str, &str), Failure> {
+fn split(name: &str) -> Result<(&str, &str), Failure> {
     name.split_once('/')
         .filter(|(product, environment)| !product.is_empty() && !environment.is_empty())
         .ok_or_else(|| {

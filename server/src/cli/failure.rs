@@ -69,7 +69,10 @@ impl Failure {
         let mut message = text("detail").or(text("title")).unwrap_or_default();
         for error in document.get("errors").and_then(Json::as_array).into_iter().flatten() {
             let part = |name: &str| error.get(name).and_then(Json::as_str).map(clean).unwrap_or_default();
-            message.push_str(&format!("; {} {}", part("pointer"), part("message")));
+            // Where there is one only, the detail may have said it.
+            if !message.contains(&part("message")) {
+                message.push_str(&format!("; {} {}", part("pointer"), part("message")));
+            }
         }
         let retry = document.get("retry_after").and_then(Json::as_u64);
         let help = match (advice(&code, status), retry) {

@@ -1,9 +1,10 @@
 //! `handstamp keys`: access keys, over the API. A new key's text goes to standard output alone, so that it can be piped
 //! into the place where it belongs; everything about it goes to standard error.
 
+use super::address::encoded;
 use super::args::{Keys, KeysVerb};
-use super::client::{Client, encoded};
-use super::environments::{items, split};
+use super::client::Client;
+use super::environments::items;
 use super::{Context, Exit, Failure, table};
 use http::Method;
 use serde_json::{Map, Value as Json, json};
@@ -29,21 +30,16 @@ impl Context<'_, '_> {
         let mut client = self.client(&group.connection)?;
         match group.verb {
             KeysVerb::Generate => self.generate(),
-            KeysVerb::Create { name, scopes, expires_in, operator, home } => {
+            KeysVerb::Create { name, scopes, expires_in, operator } => {
                 let mut body = Map::new();
                 body.insert("name".to_owned(), json!(name));
                 if operator {
                     body.insert("operator".to_owned(), json!(true));
-                } else {
+                } else if !scopes.is_empty() {
                     body.insert("scopes".to_owned(), json!(scopes));
                 }
                 if let Some(seconds) = expires_in {
                     body.insert("expires_in".to_owned(), json!(seconds));
-                }
-                if let Some(home) = &home {
-                    let (product, environment) = split(home)?;
-                    body.insert("product".to_owned(), json!(product));
-                    body.insert("environment".to_owned(), json!(environment));
                 }
                 let answer =
                     client.call(Method::POST, PATH, Some(&Json::Object(body)), "making the key")?.body;

@@ -1,7 +1,8 @@
 //! `handstamp sessions`: find, read, judge and end sessions, over the API.
 
+use super::address::{encoded, query};
 use super::args::{Filter, Revoke, Sessions, SessionsVerb};
-use super::client::{Client, encoded, query};
+use super::client::Client;
 use super::environments::items;
 use super::hooks::Progress;
 use super::progress::Bar;
@@ -13,6 +14,8 @@ use std::io::Read;
 const PATH: &str = "/v1/sessions";
 /// The most that one page holds.
 const PAGE: usize = 200;
+/// The server counts no further for an estimate.
+const COUNTED: u64 = 10_000;
 const HEADS: [(&str, &str); 8] = [
     ("ID", "id"),
     ("USER", "user_id"),
@@ -158,7 +161,15 @@ impl Context<'_, '_> {
             self.line(format!("would end {}", amount(&estimate)))?;
             return Ok(Exit::Done);
         }
+        if estimate.get("ended").and_then(Json::as_u64) == Some(0) {
+            if self.json {
+                return self.done_json(&estimate);
+            }
+            self.line("no live session matches")?;
+            return Ok(Exit::Done);
+        }
         let question = format!("End {}?", amount(&estimate));
+        client.hang_up();
         if !self.confirm(args.yes, &question)? {
             return Ok(Exit::Failed);
         }
@@ -172,16 +183,17 @@ impl Context<'_, '_> {
     }
 }
 
-fn parameters(filter: &Filter) -> Vec<(&'static str, Option<&str>)> {
-    vec![
+fn parameters(filter: &Filter) -> Vec<(&str, Option<&str>)> {
+    let mut all = vec![
         ("user_id", filter.user.as_deref()),
-        ("tag", filter.tag.as_deref()),
         ("ip", filter.ip.as_deref()),
         ("state", filter.state.as_deref()),
         ("code", filter.code.as_deref()),
         ("created_after", filter.created_after.as_deref()),
         ("created_before", filter.created_before.as_deref()),
-    ]
+    ];
+    all.extend(filter.tags.iter().map(|tag| ("tag", Some(tag.as_str()))));
+    all
 }
 
 fn filter_of(args: &Revoke) -> Result<Map<String, Json>, Failure> {
@@ -194,10 +206,11 @@ fn filter_of(args: &Revoke) -> Result<Map<String, Json>, Failure> {
     say("user_id", args.user.as_ref().map(|user| json!(user)));
     say("tags", (!args.tags.is_empty()).then(|| json!(args.tags)));
     say("ip", args.ip.as_ref().map(|ip| json!(ip)));
+    say("after", args.after.as_ref().map(|after| json!(after)));
     say("before", args.before.as_ref().map(|before| json!(before)));
     say("all", args.all.then_some(Json::Bool(true)));
     if body.is_empty() {
-        let help = "name sessions by id, or with --user, --tag, --ip, --before or --all";
+        let help = "name sessions by id, or with --user, --tag, --ip, --after, --before or --all";
         return Err(Failure::usage("which sessions?", help));
     }
     if let Some(except) = &args.except {
@@ -215,6 +228,7 @@ fn amount(answer: &Json) -> String {
     match (number("ended"), number("estimate")) {
         (Some(1), _) => "1 session".to_owned(),
         (Some(n), _) => format!("{n} sessions"),
+        (None, Some(COUNTED)) => format!("{COUNTED} sessions or more"),
         (None, Some(n)) => format!("about {n} sessions"),
         (None, None) => "sessions, and the server does not say how many".to_owned(),
     }
@@ -229,7 +243,7 @@ struct Found {
 fn pages(
     client: &mut Client,
     path: &str,
-    parameters: &[(&'static str, Option<&str>)],
+    parameters: &[(&str, Option<&str>)],
     limit: usize,
     what: &'static str,
 ) -> Result<Found, Failure> {
@@ -241,13 +255,15 @@ fn pages(
         all.push(("limit", Some(&size)));
         all.push(("cursor", cursor.as_deref()));
         let answer = client.call(Method::GET, &format!("{path}{}", query(&all)), None, what)?.body;
-        let page = items(&answer);
-        let empty = page.is_empty();
-        found.items.extend(page);
+        // A page may hold fewer than were asked for, even none, and not be the last.
+        found.items.extend(items(&answer));
         found.items.truncate(limit);
         found.next = answer.get("next_cursor").filter(|next| next.is_string()).cloned();
-        if found.next.is_none() || empty || found.items.len() >= limit {
+        if found.next.is_none() || found.items.len() >= limit {
             return Ok(found);
+        }
+        if found.next.as_ref().and_then(Json::as_str) == cursor.as_deref() {
+            return Err(Failure::new("the server gives the same page again and again"));
         }
     }
 }

@@ -355,8 +355,8 @@ pub(super) use choices;
 /// A sentence that says what would be right.
 pub fn seconds(text: &str) -> Result<i64, String> {
     let span = Span::parse(text)?;
-    if span < Span::secs(1) || span.0 % 1_000 != 0 {
-        return Err(format!("`{text}` is not a number of whole seconds: write at least \"1s\""));
+    if span.0 % 1_000 != 0 {
+        return Err(format!("`{text}` is not a number of whole seconds: write such as \"90s\""));
     }
     Ok(span.as_secs())
 }

@@ -106,6 +106,13 @@ fn a_problem_document_is_one_clear_line() {
             "error: bad_input: what is wrong; /tags/0 is no tag (see /docs/errors/bad_input on the server)\n",
         ),
         (
+            Answer::Json(
+                400,
+                json!({"code": "c", "detail": "ip: is none", "errors": [{"pointer": "ip", "message": "is none"}]}),
+            ),
+            "error: c: ip: is none\n",
+        ),
+        (
             Answer::Json(400, document("bad\u{1b}[2J", json!({"type": null}))),
             "error: bad\\u{1b}[2J: what is wrong\n",
         ),

@@ -16,25 +16,28 @@ fn a_new_key_goes_alone_to_standard_output() {
     let server = Server::start([
         Answer::Json(201, made.clone()),
         Answer::Json(201, made.clone()),
+        Answer::Json(201, made.clone()),
         Answer::Json(201, made),
     ]);
-    let ran = handstamp("keys create billing --scope sessions:read,sessions:write --scope events:read --expires-in 90d --for shop/prd")
+    let ran = handstamp("keys create billing --scope sessions:read,sessions:write --scope events:read --expires-in 90d --env shop/prd")
         .to(&server)
         .run();
     assert_eq!(ran.err, "made key_1 (billing); this is the only time that it is shown:\n");
     assert_eq!(ran.done(), "hsk_new\n");
     handstamp("keys create ops --operator").to(&server).run().done();
+    handstamp("keys create all").to(&server).run().done();
     let said = handstamp("keys rotate key_1 --overlap 1h --json").to(&server).run().done();
     assert_eq!(serde_json::from_str::<Json>(&said).unwrap()["secret"], "hsk_new");
     let asked = server.asked();
     assert_eq!(
         asked[0].body,
-        json!({"name": "billing", "scopes": ["sessions:read", "sessions:write", "events:read"], "expires_in": 7_776_000,
-            "product": "shop", "environment": "prd"})
+        json!({"name": "billing", "scopes": ["sessions:read", "sessions:write", "events:read"], "expires_in": 7_776_000})
     );
+    assert!(asked[0].headers.contains("x-handstamp-env: shop/prd"));
     assert_eq!(asked[1].body, json!({"name": "ops", "operator": true}));
+    assert_eq!(asked[2].body, json!({"name": "all"}));
     assert_eq!(
-        (asked[2].line.as_str(), &asked[2].body),
+        (asked[3].line.as_str(), &asked[3].body),
         ("POST /v1/keys/key_1/rotate", &json!({"overlap": 3600}))
     );
 }

@@ -83,19 +83,39 @@ fn a_healthcheck_gives_up_after_three_seconds() {
 }
 
 #[test]
-fn the_bench_makes_one_session_and_ends_it() {
-    let answers = |last: Json| {
-        let mut all = vec![Answer::Json(201, json!({"token": "hst_PLANTED", "session": {"id": "ses_1"}}))];
-        all.push(ok(last));
-        all
-    };
-    // The first wrong answer ends it: it is no measurement then. The session is ended all the same.
-    let mut all = answers(json!({"valid": false}));
-    all.push(ok(json!({"ended": 1})));
-    let server = Server::start(all);
+fn the_bench_validates_one_session_over_and_over_and_ends_it() {
+    let server = Server::always(|line| match line {
+        "POST /v1/sessions" => Answer::Json(201, json!({"token": "hst_PLANTED", "session": {"id": "ses_1"}})),
+        "POST /v1/sessions/validate" => ok(json!({"valid": true})),
+        "DELETE /v1/sessions/ses_1" => ok(json!({"ended": 1})),
+        other => panic!("{other}"),
+    });
+    let said = handstamp("bench --connections 3 --duration 1s --json").to(&server).run().done();
+    let said: Json = serde_json::from_str(&said).unwrap();
+    let asked = server.asked();
+    let validations = asked.iter().filter(|one| one.line == "POST /v1/sessions/validate").count();
+    assert_eq!((&said["validations"], validations > 3), (&json!(validations), true), "{said}");
+    assert!(
+        said["p50_us"].as_u64() > Some(0) && said["p99_us"].as_u64() >= said["p50_us"].as_u64(),
+        "{said}"
+    );
+    assert!(said["seconds"].as_f64() >= Some(1.0), "{said}");
+    assert!(
+        asked
+            .iter()
+            .all(|one| one.line != "POST /v1/sessions/validate" || one.body["token"] == "hst_PLANTED")
+    );
+    assert_eq!(asked[0].body["user_id"], "handstamp-bench");
+    assert_eq!(asked.last().unwrap().line, "DELETE /v1/sessions/ses_1");
+}
+
+/// The first wrong answer ends it: it is no measurement then. The session is ended all the same.
+#[test]
+fn a_bench_that_is_refused_is_a_failure() {
+    let made = json!({"token": "hst_PLANTED", "session": {"id": "ses_1"}});
+    let server =
+        Server::start([Answer::Json(201, made), ok(json!({"valid": false})), ok(json!({"ended": 1}))]);
     let said = handstamp("bench --connections 1 --duration 1s").to(&server).run().failed();
     assert!(said.contains("a validation was answered 200 and not valid"), "{said}");
-    let asked = server.asked();
-    assert_eq!(asked[1].body, json!({"token": "hst_PLANTED"}));
-    assert_eq!(asked[2].line, "DELETE /v1/sessions/ses_1");
+    assert_eq!(server.asked()[2].line, "DELETE /v1/sessions/ses_1");
 }

@@ -16,12 +16,16 @@ pub(super) struct Server {
 struct State {
     answers: Mutex<VecDeque<Answer>>,
     asked: Mutex<Vec<Asked>>,
+    /// What is answered when no answer is left.
+    always: Option<fn(&str) -> Answer>,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
+    /// The port that the client spoke from: another one is another connection.
+    pub(super) from: u16,
     /// `GET /v1/keys`
     pub(super) line: String,
     /// In lower case, one a line.
@@ -52,11 +56,20 @@ impl Server {
         answers: impl IntoIterator<Item = Answer>,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Server {
+        let answers = Mutex::new(answers.into_iter().collect());
+        Server::of(State { answers, tls, ..State::default() })
+    }
+
+    /// Answers by `METHOD path`, as often as it is asked.
+    pub(super) fn always(always: fn(&str) -> Answer) -> Server {
+        Server::of(State { always: Some(always), ..State::default() })
+    }
+
+    fn of(state: State) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let https = tls.is_some();
-        let state =
-            Arc::new(State { answers: Mutex::new(answers.into_iter().collect()), tls, ..State::default() });
+        let https = state.tls.is_some();
+        let state = Arc::new(state);
         let shared = Arc::clone(&state);
         // Ends with the process: it waits in `accept` until then.
         std::thread::spawn(move || {
@@ -94,15 +107,16 @@ impl Server {
 
 impl State {
     fn accept(&self, stream: TcpStream) {
+        let from = stream.peer_addr().unwrap().port();
         match &self.tls {
             None => {
                 let writer = stream.try_clone().unwrap();
-                self.serve(&mut BufReader::new(stream), writer);
+                self.serve(from, &mut BufReader::new(stream), writer);
             }
             Some(config) => {
                 let connection = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
                 let mut both = rustls::StreamOwned::new(connection, stream);
-                while let Some(answer) = self.read(&mut Bytewise(&mut both)) {
+                while let Some(answer) = self.read(from, &mut Bytewise(&mut both)) {
                     let _ = both.write_all(answer.as_bytes());
                     let _ = both.flush();
                 }
@@ -110,8 +124,8 @@ impl State {
         }
     }
 
-    fn serve(&self, reader: &mut impl BufRead, mut writer: TcpStream) {
-        while let Some(answer) = self.read(reader) {
+    fn serve(&self, from: u16, reader: &mut impl BufRead, mut writer: TcpStream) {
+        while let Some(answer) = self.read(from, reader) {
             if writer.write_all(answer.as_bytes()).is_err() || answer.contains("connection: close") {
                 return;
             }
@@ -119,7 +133,7 @@ impl State {
     }
 
     /// The answer to the next request; none when the client has gone, or is to be left waiting until it goes.
-    fn read(&self, reader: &mut impl BufRead) -> Option<String> {
+    fn read(&self, from: u16, reader: &mut impl BufRead) -> Option<String> {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
         let mut headers = String::new();
@@ -139,9 +153,10 @@ impl State {
         reader.read_exact(&mut body).ok()?;
         let line = line.trim().trim_end_matches(" HTTP/1.1").to_owned();
         let body = serde_json::from_slice(&body).unwrap_or(Json::Null);
-        self.asked.lock().unwrap().push(Asked { line, headers, body });
-        let answer =
-            self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Text(599, "no answer is left"));
+        let next = self.answers.lock().unwrap().pop_front();
+        let always = || self.always.map(|always| always(&line));
+        let answer = next.or_else(always).unwrap_or(Answer::Text(599, "no answer is left"));
+        self.asked.lock().unwrap().push(Asked { from, line, headers, body });
         let (status, kind, text, close) = match answer {
             Answer::Json(status, Json::Null) => (status, "application/json", String::new(), ""),
             Answer::Json(status, body) => (status, "application/problem+json", body.to_string(), ""),

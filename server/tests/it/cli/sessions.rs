@@ -18,16 +18,19 @@ fn a_list_follows_the_pages_up_to_its_limit() {
     };
     let server =
         Server::start([page(0, 200, json!("a/b+c")), page(200, 50, json!("more")), page(0, 2, json!(null))]);
-    let ran = handstamp("sessions list --limit 250 --tag role:admin --ip 192.0.2.0/24 --state live")
-        .to(&server)
-        .run();
+    let ran =
+        handstamp("sessions list --limit 250 --tag role:admin --tag org:acme --ip 192.0.2.0/24 --state live")
+            .to(&server)
+            .run();
     assert_eq!(ran.err, "there are more than these 250: --limit shows more of them\n");
     let out = ran.done();
     assert_eq!(out.lines().count(), 251);
     assert!(out.lines().nth(1).unwrap().contains("2026-11-22 10:05:00") && out.contains("192.0.2.7"));
     let ran = handstamp("sessions list --user").argument("a b&c").argument("--json").to(&server).run();
     assert_eq!(serde_json::from_str::<Json>(&ran.done()).unwrap()["items"].as_array().unwrap().len(), 2);
-    let filter = "tag=role%3Aadmin&ip=192.0.2.0%2F24&state=live";
+    let asked = server.asked();
+    assert_eq!(asked[0].from, asked[1].from, "pages come over one connection");
+    let filter = "ip=192.0.2.0%2F24&state=live&tag=role%3Aadmin&tag=org%3Aacme";
     assert_eq!(
         server.lines(),
         [
@@ -36,6 +39,24 @@ fn a_list_follows_the_pages_up_to_its_limit() {
             "GET /v1/sessions?user_id=a%20b%26c&limit=50".to_owned(),
         ]
     );
+}
+
+#[test]
+fn an_empty_page_may_not_be_the_last_and_a_page_that_repeats_is_a_failure() {
+    let page = |ids: &[&str], next: Json| {
+        let items: Vec<Json> = ids.iter().map(|id| session(id)).collect();
+        ok(json!({"items": items, "next_cursor": next}))
+    };
+    let server = Server::start([
+        page(&[], json!("a")),
+        page(&["ses_1"], json!(null)),
+        page(&["ses_1"], json!("a")),
+        page(&["ses_1"], json!("a")),
+    ]);
+    assert!(handstamp("sessions list").to(&server).run().done().contains("ses_1"));
+    let said = handstamp("sessions list").to(&server).run().failed();
+    assert!(said.contains("the same page again and again"), "{said}");
+    server.asked();
 }
 
 #[test]
@@ -122,6 +143,10 @@ fn a_filter_is_counted_first_and_a_person_is_asked() {
     let mut dry = filter.clone();
     dry["dry_run"] = json!(true);
     assert_eq!([&asked[0].body, &asked[1].body], [&dry, &filter]);
+    assert_ne!(
+        asked[0].from, asked[1].from,
+        "the server closes a connection that rests while a person thinks"
+    );
     assert!(
         asked[2..].iter().all(|one| one.body["dry_run"] == json!(true)),
         "nothing was ended without a yes"
@@ -129,12 +154,20 @@ fn a_filter_is_counted_first_and_a_person_is_asked() {
 }
 
 #[test]
+fn a_filter_that_finds_nobody_asks_nobody() {
+    let server = Server::start([ok(json!({"ended": 0, "sessions": []}))]);
+    assert_eq!(handstamp("sessions revoke --user u1").to(&server).run().done(), "no live session matches\n");
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[test]
 fn an_epoch_ends_all_and_the_number_is_an_estimate() {
     let server = Server::start([
-        ok(json!({"ended": null, "estimate": 1_000_000})),
-        Answer::Json(202, json!({"ended": null, "estimate": 1_000_001})),
+        ok(json!({"ended": null, "estimate": 10_000})),
+        Answer::Json(202, json!({"ended": null, "estimate": 9_999})),
     ]);
-    let said = handstamp("sessions revoke --all --yes").to(&server).run().done();
-    assert_eq!(said, "ended about 1000001 sessions\n");
+    let ran = handstamp("sessions revoke --all").to(&server).person("yes\n").run();
+    assert_eq!(ran.err, "End 10000 sessions or more? [y/N] ");
+    assert_eq!(ran.done(), "ended about 9999 sessions\n");
     assert_eq!(server.lines()[1], "POST /v1/sessions/revoke {\"all\":true}");
 }

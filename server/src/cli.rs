@@ -169,8 +169,20 @@ impl Context<'_, '_> {
 
     /// A client of the running server, with its access key.
     fn client(&mut self, connection: &Connection) -> Result<Client, Failure> {
+        self.client_as(connection, connection.target().environment.is_some())
+    }
+
+    /// A client with the key that was given, else with the data directory's; where an operator is needed, with the key
+    /// that follows from the master key beside it. That one is never sent to another address than the configured one.
+    fn client_as(&mut self, connection: &Connection, operator: bool) -> Result<Client, Failure> {
         let config = Config::load_to_ask(&self.sources).map_err(Failure::configuration)?;
-        let key = client::access_key(&self.sources.environment, &config)?;
+        let environment = &self.sources.environment;
+        let given = client::gives_key(environment) || connection.target().url.is_some();
+        let derived = if operator && !given { self.hooks.operator_key(&config) } else { None };
+        let key = match derived {
+            Some(key) => key,
+            None => client::access_key(environment, &config)?,
+        };
         let client = Client::new(&config, connection.target(), Some(key), self.terminal.draws)?;
         if client.is_in_the_clear() {
             self.note(format!("warning: {} carries the access key in the clear; use https", client.url()))?;

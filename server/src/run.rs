@@ -4,6 +4,7 @@
 //! * [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
 //! * [`operate`]: backup, restore, doctor.
 
+use crate::app::callers::root_key;
 use crate::cli::{BackupDone, Failure, Finding, Hooks, Progress, RestoreDone, RestoreOptions};
 use crate::config::{Config, Secret, Sources};
 use crate::host::entropy::{Entropy, SystemEntropy};
@@ -45,6 +46,11 @@ impl Hooks for Service {
 
     fn generate_key(&self) -> Result<Secret, Failure> {
         Ok(Secret::new(new_key(&SystemEntropy)?.text().reveal()))
+    }
+
+    fn operator_key(&self, config: &Config) -> Option<Secret> {
+        let master = files::master_key(config, true, &SystemEntropy).ok()?;
+        Some(Secret::new(root_key(&master).text().reveal()))
     }
 
     fn reload(&self, config: &Config) -> Result<(), Failure> {

@@ -46,6 +46,13 @@ pub struct Client {
     draws: bool,
 }
 
+/// Whether the environment says which key to use.
+pub(super) fn gives_key(environment: &Environment) -> bool {
+    ["HANDSTAMP_KEY", "HANDSTAMP_KEY_FILE"]
+        .iter()
+        .any(|name| environment.get(name).is_some_and(|text| !text.trim().is_empty()))
+}
+
 /// The caller's access key: from `HANDSTAMP_KEY`, the file that `HANDSTAMP_KEY_FILE` names, or the data directory. Never
 /// from the command line, where everybody could see it.
 ///

@@ -10,7 +10,7 @@ const PATH: &str = "/v1/environments";
 
 impl Context<'_, '_> {
     pub(super) fn environments(&mut self, group: Environments) -> Result<Exit, Failure> {
-        let mut client = self.client(&group.connection)?;
+        let mut client = self.client_as(&group.connection, true)?;
         match group.verb {
             EnvironmentsVerb::List => {
                 let answer = client.call(Method::GET, PATH, None, "reading environments")?.body;

@@ -42,6 +42,9 @@ pub trait Hooks {
     /// The system gave no random bytes.
     fn generate_key(&self) -> Result<Secret, Failure>;
 
+    /// The operator's key that whoever can read the master key can make; `None` where it cannot be read.
+    fn operator_key(&self, config: &Config) -> Option<Secret>;
+
     /// Tells the server that runs on this data directory to read its configuration again.
     ///
     /// # Errors

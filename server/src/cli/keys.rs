@@ -27,7 +27,9 @@ impl Context<'_, '_> {
         if matches!(group.verb, KeysVerb::Generate) {
             return self.generate();
         }
-        let mut client = self.client(&group.connection)?;
+        let operator = matches!(group.verb, KeysVerb::Create { operator: true, .. })
+            || group.connection.target().environment.is_some();
+        let mut client = self.client_as(&group.connection, operator)?;
         match group.verb {
             KeysVerb::Generate => self.generate(),
             KeysVerb::Create { name, scopes, expires_in, operator } => {

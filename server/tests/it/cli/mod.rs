@@ -59,6 +59,10 @@ impl Hooks for Rooms {
         self.note("doctor".to_owned())?;
         Ok(self.findings.clone())
     }
+    fn operator_key(&self, _: &Config) -> Option<Secret> {
+        None
+    }
+
     fn generate_key(&self) -> Result<Secret, Failure> {
         self.note("generate".to_owned())?;
         Ok(Secret::new("hsk_fresh"))

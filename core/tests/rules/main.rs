@@ -23,6 +23,8 @@ mod model;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod small_worlds;
 #[cfg(test)]
 mod transitions;

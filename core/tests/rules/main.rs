@@ -11,6 +11,8 @@ mod epoch;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod honest;

@@ -4,12 +4,24 @@
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Characters that `n` bytes (0 to 8) of a block take: the least k with 62^k >= 256^n.
-const WIDTH: [usize; 9] = [0, 2, 3, 5, 6, 7, 9, 10, 11];
+/// Characters that `n` bytes of a block take: the least k with 62^k >= 256^n.
+const fn width(n: usize) -> usize {
+    match n {
+        0 => 0,
+        1 => 2,
+        2 => 3,
+        3 => 5,
+        4 => 6,
+        5 => 7,
+        6 => 9,
+        7 => 10,
+        _ => 11,
+    }
+}
 
 /// How many characters `bytes` bytes become.
 pub const fn encoded_len(bytes: usize) -> usize {
-    bytes / 8 * 11 + WIDTH[bytes % 8]
+    bytes / 8 * 11 + width(bytes % 8)
 }
 
 /// Appends the text of `bytes` to `out`.
@@ -17,7 +29,7 @@ pub fn encode(bytes: &[u8], out: &mut String) {
     for block in bytes.chunks(8) {
         let mut value = block.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
         let mut text = [b'0'; 11];
-        let width = WIDTH.get(block.len()).copied().unwrap_or(0);
+        let width = width(block.len());
         for slot in text.iter_mut().take(width).rev() {
             let digit = usize::try_from(value % 62).unwrap_or(0);
             *slot = ALPHABET.get(digit).copied().unwrap_or(b'0');
@@ -62,7 +74,7 @@ mod tests {
     #[test]
     fn widths_are_the_least_that_fit() {
         for bytes in 1..=8u32 {
-            let width = u32::try_from(WIDTH[bytes as usize]).unwrap();
+            let width = u32::try_from(width(bytes as usize)).unwrap();
             assert!(
                 62u128.pow(width) >= 256u128.pow(bytes) && 62u128.pow(width - 1) < 256u128.pow(bytes),
                 "{bytes}"

@@ -11,6 +11,8 @@ mod epoch;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod honest;
@@ -22,6 +24,8 @@ mod machine;
 mod model;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod small_worlds;
 #[cfg(test)]

@@ -6,3 +6,4 @@ mod kills;
 mod measure;
 mod opening;
 mod plans;
+mod syncs;

@@ -77,9 +77,8 @@ async fn a_commit_that_cannot_be_written() {
     let mut child = Child::start("sqlite::full_disk::child", &format!("{}", path.display()));
     let id = child.id();
     let limit = |bytes: &str| {
-        let done = Command::new("prlimit")
-            .args(["--pid", &id, &format!("--fsize={bytes}:unlimited")])
-            .status();
+        let done =
+            Command::new("prlimit").args(["--pid", &id, &format!("--fsize={bytes}:unlimited")]).status();
         assert!(done.unwrap().success(), "prlimit (package util-linux) is needed");
     };
     limit("400000");

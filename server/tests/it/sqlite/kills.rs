@@ -20,9 +20,14 @@ pub(super) struct Child {
 impl Child {
     /// Starts the test of that name and tells it one line.
     pub(super) fn start(test: &str, line: &str) -> Child {
+        Child::start_under("", test, line)
+    }
+    /// The same, under another program.
+    pub(super) fn start_under(under: &str, test: &str, line: &str) -> Child {
         // A shell, because a write over the file size limit must be an error and not a signal.
         let mut process = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" --exact \"$1\" --ignored --nocapture"])
+            .arg("-c")
+            .arg(format!("trap '' XFSZ; exec {under} \"$0\" --exact \"$1\" --ignored --nocapture"))
             .arg(std::env::current_exe().unwrap())
             .arg(test)
             .stdin(Stdio::piped())
@@ -42,6 +47,14 @@ impl Child {
     }
     pub(super) fn hear(&mut self) -> String {
         self.output.next().expect("the child ended").unwrap()
+    }
+    /// Lets it come to its own end.
+    pub(super) fn end(mut self) {
+        drop(self.input);
+        for line in self.output {
+            line.unwrap();
+        }
+        assert!(self.process.wait().unwrap().success());
     }
     /// kill -9, and then every line that it still got out.
     pub(super) fn kill(mut self) -> Vec<String> {

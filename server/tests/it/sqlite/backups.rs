@@ -9,7 +9,7 @@ use handstamp_server::store::{Batch, Record, Store};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 fn open(path: &Path) -> Arc<dyn Store> {
     Arc::new(Sqlite::open(path, &Options { checkpoint_pages: 200, ..Options::default() }).unwrap())
@@ -30,9 +30,9 @@ async fn filled(path: &Path) -> Arc<dyn Store> {
 async fn a_backup_under_writes_is_one_moment() {
     let scratch = Scratch::new();
     let store = filled(&scratch.path("db")).await;
-    let done = Arc::new(AtomicBool::new(false));
+    let (done, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let writer = {
-        let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+        let (store, done, committed) = (Arc::clone(&store), Arc::clone(&done), Arc::clone(&committed));
         tokio::spawn(async move {
             let mut round = 0;
             while !done.load(Ordering::Relaxed) {
@@ -42,6 +42,7 @@ async fn a_backup_under_writes_is_one_moment() {
                     [0, 1_999].map(|n| rewrite(round, with_facets(n, [facet(1, format!("round {round}"))])));
                 let events = vec![event(0, round.to_be_bytes())];
                 store.done(Batch { events, tallies: vec![(tally("rounds"), 1)], ..batch(ops) }).await;
+                committed.store(round, Ordering::Relaxed);
             }
             round
         })
@@ -53,7 +54,16 @@ async fn a_backup_under_writes_is_one_moment() {
     let last = loop {
         let line = child.hear();
         match line.split_once(' ') {
-            Some(("step", rest)) => steps.push(rest.to_owned()),
+            Some(("step", rest)) => {
+                steps.push(rest.to_owned());
+                assert!(steps.len() < 20, "the copy begins again with every write: {steps:?}");
+                // Between any two steps the server writes, as it does under load.
+                let before = committed.load(Ordering::Relaxed);
+                while committed.load(Ordering::Relaxed) < before + 2 {
+                    tokio::task::yield_now().await;
+                }
+                child.say("on");
+            }
             Some(("end", rest)) => break rest.to_owned(),
             _ => {}
         }
@@ -88,7 +98,10 @@ async fn a_backup_under_writes_is_one_moment() {
 #[ignore = "a part of another test"]
 async fn child() {
     let (Some(from), Some(to)) = (super::kills::told(), super::kills::told()) else { return };
-    let end = backup(from.as_ref(), to.as_ref(), |done, all| println!("step {done}/{all}"));
+    let end = backup(from.as_ref(), to.as_ref(), |done, all| {
+        println!("step {done}/{all}");
+        super::kills::told();
+    });
     println!("end {end:?}");
     // Until the parent has read everything.
     super::kills::told();

@@ -87,7 +87,7 @@ async fn a_commit_that_cannot_be_written() {
     while refused < 20 {
         let line = child.hear();
         match line.split_once(' ') {
-            Some(("made", n)) => made.push(n.parse::<u32>().unwrap()),
+            Some(("made", n)) => made.push(n.trim().parse::<u32>().unwrap()),
             Some(("refused", _)) => refused += 1,
             _ => {}
         }
@@ -99,11 +99,17 @@ async fn a_commit_that_cannot_be_written() {
     while after < 20 {
         let line = child.hear();
         if let Some(("made", n)) = line.split_once(' ') {
-            made.push(n.parse::<u32>().unwrap());
+            made.push(n.trim().parse::<u32>().unwrap());
             after += 1;
         }
     }
-    child.kill();
+    // It went on while we looked away.
+    made.extend(
+        child
+            .kill()
+            .iter()
+            .filter_map(|line| line.strip_prefix("made ")?.strip_suffix(' ')?.parse::<u32>().ok()),
+    );
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&path, &Options::default()).unwrap());
     for n in &made {
         let found = store.one(*n).await.unwrap_or_else(|| panic!("{n} was acknowledged and is not there"));
@@ -126,7 +132,7 @@ async fn child() {
     let mut refused = 0;
     for n in 0..100_000 {
         match store.commit(Batch { events: vec![event(n, "made")], ..batch([create(large(n))]) }).await {
-            Ok(()) => println!("made {n}"),
+            Ok(()) => println!("made {n} "),
             Err(error) => {
                 println!("refused {error}");
                 refused += 1;

@@ -2,6 +2,8 @@
 //!
 //! `cargo test --release -p handstamp-server --test it sqlite::measure -- --ignored --nocapture --test-threads 1`
 
+#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+
 use crate::conformance::world::{Scratch, between, facet, is};
 use handstamp_core::time::Millis;
 use handstamp_server::store::sqlite::{Options, Sqlite};

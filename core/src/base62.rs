@@ -26,6 +26,15 @@ pub const fn encoded_len(bytes: usize) -> usize {
 
 /// Appends the text of `bytes` to `out`.
 pub fn encode(bytes: &[u8], out: &mut String) {
+    each_block(bytes, |text| out.extend(text.iter().map(|b| char::from(*b))));
+}
+
+/// Appends the text of `bytes`, which is ASCII, to a buffer of bytes.
+pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    each_block(bytes, |text| out.extend_from_slice(text));
+}
+
+fn each_block(bytes: &[u8], mut write: impl FnMut(&[u8])) {
     for block in bytes.chunks(8) {
         let mut value = block.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
         let mut text = [b'0'; 11];
@@ -35,7 +44,7 @@ pub fn encode(bytes: &[u8], out: &mut String) {
             *slot = ALPHABET.get(digit).copied().unwrap_or(b'0');
             value /= 62;
         }
-        out.extend(text.iter().take(width).map(|b| char::from(*b)));
+        write(text.get(..width).unwrap_or_default());
     }
 }
 

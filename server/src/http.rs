@@ -1,7 +1,7 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`search`], [`keys`], [`environments`]: what they do.
-//! * [`wire`]: what answers look like; [`input`]: what requests look like; [`problem`]: how a refusal or an accident is
+//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like; [`problem`]: how a refusal or an accident is
 //!   told. [`caller`]: who asks. [`cookie`]: ready `Set-Cookie` values.
 //! * [`health`]: liveness, readiness, metrics. [`docs`]: the OpenAPI document and the error pages.
 //! * [`listener`]: the network edge.
@@ -26,6 +26,7 @@ pub mod input;
 pub mod keys;
 pub mod listener;
 pub mod problem;
+pub mod render;
 pub mod routes;
 pub mod search;
 pub mod sessions;

@@ -9,9 +9,10 @@ use handstamp_core::session::{Client, canonical};
 use handstamp_core::tag::{Group, Tag};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Bodies have at most this many bytes.
@@ -25,10 +26,50 @@ pub struct Json<T, const MOST: usize = BODY>(pub T, pub Bytes);
 impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for Json<T, MOST> {
     type Rejection = Problem;
 
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Raw(bytes) = Raw::<MOST>::from_request(request, state).await?;
+        Ok(Json(parse(&bytes)?, bytes))
+    }
+}
+
+/// The bytes of a JSON body of at most `MOST`, for what is parsed in place.
+pub struct Raw<const MOST: usize = BODY>(pub Bytes);
+
+impl<S: Send + Sync, const MOST: usize> FromRequest<S> for Raw<MOST> {
+    type Rejection = Problem;
+
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         is_json(request.headers())?;
-        let bytes = read(request.into_body(), MOST).await?;
-        Ok(Json(parse(&bytes)?, bytes))
+        Ok(Raw(read(request.into_body(), MOST).await?))
+    }
+}
+
+/// A text that stays where it is in the body unless it has escapes. (`Cow` inside of an `Option` is always copied.)
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        from.deserialize_str(Reader)
+    }
+}
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -74,12 +115,12 @@ where
 }
 
 /// Parses, and says where and what when it cannot.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|_| explain::<T>(bytes))
 }
 
 /// Parses again, slowly, to name the place.
-fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Problem {
+fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Problem {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
         return Problem::field("", "there is more than one JSON value in the body");

@@ -68,6 +68,14 @@ impl Problem {
     pub fn with_code(self, code: Code) -> Problem {
         Problem { code, ..self }
     }
+    /// The same bad input, at the place where it really lies.
+    pub fn at(mut self, pointer: impl FnOnce() -> String) -> Problem {
+        if let [error] = self.errors.as_mut_slice() {
+            error.pointer = pointer();
+            self.detail = format!("{}: {}", error.pointer, error.message);
+        }
+        self
+    }
     /// What the `Allow` header says.
     pub fn allowing(self, methods: &'static str) -> Problem {
         Problem { allow: Some(HeaderValue::from_static(methods)), ..self }

@@ -1,15 +1,16 @@
 //! The calls about one session: create, validate, read, change, end, refresh of knowledge about it.
 
 use super::caller::{By, recognise};
-use super::input::{self, AddRemove, BATCH, BODY, Json};
+use super::input::{self, AddRemove, BATCH, BODY, Json, Raw, Text};
 use super::problem::{Answer, Problem};
 use super::wire::{EvidenceBody, SessionBody};
-use super::{Web, search};
+use super::{Web, render, search};
 use crate::app::callers::Caller;
 use crate::app::create::Create;
 use crate::app::end::{Revoke, Revoked, Target};
 use crate::app::update::{DataChange, Update};
 use crate::app::validate::{Ask, Validated};
+use crate::app::view::View;
 use crate::codec::digest;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -64,14 +65,19 @@ pub struct Created<'a> {
 /// What a request asks of a session.
 #[derive(Deserialize, Default, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ValidateRequest {
+pub struct ValidateRequest<'a> {
     /// What the client presented. Missing or empty is a verdict, not bad input.
-    #[serde(default)]
-    token: Option<String>,
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<String>)]
+    token: Option<Text<'a>>,
     /// The client's address.
-    ip: Option<String>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    ip: Option<Text<'a>>,
     /// The client's user agent.
-    user_agent: Option<String>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    user_agent: Option<Text<'a>>,
     /// Tags that the session must carry, all of them.
     #[serde(default)]
     required_tags: Vec<String>,
@@ -113,9 +119,10 @@ pub enum Consistency {
 /// Many validations.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ValidateBatchRequest {
+pub struct ValidateBatchRequest<'a> {
     /// 1 to 256.
-    requests: Vec<ValidateRequest>,
+    #[serde(borrow)]
+    requests: Vec<ValidateRequest<'a>>,
 }
 
 /// The verdicts, in order.
@@ -265,17 +272,16 @@ async fn validate_one(web: &Web, request: Request<Incoming>) -> Result<Vec<u8>, 
     caller.allow(Scope::SessionsRead)?;
     input::is_json(request.headers())?;
     let bytes = input::read(request.into_body(), BODY).await?;
-    let ask: ValidateRequest = input::parse(&bytes)?;
-    judge(web, &caller, &ask, "").await
+    let ask: ValidateRequest<'_> = input::parse(&bytes)?;
+    let mut out = Vec::with_capacity(1_024);
+    judge(web, &caller, &ask, Place::Alone, &mut out).await?;
+    Ok(out)
 }
 
 /// `POST /v1/sessions/validate-batch`
-pub async fn validate_batch(
-    State(web): State<Arc<Web>>,
-    By(caller): By,
-    Json(ask, _): Json<ValidateBatchRequest, BATCH>,
-) -> Answer {
+pub async fn validate_batch(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Raw<BATCH>) -> Answer {
     caller.allow(Scope::SessionsRead)?;
+    let ask: ValidateBatchRequest<'_> = input::parse(&bytes)?;
     if ask.requests.is_empty() || ask.requests.len() > 256 {
         return Err(Problem::field(
             "/requests",
@@ -288,57 +294,87 @@ pub async fn validate_batch(
         if at > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(&judge(&web, &caller, one, &format!("/requests/{at}")).await?);
+        judge(&web, &caller, one, Place::Batch(at), &mut body).await?;
     }
     body.extend_from_slice(b"]}");
     Ok(with_json(StatusCode::OK, body))
 }
 
-async fn judge(web: &Web, caller: &Caller, ask: &ValidateRequest, at: &str) -> Result<Vec<u8>, Problem> {
-    let tags = if ask.required_tags.is_empty() {
-        Vec::new()
-    } else {
-        input::tags(&format!("{at}/required_tags"), &ask.required_tags)?
-    };
-    let groups = if ask.required_access_groups.is_empty() {
-        Vec::new()
-    } else {
-        input::groups(&format!("{at}/required_access_groups"), &ask.required_access_groups)?
-    };
-    let asked = Ask {
+/// Where one validation lies in its body.
+#[derive(Clone, Copy)]
+enum Place {
+    Alone,
+    Batch(usize),
+}
+
+impl Place {
+    fn pointer(self, field: &str) -> String {
+        match self {
+            Place::Alone => format!("/{field}"),
+            Place::Batch(at) => format!("/requests/{at}/{field}"),
+        }
+    }
+}
+
+/// Judges one token, and appends the answer to `out`.
+async fn judge(
+    web: &Web,
+    caller: &Caller,
+    ask: &ValidateRequest<'_>,
+    place: Place,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let mut asked = Ask {
         token: ask.token.as_deref().unwrap_or_default(),
-        ip: input::ip(ask.ip.as_deref())?,
+        ip: input::ip(ask.ip.as_deref()).map_err(|problem| problem.at(|| place.pointer("ip")))?,
         user_agent: input::agent(ask.user_agent.as_deref()),
-        tags,
-        groups,
+        tags: Vec::new(),
+        groups: Vec::new(),
         rotate: ask.rotate == Rotate::Auto,
         touch: ask.touch.unwrap_or(true),
         strong: ask.consistency == Consistency::Strong,
     };
-    let answer = web.app.validate(caller, asked).await?;
-    let body = match &answer {
+    if !ask.required_tags.is_empty() {
+        asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
+    }
+    if !ask.required_access_groups.is_empty() {
+        asked.groups = input::groups(&place.pointer("required_access_groups"), &ask.required_access_groups)?;
+    }
+    match web.app.validate(caller, asked).await? {
         Validated::Allowed { view, issued } => {
-            let token = issued.as_ref().map(|issued: &Issued| issued.session.reveal());
-            ValidateResponse::Valid {
-                valid: true,
-                session: SessionBody::of(view),
-                rotated_token: token,
-                set_cookie: token
-                    .map(|token| vec![web.cookie.session(token, view.ends.earliest(), web.app.now())]),
+            out.extend_from_slice(b"{\"valid\":true,\"session\":");
+            render::session(out, &view);
+            if let Some(issued) = &issued {
+                rotated(web, out, &view, issued)?;
             }
+            out.push(b'}');
+            Ok(())
         }
-        Validated::Refused { refusal, session } => ValidateResponse::Invalid {
-            valid: false,
-            code: refusal.code.text(),
-            detail: refusal.detail(),
-            evidence: EvidenceBody::of_refusal(refusal),
-            status: refusal.code.status(),
-            session_id: session.map(|id| id.to_string()),
-        },
-    };
-    let mut bytes = Vec::with_capacity(1_024);
-    serde_json::to_writer(&mut bytes, &body).map_err(|_| Problem::code(Code::InternalError))?;
-    Ok(bytes)
+        Validated::Refused { refusal, session } => write(
+            out,
+            &ValidateResponse::Invalid {
+                valid: false,
+                code: refusal.code.text(),
+                detail: refusal.detail(),
+                evidence: EvidenceBody::of_refusal(&refusal),
+                status: refusal.code.status(),
+                session_id: session.map(|id| id.to_string()),
+            },
+        ),
+    }
+}
+
+/// Appends the successor that is to be delivered.
+fn rotated(web: &Web, out: &mut Vec<u8>, view: &View, issued: &Issued) -> Result<(), Problem> {
+    let token = issued.session.reveal();
+    out.extend_from_slice(b",\"rotated_token\":");
+    write(out, &token)?;
+    out.extend_from_slice(b",\"set_cookie\":");
+    write(out, &[web.cookie.session(token, view.ends.earliest(), web.app.now())])
+}
+
+fn write<T: Serialize>(out: &mut Vec<u8>, body: &T) -> Result<(), Problem> {
+    serde_json::to_writer(out, body).map_err(|_| Problem::code(Code::InternalError))
 }
 
 /// `GET /v1/sessions/{id}`

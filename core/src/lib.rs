@@ -1,1 +1,41 @@
-//! The rules.
+//! The rules of Handstamp, in reading order.
+//!
+//! Everything here is a pure function of its arguments: records, a policy, a request, `now` and entropy go in, a value
+//! comes out. There is no I/O, no clock, no random source and no async in this crate, so that every security
+//! decision can be read in one place and tried in a table test.
+//!
+//! * [`time`], [`id`]: the words everything else is said in.
+//! * [`secret`], [`base62`], [`token`]: what a client holds, and what we keep to recognise it.
+//! * [`policy`], [`session`], [`epoch`], [`user`]: what is remembered, and what an operator may choose.
+//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`judge`]: may this request pass?
+//! * [`transition`]: what becomes of the records; [`event`]: what history will say.
+//! * [`refusal`]: every reason that is ever given.
+//! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`facet`]: by what a session can be found.
+//! * [`sealing`]: session data at rest.
+
+#![deny(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
+
+pub mod base62;
+pub mod caller;
+pub mod ending;
+pub mod environment;
+pub mod epoch;
+pub mod event;
+pub mod expiry;
+pub mod facet;
+pub mod id;
+pub mod judge;
+pub mod limit;
+pub mod policy;
+pub mod refusal;
+pub mod rotation;
+pub mod sealing;
+pub mod secret;
+pub mod session;
+pub mod tag;
+pub mod time;
+pub mod token;
+pub mod transition;
+pub mod user;

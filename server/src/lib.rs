@@ -1,1 +1,13 @@
-//! The service.
+//! The service: one binary. A library only so that tests can reach it.
+//!
+//! Reading order: [`app`] (the verbs), [`http`] (the door), [`store`] (where records lie), [`codec`] (how), [`config`],
+//! [`host`] (time, randomness, signals), [`cli`] (the command line), [`run`] (where all of them meet).
+
+pub mod app;
+pub mod cli;
+pub mod codec;
+pub mod config;
+pub mod host;
+pub mod http;
+pub mod run;
+pub mod store;

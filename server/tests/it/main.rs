@@ -1,1 +1,14 @@
-fn main() {}
+//! The one test binary: everything that is tried from outside of the crates. Its tree is the tree of `src`.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod listener;
+#[cfg(test)]
+mod sqlite;

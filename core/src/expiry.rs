@@ -1,0 +1,74 @@
+//! When a session is over by time: one function, from which every verdict, list, count, cookie and limit derives.
+//!
+//! The earliest end counts. What stood when the session was last extended is kept with it, so loosening a policy never
+//! revives; a session that is still alive takes over looser times with its next request ([`adopt`]).
+
+use crate::policy::{Effective, Origin, Sourced};
+use crate::refusal::{Code, Evidence, Refusal, Value};
+use crate::session::{Limits, Session};
+use crate::time::{Millis, Span};
+
+/// The rule of [`Ends::absolute`] in refusals and events.
+pub const ABSOLUTE: &str = "absolute";
+/// The rule of [`Ends::idle`] in refusals and events.
+pub const IDLE: &str = "idle";
+
+/// The ends that stand now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// By absolute time, from the last authentication.
+    pub absolute: Millis,
+    /// By idle time, from the last activity.
+    pub idle: Millis,
+}
+
+impl Ends {
+    /// The earliest.
+    pub fn earliest(&self) -> Millis {
+        self.absolute.min(self.idle)
+    }
+}
+
+/// The ends of a live session, `seen` being its last activity.
+pub fn ends(session: &Session, seen: Millis, policy: &Effective) -> Ends {
+    let (absolute, idle) = limits(session, policy);
+    Ends { absolute: session.authenticated_at.plus(absolute.value), idle: seen.plus(idle.value) }
+}
+
+/// Whether time has ended a session by `now`: at the very instant of its end it is over.
+pub fn expired(session: &Session, seen: Millis, policy: &Effective, now: Millis) -> Option<Refusal> {
+    let (absolute, idle) = limits(session, policy);
+    let over = |code, rule, from: Millis, limit: Sourced<Span>| {
+        (from.plus(limit.value) <= now).then(|| Refusal {
+            code,
+            rule,
+            origin: Some(limit.origin),
+            evidence: Some(Evidence::Limit {
+                allowed: Value::Span(limit.value),
+                seen: Value::Span(now.since(from)),
+            }),
+        })
+    };
+    let by_idle = seen.plus(idle.value) < session.authenticated_at.plus(absolute.value);
+    let absolute = over(Code::SessionExpired, ABSOLUTE, session.authenticated_at, absolute);
+    let idle = over(Code::SessionIdle, IDLE, seen, idle);
+    // The one that came first is the reason; at the same instant the absolute one.
+    if by_idle { idle.or(absolute) } else { absolute.or(idle) }
+}
+
+/// The looser times that a session still alive takes over, if today's policy has any.
+pub fn adopt(session: &Session, policy: &Effective) -> Option<Limits> {
+    let wider = Limits {
+        absolute: session.limits.absolute.max(policy.absolute.value),
+        idle: session.limits.idle.max(policy.idle.value),
+    };
+    (wider != session.limits).then_some(wider)
+}
+
+/// The lesser of what is stored and what today's policy says, each with its origin.
+fn limits(session: &Session, policy: &Effective) -> (Sourced<Span>, Sourced<Span>) {
+    let lesser = |stored: Span, today: &Sourced<Span>| {
+        if stored < today.value { Sourced { value: stored, origin: Origin::Stored } } else { today.clone() }
+    };
+    (lesser(session.limits.absolute, &policy.absolute), lesser(session.limits.idle, &policy.idle))
+}

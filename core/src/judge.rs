@@ -1,0 +1,217 @@
+//! May this request pass? The order of the rules, and nothing else; each rule is in a file of its own.
+//!
+//! Genuine -> not ended -> not ended by an epoch -> not over by time -> not stolen or late -> carries what is required.
+//! The first refusal is the answer.
+
+use crate::ending::{Ending, ending};
+use crate::epoch::Ledger;
+use crate::expiry;
+use crate::id::EnvironmentId;
+use crate::policy::{Effective, Origin};
+use crate::refusal::{Code, Evidence, Refusal, Value};
+use crate::rotation::{self, Place};
+use crate::session::Session;
+use crate::tag::{Group, Tag};
+use crate::time::Millis;
+use crate::token::Kind;
+use crate::token::keyring::Keyring;
+use crate::token::opaque::{Holder, Opened};
+
+/// What stands behind every judgement of one environment.
+#[derive(Clone, Copy)]
+pub struct Bench<'a> {
+    /// The environment.
+    pub env: EnvironmentId,
+    /// What was ended at once.
+    pub ledger: &'a Ledger,
+    /// What recognises tokens.
+    pub keys: &'a Keyring,
+}
+
+/// What a request demands.
+#[derive(Clone, Copy, Default)]
+pub struct Demand<'a> {
+    /// Tags that the session must carry, all of them.
+    pub tags: &'a [Tag],
+    /// Groups that the session must be in, all of them.
+    pub groups: &'a [Group],
+    /// Whether the caller can deliver a successor to the client.
+    pub can_deliver: bool,
+}
+
+/// The answer to "may this request pass?", and what must become of the session before it is given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// `None`: allowed.
+    pub refusal: Option<Refusal>,
+    /// What is to be done first.
+    pub effect: Effect,
+    /// Today's policy is looser than what the session has: it takes it over.
+    pub adopt: bool,
+}
+
+/// What a judgement brings about. Everything but [`Effect::Nothing`] is decided on a fresh load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// The session stays as it is.
+    Nothing,
+    /// A first presentation that the chain must know of: commit that.
+    Note,
+    /// Its time has come: make the next generation, and give it out.
+    Rotate,
+    /// Give the same successor again.
+    Again,
+    /// A stolen token: end the session.
+    EndStolen,
+    /// Time or an epoch has ended the session, and its record does not say so yet: write that down, so that no later
+    /// policy can say otherwise.
+    Settle,
+    /// A genuine token that the record does not know: the store is behind, which history should say.
+    StoreBehind,
+}
+
+/// Judges a session token. `seen` is the session's last activity.
+pub fn judge(
+    session: &Session,
+    seen: Millis,
+    token: &Opened,
+    bench: Bench<'_>,
+    policy: &Effective,
+    demand: Demand<'_>,
+    now: Millis,
+) -> Verdict {
+    let place = place(Kind::Session, session, token, bench, policy, now);
+    if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
+        return verdict;
+    }
+    let missing = missing_tags(session, demand.tags).or_else(|| missing_groups(session, demand.groups));
+    let effect = match place {
+        Place::Again if missing.is_none() && demand.can_deliver => Effect::Again,
+        Place::Current if missing.is_none() && demand.can_deliver && rotation_due(session, policy, now) => {
+            Effect::Rotate
+        }
+        Place::Current if session.chain.awaiting => Effect::Note,
+        Place::Again | Place::Current | Place::Late | Place::Stolen | Place::Unknown => Effect::Nothing,
+    };
+    Verdict { refusal: missing, effect, adopt: expiry::adopt(session, policy).is_some() }
+}
+
+/// Judges a refresh token: allowed is either [`Effect::Rotate`] or [`Effect::Again`].
+pub fn judge_refresh(
+    session: &Session,
+    seen: Millis,
+    token: &Opened,
+    bench: Bench<'_>,
+    policy: &Effective,
+    now: Millis,
+) -> Verdict {
+    let place = place(Kind::Refresh, session, token, bench, policy, now);
+    if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
+        return verdict;
+    }
+    let effect = if place == Place::Again { Effect::Again } else { Effect::Rotate };
+    Verdict { refusal: None, effect, adopt: expiry::adopt(session, policy).is_some() }
+}
+
+/// Whether the session itself stands at `now`, whatever is presented: the part that lists, counts and limits share.
+pub fn over(
+    session: &Session,
+    seen: Millis,
+    ledger: &Ledger,
+    policy: &Effective,
+    now: Millis,
+) -> Option<Refusal> {
+    ending(session, seen, ledger, policy, now).map(Ending::refusal)
+}
+
+/// `kind` is what this place takes: no kind is accepted where another is expected.
+fn place(
+    kind: Kind,
+    session: &Session,
+    token: &Opened,
+    bench: Bench<'_>,
+    policy: &Effective,
+    now: Millis,
+) -> Place {
+    if token.kind != kind || token.session != session.id {
+        return Place::Unknown;
+    }
+    let holder = Holder { env: bench.env, session: session.id, user: &session.user };
+    session.chain.place(token, holder, bench.keys, policy.rotation_grace.value, now)
+}
+
+/// The refusals that do not depend on what the request demands.
+fn standing(
+    session: &Session,
+    seen: Millis,
+    token: &Opened,
+    place: Place,
+    bench: Bench<'_>,
+    policy: &Effective,
+    now: Millis,
+) -> Option<Verdict> {
+    let refuse = |refusal, effect| Some(Verdict { refusal: Some(refusal), effect, adopt: false });
+    if place == Place::Unknown {
+        return refuse(Refusal::plain(Code::SessionNotFound, "token"), Effect::StoreBehind);
+    }
+    if let Some(ending) = ending(session, seen, bench.ledger, policy, now) {
+        let written = matches!(ending, Ending::Recorded(_));
+        return refuse(ending.refusal(), if written { Effect::Nothing } else { Effect::Settle });
+    }
+    match place {
+        Place::Stolen => refuse(stolen(session, policy), Effect::EndStolen),
+        Place::Late => {
+            let news = session.chain.is_news(token.generation);
+            let effect = if news { Effect::Note } else { Effect::Nothing };
+            refuse(Refusal::plain(Code::TokenSuperseded, rotation::RULE), effect)
+        }
+        Place::Current | Place::Again | Place::Unknown => None,
+    }
+}
+
+fn stolen(session: &Session, policy: &Effective) -> Refusal {
+    let origin: Origin = policy.rotation_grace.origin.clone();
+    let current = u64::from(session.chain.generation);
+    Refusal {
+        code: Code::TokenReused,
+        rule: rotation::RULE,
+        origin: Some(origin),
+        evidence: Some(Evidence::Limit {
+            allowed: Value::Text(format!("generation {current}").into()),
+            seen: Value::Text("a replaced generation".into()),
+        }),
+    }
+}
+
+fn rotation_due(session: &Session, policy: &Effective, now: Millis) -> bool {
+    !session.chain.has_refresh()
+        && policy.rotate_every.value.is_some_and(|every| now.since(session.chain.made_at) >= every)
+}
+
+fn missing_tags(session: &Session, required: &[Tag]) -> Option<Refusal> {
+    let missing: Vec<Box<str>> =
+        required.iter().filter(|t| !session.has_tag(t)).map(|t| t.as_str().into()).collect();
+    (!missing.is_empty()).then(|| Refusal {
+        code: Code::TagMissing,
+        rule: "required_tags",
+        origin: None,
+        evidence: Some(Evidence::Limit {
+            allowed: Value::Texts(missing),
+            seen: Value::Texts(session.tags.iter().map(|held| held.tag.as_str().into()).collect()),
+        }),
+    })
+}
+
+fn missing_groups(session: &Session, required: &[Group]) -> Option<Refusal> {
+    let missing: Vec<Box<str>> =
+        required.iter().filter(|g| !session.in_group(g)).map(|g| g.as_str().into()).collect();
+    (!missing.is_empty()).then(|| Refusal {
+        code: Code::AccessGroupMissing,
+        rule: "required_access_groups",
+        origin: None,
+        evidence: Some(Evidence::Limit {
+            allowed: Value::Texts(missing),
+            seen: Value::Texts(session.groups.iter().map(|group| group.as_str().into()).collect()),
+        }),
+    })
+}

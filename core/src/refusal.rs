@@ -1,0 +1,217 @@
+//! Every reason we ever give: one closed list of codes, each with its status, its sentence and what to do about it
+//! (design, section 5). A refusal is an answer; an accident is no refusal and has no place here.
+
+use crate::policy::Origin;
+use crate::time::{Millis, Span};
+use std::fmt;
+
+macro_rules! codes {
+    ($($name:ident = $text:literal, $status:literal, $title:literal, $means:literal, $do:literal;)*) => {
+        /// A code. The text is stable; pages under `/docs/errors/` explain each.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Code { $(#[doc = $means] $name,)* }
+
+        impl Code {
+            /// All codes, in the order of the documentation.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+            /// The stable text.
+            pub const fn text(self) -> &'static str { match self { $(Code::$name => $text,)* } }
+            /// The HTTP status that goes with it.
+            pub const fn status(self) -> u16 { match self { $(Code::$name => $status,)* } }
+            /// A few words.
+            pub const fn title(self) -> &'static str { match self { $(Code::$name => $title,)* } }
+            /// What it means, in a sentence or two.
+            pub const fn means(self) -> &'static str { match self { $(Code::$name => $means,)* } }
+            /// What the caller should do.
+            pub const fn remedy(self) -> &'static str { match self { $(Code::$name => $do,)* } }
+        }
+    };
+}
+
+codes! {
+    TokenMissing = "token_missing", 401, "No token", "No session token was presented.", "Log in, and send the token with the request.";
+    TokenMalformed = "token_malformed", 401, "Not a token of this environment", "The text is no session token that was made here: it is damaged, made up, or belongs to another environment.", "Log in again. If it happens often, look for a proxy or cookie limit that cuts the token short.";
+    TokenWrongKind = "token_wrong_kind", 401, "Another kind of credential", "A genuine kind of credential, but not one this place takes: a refresh token or a key instead of a session token.", "Send the session token (hst_...).";
+    TokenSuperseded = "token_superseded", 401, "A newer token was given out", "The token was replaced a moment ago and can no longer be exchanged for its successor. Nothing was ended.", "Retry with the credential you now hold; another tab or request received it.";
+    SessionNotFound = "session_not_found", 401, "No such session", "The token was genuine, but no session stands behind it: it was forgotten after its retention, or the store is behind.", "Log in again.";
+    SessionExpired = "session_expired", 401, "Session expired", "The session reached its absolute end, counted from login.", "Log in again.";
+    SessionIdle = "session_idle", 401, "Session idle too long", "Nothing was heard of the session for longer than the policy allows.", "Log in again.";
+    SessionRevoked = "session_revoked", 401, "Session ended", "Somebody ended the session: the user logged out, or your application or an operator revoked it.", "Log in again.";
+    SessionEvicted = "session_evicted", 401, "Session ended to keep a limit", "A newer login took the place of this one, because the user had as many sessions as the policy allows.", "Log in again.";
+    TokenReused = "token_reused", 401, "A stolen token was presented", "A token that had long been replaced was presented again: somebody holds a copy. The session was ended for everybody.", "Log in again, and look at the session's events: both contexts are there.";
+    TagMissing = "tag_missing", 403, "A tag is missing", "The session is good, but does not carry a tag that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
+    AccessGroupMissing = "access_group_missing", 403, "An access group is missing", "The session is good, but is not in an access group that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
+    SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "The user has as many live sessions as the policy allows, and the policy refuses rather than ends one.", "End one of the user's sessions first, or let the policy evict (on_limit).";
+    TagInvalid = "tag_invalid", 400, "Not a tag", "A tag is written name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter.", "Correct the tag.";
+    InvalidRequest = "invalid_request", 400, "The request is not right", "A field is unknown, missing or has a value it cannot have; `errors` says which.", "Correct the request; the same request will be refused again.";
+    AccessKeyMissing = "access_key_missing", 401, "No access key", "This call needs an access key.", "Send `Authorization: Bearer hsk_...`.";
+    AccessKeyInvalid = "access_key_invalid", 401, "Not an access key of this server", "The access key is unknown, damaged, revoked, or is not an access key.", "Check the key. `handstamp keys list` shows those that exist, `handstamp keys create` makes one.";
+    AccessKeySuspended = "access_key_suspended", 401, "The access key is suspended", "Somebody suspended this key.", "Resume it (`handstamp keys resume`) or use another.";
+    AccessKeyExpired = "access_key_expired", 401, "The access key has expired", "The key reached the end it was made with, or of its overlap after a rotation.", "Use the key that replaced it, or make a new one.";
+    InsufficientScope = "insufficient_scope", 403, "The key may not do this", "The access key is good, but its scopes do not cover this call.", "Use a key with the scope that `detail` names.";
+    PublishableKeyForbidden = "publishable_key_forbidden", 403, "Not with a publishable key", "A publishable key is in everybody's hands and may not manage sessions.", "Call from your backend, with an access key.";
+    NotFound = "not_found", 404, "Not there", "There is nothing under this name in this environment.", "Check the id and the environment of the access key.";
+    MethodNotAllowed = "method_not_allowed", 405, "Not with this method", "The address exists, but not with this method.", "See the `Allow` header.";
+    RequestTimeout = "request_timeout", 408, "The request took too long", "The request did not arrive in full in time.", "Send it again.";
+    SessionEnded = "session_ended", 409, "The session has ended", "Ended is final: an ended session can be read, not changed.", "Create a new session.";
+    IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key stands for another request", "The same `Idempotency-Key` came with another body within 24 hours.", "Use a new key for a new request.";
+    IdempotencyKeySpent = "idempotency_key_spent", 409, "The first answer was used", "The session of this `Idempotency-Key` exists and its token has been presented, so credentials are not given out again.", "Use the token from the first answer, or create with a new key.";
+    ExceptInvalid = "except_invalid", 409, "The session to keep is not among them", "The session named in `except` is dead, another user's or outside the filter. Nothing was ended.", "Check `except`; leave it out to end all.";
+    TooManyMatches = "too_many_matches", 409, "Too many sessions match", "More sessions match than one call may change. Nothing was changed.", "Narrow the filter.";
+    AlreadyExists = "already_exists", 409, "It exists already", "There is something under this name already.", "Choose another name.";
+    Reserved = "reserved", 409, "The name is reserved", "This name or key is needed by the server itself.", "Choose another one.";
+    BodyTooLarge = "body_too_large", 413, "The body is too large", "Bodies have at most 64 KiB; batches 512 KiB; session data 16 KiB.", "Send less.";
+    UriTooLong = "uri_too_long", 414, "The address is too long", "The request line has at most 8 KiB.", "Move parameters to the body, or send fewer.";
+    UnsupportedMediaType = "unsupported_media_type", 415, "Not JSON", "Bodies are `application/json`.", "Send `Content-Type: application/json`.";
+    RateLimitExceeded = "rate_limit_exceeded", 429, "Too many requests", "The budget of this caller is spent for now.", "Wait as long as `Retry-After` says.";
+    InternalError = "internal_error", 500, "An accident here", "Something failed that should not. Nothing is known about the session.", "Try again; if it stays, send the operator the request id.";
+    StoreUnavailable = "store_unavailable", 503, "The store does not answer", "Sessions cannot be read or written right now. It does not mean that anybody is logged out.", "Try again in a moment; do not log anybody out.";
+}
+
+impl Code {
+    /// Takes back what [`Code::text`] gave.
+    pub fn parse(text: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.text() == text)
+    }
+
+    /// The codes with which a session can end.
+    pub const ENDINGS: &'static [Code] = &[
+        Code::SessionExpired,
+        Code::SessionIdle,
+        Code::SessionRevoked,
+        Code::SessionEvicted,
+        Code::TokenReused,
+    ];
+}
+
+/// One value of evidence, in its own unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A length of time; answers carry seconds.
+    Span(Span),
+    /// An instant.
+    Time(Millis),
+    /// A count.
+    Number(u64),
+    /// A text.
+    Text(Box<str>),
+    /// Several texts.
+    Texts(Vec<Box<str>>),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Span(span) => write!(f, "{span}"),
+            Value::Time(at) => write!(f, "{at}"),
+            Value::Number(n) => write!(f, "{n}"),
+            Value::Text(text) => f.write_str(text),
+            Value::Texts(texts) => f.write_str(&texts.join(", ")),
+        }
+    }
+}
+
+/// What was compared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// What the rule allows, and what was seen.
+    Limit {
+        /// Allowed.
+        allowed: Value,
+        /// Seen.
+        seen: Value,
+    },
+    /// What was known, and what came.
+    Change {
+        /// Known.
+        before: Value,
+        /// Came.
+        after: Value,
+    },
+}
+
+/// A refusal: exactly one code, the rule that spoke, where its value came from, and the evidence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub code: Code,
+    /// Which rule.
+    pub rule: &'static str,
+    /// Where the rule's value came from.
+    pub origin: Option<Origin>,
+    /// What was compared.
+    pub evidence: Option<Evidence>,
+}
+
+impl Refusal {
+    /// A refusal without a rule of the policy behind it.
+    pub const fn plain(code: Code, rule: &'static str) -> Refusal {
+        Refusal { code, rule, origin: None, evidence: None }
+    }
+
+    /// The sentence for key holders: numbers and origin, such as `idle 31m, allowed 15m by default`.
+    pub fn detail(&self) -> String {
+        detail(self.code, self.rule, self.origin.as_ref(), self.evidence.as_ref())
+    }
+}
+
+/// See [`Refusal::detail`]; the same sentence is made for ended sessions.
+pub fn detail(code: Code, rule: &str, origin: Option<&Origin>, evidence: Option<&Evidence>) -> String {
+    let by = origin.map(|o| format!(" by {}", o.text())).unwrap_or_default();
+    match evidence {
+        Some(Evidence::Limit { allowed: Value::Texts(needed), seen: Value::Texts(held) }) => {
+            let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
+            format!("{rule} requires {}, the session has {held}", needed.join(", "))
+        }
+        Some(Evidence::Limit { allowed, seen }) => format!("{rule} {seen}, allowed {allowed}{by}"),
+        Some(Evidence::Change { before, after }) => format!("{rule} changed from {before} to {after}{by}"),
+        None => code.means().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_words_with_a_status_of_their_class() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.text()), "{code:?}");
+            assert!(code.text().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            assert!((400..=503).contains(&code.status()));
+            assert_eq!(Code::parse(code.text()), Some(*code));
+            assert!(code.means().ends_with('.') && code.remedy().ends_with('.'), "{code:?}");
+        }
+        assert_eq!(Code::parse("nonsense"), None);
+        assert!(Code::ENDINGS.iter().all(|c| c.status() == 401));
+    }
+
+    #[test]
+    fn details_say_numbers_and_origin() {
+        let refusal = Refusal {
+            code: Code::SessionIdle,
+            rule: "idle",
+            origin: Some(Origin::Default),
+            evidence: Some(Evidence::Limit {
+                allowed: Value::Span(Span::minutes(15)),
+                seen: Value::Span(Span::minutes(31)),
+            }),
+        };
+        assert_eq!(refusal.detail(), "idle 31m, allowed 15m by default");
+        let tags = |held: &[&str]| Refusal {
+            code: Code::TagMissing,
+            rule: "required_tags",
+            origin: None,
+            evidence: Some(Evidence::Limit {
+                allowed: Value::Texts(vec!["role:admin".into()]),
+                seen: Value::Texts(held.iter().map(|t| (*t).into()).collect()),
+            }),
+        };
+        assert_eq!(
+            tags(&["role:user"]).detail(),
+            "required_tags requires role:admin, the session has role:user"
+        );
+        assert_eq!(tags(&[]).detail(), "required_tags requires role:admin, the session has nothing");
+    }
+}

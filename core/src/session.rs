@@ -1,0 +1,182 @@
+//! A session: one login of one user on one client.
+//!
+//! It is live or ended, and ended is terminal: the only function that ends one refuses an ended one, and no function
+//! leads back. Its chain of generations belongs to [`crate::rotation`], its end in time to [`crate::expiry`].
+
+use crate::id::{KeyId, SessionId, UserId};
+use crate::policy::Origin;
+use crate::refusal::{Code, Evidence};
+use crate::rotation::Chain;
+use crate::sealing::Sealed;
+use crate::tag::{Group, Tag};
+use crate::time::{Millis, Span};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is remembered of one login.
+#[derive(Clone)]
+pub struct Session {
+    /// Its name.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Sorted, each once.
+    pub tags: Box<[HeldTag]>,
+    /// Sorted, each once.
+    pub groups: Box<[Group]>,
+    /// The application's data, sealed.
+    pub data: Option<Box<Sealed>>,
+    /// When it was made.
+    pub created_at: Millis,
+    /// The last authentication; absolute time counts from here.
+    pub authenticated_at: Millis,
+    /// The environment's epoch counter at creation (see [`crate::epoch`]).
+    pub born: u64,
+    /// Asked for at creation; may only shorten.
+    pub expires_in: Option<Span>,
+    /// What stood when the session was last extended: loosening a policy never revives.
+    pub limits: Limits,
+    /// Its tokens.
+    pub chain: Chain,
+    /// From where it was made.
+    pub client: Client,
+    /// From where it was last used, when that differs.
+    pub last_client: Option<Box<Client>>,
+    /// Live or ended.
+    pub state: State,
+}
+
+/// A tag and the environment's epoch counter at the time the session got it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldTag {
+    /// The tag.
+    pub tag: Tag,
+    /// See [`crate::epoch`].
+    pub since: u64,
+}
+
+/// The times that were in force at the last change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// From the last authentication.
+    pub absolute: Span,
+    /// From the last activity.
+    pub idle: Span,
+}
+
+/// Who and what sat at the other end.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Client {
+    /// Canonical: a v4-mapped address is its v4 address.
+    pub ip: Option<IpAddr>,
+    /// As sent, at most [`Client::AGENT`] bytes.
+    pub user_agent: Option<Arc<str>>,
+}
+
+impl Client {
+    /// The most bytes of a user agent that are kept.
+    pub const AGENT: usize = 512;
+
+    /// Whether nothing is known.
+    pub const fn is_empty(&self) -> bool {
+        self.ip.is_none() && self.user_agent.is_none()
+    }
+
+    /// For evidence: address and agent in one text.
+    pub fn text(&self) -> String {
+        let ip = self.ip.map_or_else(|| "unknown address".to_owned(), |ip| ip.to_string());
+        match &self.user_agent {
+            Some(agent) => format!("{ip}, {agent}"),
+            None => ip,
+        }
+    }
+}
+
+/// Folds a v4-mapped IPv6 address to its v4 address, so that each address has one form.
+pub fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
+
+/// Live or ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Not ended by anybody; time may still have ended it.
+    Live,
+    /// Terminal.
+    Ended(Box<End>),
+}
+
+/// How a session ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct End {
+    /// When.
+    pub at: Millis,
+    /// One of [`Code::ENDINGS`].
+    pub code: Code,
+    /// Who did it.
+    pub by: By,
+    /// The rule that ended it, for ends by rule.
+    pub rule: Option<Box<str>>,
+    /// Where the rule's value came from.
+    pub origin: Option<Origin>,
+    /// What was compared.
+    pub evidence: Option<Evidence>,
+    /// The reason the caller gave.
+    pub reason: Option<Box<str>>,
+}
+
+/// Who did something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum By {
+    /// A rule, or housekeeping.
+    System,
+    /// A holder of this access key.
+    Key(KeyId),
+    /// The client itself, by presenting its token.
+    Client,
+}
+
+impl Session {
+    /// Whether nobody has ended it. Whether time has is for [`crate::expiry`].
+    pub const fn is_live(&self) -> bool {
+        matches!(self.state, State::Live)
+    }
+
+    /// Whether it carries the tag.
+    pub fn has_tag(&self, tag: &Tag) -> bool {
+        self.tags.iter().any(|held| held.tag == *tag)
+    }
+
+    /// Whether it is in the group.
+    pub fn in_group(&self, group: &Group) -> bool {
+        self.groups.contains(group)
+    }
+
+    /// Ends it; an ended one stays as it is. Says whether this call ended it.
+    #[must_use]
+    pub fn end(&mut self, end: End) -> bool {
+        if !self.is_live() {
+            return false;
+        }
+        self.state = State::Ended(Box::new(end));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_one_form() {
+        for (text, canonical_text) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("::ffff:cb00:7107", "203.0.113.7"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(canonical(text.parse().unwrap()).to_string(), canonical_text);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A session begins.
+
+use super::{Change, Entropy, Ground, Impossible};
+use crate::event::{Event, EventKind};
+use crate::id::{SessionId, UserId};
+use crate::rotation::{Chain, Issued, issue};
+use crate::sealing::Sealed;
+use crate::session::{By, Client, HeldTag, Limits, Session, State};
+use crate::tag::{Group, Tag};
+use crate::time::Span;
+use crate::token::Kind;
+use crate::token::opaque::{Holder, Nonce, idempotent_nonce};
+use crate::user::User;
+
+/// What the caller asks for. Its values were checked when they were made.
+#[derive(Clone)]
+pub struct NewSession {
+    /// Whose it is.
+    pub user: UserId,
+    /// In any order; each counts once.
+    pub tags: Vec<Tag>,
+    /// In any order; each counts once.
+    pub groups: Vec<Group>,
+    /// The application's data in the clear: JSON text.
+    pub data: Option<Vec<u8>>,
+    /// May shorten the policy's life, never lengthen it.
+    pub expires_in: Option<Span>,
+    /// Whether it has a refresh token.
+    pub refresh: bool,
+    /// From where.
+    pub client: Client,
+    /// Who asks.
+    pub by: By,
+    /// A digest of access key, idempotency key and body: the same request gives the same credentials.
+    pub idempotency: Option<[u8; 32]>,
+}
+
+/// A session that can be committed, and its credentials.
+pub struct Created {
+    /// The session, its user's record, and the event.
+    pub change: Change,
+    /// Handed out once the change is committed.
+    pub issued: Issued,
+}
+
+/// Makes the session. `user` is the user's record, or a new one.
+///
+/// # Errors
+/// [`Impossible`] when the data cannot be sealed.
+pub fn create(
+    ground: Ground<'_>,
+    new: NewSession,
+    user: User,
+    entropy: &Entropy,
+) -> Result<Created, Impossible> {
+    let now = ground.now;
+    let id = SessionId::new(now, ground.keys.bucket(ground.env, &new.user), entropy.session_id());
+    let data = new.data.as_deref().map(|plain| seal(ground, id, plain, entropy)).transpose()?;
+    let holder = Holder { env: ground.env, session: id, user: &new.user };
+    let set = ground.keys.current();
+    let nonce = |kind, random| match &new.idempotency {
+        Some(request) => idempotent_nonce(kind, holder, request, set),
+        None => Nonce::new(random),
+    };
+    let session_nonce = nonce(Kind::Session, entropy.session_nonce());
+    let refresh_nonce = new.refresh.then(|| nonce(Kind::Refresh, entropy.refresh_nonce()));
+    let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
+
+    let effective = ground.policy.effective(new.expires_in, new.refresh);
+    let session = Session {
+        id,
+        user: new.user.clone(),
+        tags: held(new.tags, ground.ledger.counter),
+        groups: sorted(new.groups),
+        data: data.map(Box::new),
+        created_at: now,
+        authenticated_at: now,
+        born: ground.ledger.counter,
+        expires_in: new.expires_in,
+        limits: Limits { absolute: effective.absolute.value, idle: effective.idle.value },
+        chain: Chain::new(verifiers, set.id, now, new.idempotency.is_some()),
+        client: new.client.clone(),
+        last_client: None,
+        state: State::Live,
+    };
+    let user = User { live: user.live.saturating_add(1), ..user };
+    let event = Event::of(&session, EventKind::Created, now, new.by, new.client);
+    Ok(Created { change: Change { session, user: Some(user), events: vec![event] }, issued })
+}
+
+/// The credentials of a session made under an idempotency key, for a repeat of the same request; `None` once a token of
+/// it was presented or replaced, or when the session is not of that request.
+pub fn repeat(ground: Ground<'_>, session: &Session, request: &[u8; 32]) -> Option<Issued> {
+    if session.chain.generation != 0 || !session.chain.awaiting || !session.is_live() {
+        return None;
+    }
+    let set = ground.keys.set(session.chain.key_id)?;
+    let holder = Holder { env: ground.env, session: session.id, user: &session.user };
+    let session_nonce = idempotent_nonce(Kind::Session, holder, request, set);
+    let refresh_nonce =
+        session.chain.has_refresh().then(|| idempotent_nonce(Kind::Refresh, holder, request, set));
+    let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
+    verifiers.session.matches(&session.chain.current.session).then_some(issued)
+}
+
+pub(super) fn seal(
+    ground: Ground<'_>,
+    id: SessionId,
+    plain: &[u8],
+    entropy: &Entropy,
+) -> Result<Sealed, Impossible> {
+    ground
+        .data_key
+        .seal(ground.env, id, plain, entropy.seal())
+        .map_err(|_| Impossible("session data could not be sealed"))
+}
+
+fn held(mut tags: Vec<Tag>, since: u64) -> Box<[HeldTag]> {
+    tags.sort_unstable();
+    tags.dedup();
+    tags.into_iter().map(|tag| HeldTag { tag, since }).collect()
+}
+
+fn sorted(mut groups: Vec<Group>) -> Box<[Group]> {
+    groups.sort_unstable();
+    groups.dedup();
+    groups.into_boxed_slice()
+}

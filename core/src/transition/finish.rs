@@ -1,0 +1,50 @@
+//! A session ends. Ended is terminal: an ended session comes back unchanged from every function here.
+
+use super::{Change, Ground, Living};
+use crate::ending::{Ending, ending};
+use crate::event::Event;
+use crate::limit;
+use crate::refusal::Code;
+use crate::session::{By, Client, End, Session};
+use crate::time::Millis;
+use crate::user::User;
+
+/// Ends a live session and counts it off its user. An ended one stays as it is, without an event.
+pub(super) fn finish(session: &Session, user: User, end: End, client: Client) -> Change {
+    let mut next = session.clone();
+    let event = Event::ended(session, &end, client);
+    if !next.end(end) {
+        return Change { session: next, user: None, events: Vec::new() };
+    }
+    let user = User { live: user.live.saturating_sub(1), ..user };
+    Change { session: next, user: Some(user), events: vec![event] }
+}
+
+/// Somebody ends it: an operator or the application by a key, or the client by logging out.
+pub fn revoke(living: Living<'_>, user: User, by: By, reason: Option<Box<str>>, client: Client) -> Change {
+    let at = living.ground.now;
+    let end = End { at, code: Code::SessionRevoked, by, rule: None, origin: None, evidence: None, reason };
+    finish(living.session, user, end, client)
+}
+
+/// It makes room for a newer one.
+pub fn evict(living: Living<'_>, user: User, by: By) -> Change {
+    let end = End {
+        at: living.ground.now,
+        code: Code::SessionEvicted,
+        by,
+        rule: Some(limit::RULE.into()),
+        origin: None,
+        evidence: None,
+        reason: None,
+    };
+    finish(living.session, user, end, Client::default())
+}
+
+/// What housekeeping writes down of a session that time or an epoch has ended; `None` while neither has. The end is
+/// dated to the instant from which every verdict said so.
+pub fn settle(ground: Ground<'_>, session: &Session, seen: Millis, user: User) -> Option<Change> {
+    let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
+    let end = ending(session, seen, ground.ledger, &effective, ground.now).and_then(Ending::unwritten)?;
+    Some(finish(session, user, end, Client::default()))
+}

@@ -1,0 +1,163 @@
+//! A live session changes: tags, groups, data, times; or its user authenticates again.
+
+use super::{Change, Entropy, Impossible, Living, create};
+use crate::event::{Event, EventKind};
+use crate::expiry;
+use crate::rotation::{Issued, MadeBy, issue};
+use crate::session::{By, Client, HeldTag, Limits};
+use crate::tag::{Group, Tag};
+use crate::token::opaque::{Holder, Nonce};
+
+/// What the caller asks for.
+#[derive(Clone, Default)]
+pub struct Patch {
+    /// Tags to add.
+    pub add_tags: Vec<Tag>,
+    /// Tags to remove; one that is also added stays.
+    pub remove_tags: Vec<Tag>,
+    /// Groups to add.
+    pub add_groups: Vec<Group>,
+    /// Groups to remove; one that is also added stays.
+    pub remove_groups: Vec<Group>,
+    /// New data in the clear; `Some(None)` would be the same as JSON `null` and is not used.
+    pub data: Option<Vec<u8>>,
+    /// Restart the idle time.
+    pub extend: bool,
+}
+
+impl Patch {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.add_tags.is_empty()
+            && self.remove_tags.is_empty()
+            && self.add_groups.is_empty()
+            && self.remove_groups.is_empty()
+            && self.data.is_none()
+            && !self.extend
+    }
+}
+
+/// More tags or groups than a session may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TooMany {
+    /// See [`Tag::MOST`].
+    Tags,
+    /// See [`Group::MOST`].
+    Groups,
+}
+
+/// Applies the patch. Tags that the session already carried keep the epoch at which it got them.
+///
+/// # Errors
+/// [`TooMany`] when the result would carry too much.
+pub fn update(
+    living: Living<'_>,
+    patch: &Patch,
+    by: By,
+    entropy: &Entropy,
+) -> Result<Result<Change, TooMany>, Impossible> {
+    let Living { ground, session } = living;
+    let mut next = session.clone();
+    let mut tags: Vec<HeldTag> =
+        session.tags.iter().filter(|held| !patch.remove_tags.contains(&held.tag)).cloned().collect();
+    for tag in &patch.add_tags {
+        if !tags.iter().any(|held| held.tag == *tag) {
+            // One that was removed and added by the same patch was carried all the time.
+            let since = session
+                .tags
+                .iter()
+                .find(|held| held.tag == *tag)
+                .map_or(ground.ledger.counter, |held| held.since);
+            tags.push(HeldTag { tag: tag.clone(), since });
+        }
+    }
+    tags.sort_unstable_by(|a, b| a.tag.cmp(&b.tag));
+    let mut groups: Vec<Group> =
+        session.groups.iter().filter(|g| !patch.remove_groups.contains(g)).cloned().collect();
+    groups.extend(patch.add_groups.iter().cloned());
+    groups.sort_unstable();
+    groups.dedup();
+    if tags.len() > Tag::MOST {
+        return Ok(Err(TooMany::Tags));
+    }
+    if groups.len() > Group::MOST {
+        return Ok(Err(TooMany::Groups));
+    }
+    next.tags = tags.into_boxed_slice();
+    next.groups = groups.into_boxed_slice();
+    if let Some(plain) = &patch.data {
+        next.data = Some(Box::new(create::seal(ground, session.id, plain, entropy)?));
+    }
+    let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
+    if let Some(limits) = expiry::adopt(session, &effective) {
+        next.limits = limits;
+    }
+    let mut event = Event::of(session, EventKind::Updated, ground.now, by, Client::default());
+    event.note = Some(note(patch).into());
+    Ok(Ok(Change { session: next, user: None, events: vec![event] }))
+}
+
+/// What history says was asked for: names, never data.
+fn note(patch: &Patch) -> String {
+    let mut parts = Vec::new();
+    parts.extend(patch.add_tags.iter().map(|t| format!("+tag {}", t.as_str())));
+    parts.extend(patch.remove_tags.iter().map(|t| format!("-tag {}", t.as_str())));
+    parts.extend(patch.add_groups.iter().map(|g| format!("+group {}", g.as_str())));
+    parts.extend(patch.remove_groups.iter().map(|g| format!("-group {}", g.as_str())));
+    if patch.data.is_some() {
+        parts.push("data".to_owned());
+    }
+    if patch.extend {
+        parts.push("extend".to_owned());
+    }
+    parts.join(", ")
+}
+
+/// Lifts a session over a raise of the epoch counter to `at` that is to spare it: from then on it counts as made, and its
+/// tags as got, after the raise. History has nothing to say of it.
+pub fn lift(living: Living<'_>, at: u64) -> Change {
+    let mut next = living.session.clone();
+    next.born = at;
+    next.tags.iter_mut().for_each(|held| held.since = at);
+    Change { session: next, user: None, events: Vec::new() }
+}
+
+/// The session was used from elsewhere than what is known of it. `None` when it is known already.
+pub fn observe(living: Living<'_>, client: Client) -> Option<Change> {
+    let session = living.session;
+    let known = session.last_client.as_deref().unwrap_or(&session.client);
+    // What the caller did not say is no news.
+    let client = Client {
+        ip: client.ip.or(known.ip),
+        user_agent: client.user_agent.or_else(|| known.user_agent.clone()),
+    };
+    if client == *known {
+        return None;
+    }
+    let mut next = session.clone();
+    next.last_client = (client != session.client).then(|| Box::new(client));
+    Some(Change { session: next, user: None, events: Vec::new() })
+}
+
+/// The user authenticated again: both times restart and the credentials rotate with fresh nonces, so that whoever holds
+/// the old ones does not get the new (design, section 3.2).
+///
+/// # Errors
+/// [`Impossible`] when no generation follows.
+pub fn authenticate(living: Living<'_>, by: By, entropy: &Entropy) -> Result<(Change, Issued), Impossible> {
+    let Living { ground, session } = living;
+    let generation =
+        session.chain.generation.checked_add(1).ok_or(Impossible("no generation follows the last"))?;
+    let holder = Holder { env: ground.env, session: session.id, user: &session.user };
+    let set = ground.keys.current();
+    let refresh = session.chain.has_refresh().then(|| Nonce::new(entropy.refresh_nonce()));
+    let (issued, verifiers) =
+        issue(holder, generation, &Nonce::new(entropy.session_nonce()), refresh.as_ref(), set);
+    let mut next = session.clone();
+    let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
+    next.chain.advance(verifiers, MadeBy::Authentication, set.id, ground.now);
+    next.authenticated_at = ground.now;
+    next.limits = Limits { absolute: effective.absolute.value, idle: effective.idle.value };
+    let event = Event::of(session, EventKind::RotatedByAuth, ground.now, by, Client::default());
+    Ok((Change { session: next, user: None, events: vec![event] }, issued))
+}

@@ -1,0 +1,164 @@
+//! Absolute and idle time: each limit a millisecond before, at and after, with the origin that refusals name.
+
+use crate::support::{Held, World, code, plain};
+use handstamp_core::expiry::{adopt, ends};
+use handstamp_core::judge::{Demand, Effect};
+use handstamp_core::policy::{Origin, Policy};
+use handstamp_core::refusal::{Code, Evidence, Value};
+use handstamp_core::session::Limits;
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::transition::create::NewSession;
+
+struct Row {
+    expires_in: Option<Span>,
+    refresh: bool,
+    seen_after: i64,
+    limit_at: i64,
+    code: Code,
+    origin: Origin,
+}
+
+#[test]
+fn every_limit_a_millisecond_before_at_and_after() {
+    const MIN: i64 = 60_000;
+    let row = |expires_in: Option<i64>, refresh, seen_after, limit_at, code, origin| Row {
+        expires_in: expires_in.map(Span::minutes),
+        refresh,
+        seen_after,
+        limit_at,
+        code,
+        origin,
+    };
+    for row in [
+        // idle 10 min, absolute 60 min, refresh 120 min
+        row(None, false, 0, 10 * MIN, Code::SessionIdle, Origin::Default),
+        row(None, false, 7 * MIN, 17 * MIN, Code::SessionIdle, Origin::Default),
+        row(None, false, 50 * MIN - 1, 60 * MIN - 1, Code::SessionIdle, Origin::Default),
+        row(None, false, 50 * MIN, 60 * MIN, Code::SessionExpired, Origin::Default), // both at once
+        row(None, false, 59 * MIN, 60 * MIN, Code::SessionExpired, Origin::Default),
+        row(Some(5), false, 0, 5 * MIN, Code::SessionExpired, Origin::Creation),
+        row(Some(90), false, 59 * MIN, 60 * MIN, Code::SessionExpired, Origin::Default),
+        row(Some(90), true, 89 * MIN, 90 * MIN, Code::SessionExpired, Origin::Creation),
+        row(None, true, 0, 10 * MIN, Code::SessionIdle, Origin::Default),
+        row(None, true, 119 * MIN, 120 * MIN, Code::SessionExpired, Origin::Default),
+    ] {
+        let mut world = World::new();
+        let new = NewSession { expires_in: row.expires_in, refresh: row.refresh, ..plain() };
+        let (mut held, texts) = world.create(new);
+        let start = world.now;
+        held.seen = start.plus(Span(row.seen_after));
+        let end = start.plus(Span(row.limit_at));
+        assert_eq!(ends(&held.session, held.seen, &world.effective(&held.session)).earliest(), end);
+        world.now = end.minus(Span(1));
+        assert_eq!(world.over(&held), None, "{} {:?}", row.limit_at, row.code);
+        assert_eq!(world.verdict(&held, &texts.session, Demand::default()).refusal, None);
+        for late in [0, 1, 5_000_000] {
+            world.now = end.plus(Span(late));
+            let told = world.over(&held).unwrap();
+            assert_eq!((told.code, told.origin.as_ref()), (row.code, Some(&row.origin)));
+            let Some(Evidence::Limit { allowed: Value::Span(allowed), seen: Value::Span(seen) }) =
+                &told.evidence
+            else {
+                panic!("evidence is a limit")
+            };
+            assert_eq!(seen.0, allowed.0 + late, "evidence says by how much");
+            for text in [Some(&texts.session), texts.refresh.as_ref()].into_iter().flatten() {
+                let verdict = world.verdict(&held, text, Demand::default());
+                assert_eq!((verdict.refusal, verdict.effect), (Some(told.clone()), Effect::Settle));
+            }
+        }
+    }
+}
+
+fn aged(world: &mut World, minutes: i64) -> Held {
+    let (mut held, _) = world.create(plain());
+    world.tick(Span::minutes(minutes));
+    held.seen = world.now;
+    held
+}
+
+#[test]
+fn a_tighter_policy_acts_at_once_and_a_looser_one_only_on_what_lives() {
+    let mut world = World::new();
+    let held = aged(&mut world, 30);
+    world.policy.absolute_timeout = Span::minutes(30);
+    assert_eq!(code(world.over(&held).as_ref()), Some(Code::SessionExpired));
+    world.policy.absolute_timeout = Span(Span::minutes(30).0 + 1);
+    assert_eq!(world.over(&held), None);
+
+    // Looser: what stood at creation still ends it, and says so.
+    let mut world = World::new();
+    let held = aged(&mut world, 59);
+    world.policy =
+        Policy { absolute_timeout: Span::hours(9), idle_timeout: Span::hours(9), ..world.policy.clone() };
+    world.tick(Span::minutes(1));
+    let told = world.over(&held).unwrap();
+    assert_eq!((told.code, told.origin), (Code::SessionExpired, Some(Origin::Stored)));
+    let mut idle = aged(&mut world, 0);
+    idle.session.limits.idle = Span::minutes(10);
+    world.tick(Span::minutes(10));
+    let told = world.over(&idle).unwrap();
+    assert_eq!((told.code, told.origin), (Code::SessionIdle, Some(Origin::Stored)));
+}
+
+#[test]
+fn a_session_that_lives_takes_looser_times_over_with_its_next_request() {
+    let mut world = World::new();
+    let (mut held, texts) = world.create(plain());
+    world.policy.absolute_timeout = Span::hours(9);
+    world.policy.idle_timeout = Span::hours(1);
+    world.tick(Span(Span::minutes(10).0 - 1));
+    let (verdict, _) = world.show(&mut held, &texts.session, false);
+    assert!(verdict.refusal.is_none() && verdict.adopt);
+    assert_eq!(held.session.limits, Limits { absolute: Span::hours(9), idle: Span::hours(1) });
+    let (verdict, _) = world.show(&mut held, &texts.session, false);
+    assert!(!verdict.adopt, "once");
+    world.tick(Span(Span::hours(1).0 - 1));
+    assert_eq!(world.over(&held), None);
+    world.tick(Span(1));
+    assert_eq!(code(world.over(&held).as_ref()), Some(Code::SessionIdle));
+}
+
+#[test]
+fn no_refused_request_takes_looser_times_over() {
+    let mut world = World::new();
+    let (mut held, texts) = world.create(plain());
+    world.tick(Span::minutes(10));
+    world.policy.idle_timeout = Span::hours(1);
+    let (verdict, _) = world.show(&mut held, &texts.session, false);
+    assert!(!verdict.adopt && verdict.refusal.is_some());
+    assert_eq!(held.session.limits.idle, Span::minutes(10));
+}
+
+#[test]
+fn adoption_widens_only() {
+    let mut world = World::new();
+    let (held, _) = world.create(plain());
+    let stored = held.session.limits;
+    for (absolute, idle, expected) in [
+        (60, 10, None),
+        (59, 9, None),
+        (61, 10, Some((61, 10))),
+        (60, 11, Some((60, 11))),
+        (59, 11, Some((60, 11))),
+        (61, 9, Some((61, 10))),
+    ] {
+        world.policy.absolute_timeout = Span::minutes(absolute);
+        world.policy.idle_timeout = Span::minutes(idle);
+        let expected = expected.map(|(a, i)| Limits { absolute: Span::minutes(a), idle: Span::minutes(i) });
+        assert_eq!(adopt(&held.session, &world.effective(&held.session)), expected, "{absolute} {idle}");
+    }
+    assert_eq!(held.session.limits, stored);
+}
+
+#[test]
+fn the_end_of_time_does_not_overflow() {
+    let mut world = World::new();
+    let (held, _) = world.create(plain());
+    world.policy.absolute_timeout = Span::FOREVER;
+    world.policy.idle_timeout = Span::FOREVER;
+    let mut held = held;
+    held.session.limits = Limits { absolute: Span::FOREVER, idle: Span::FOREVER };
+    world.now = Millis(i64::MAX - 1);
+    assert_eq!(world.over(&held), None);
+}

@@ -1,0 +1,34 @@
+//! The rules seen from outside, in one binary: tables of every refusal with both sides of each boundary, and
+//! histories against a model.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod ending;
+#[cfg(test)]
+mod epoch;
+#[cfg(test)]
+mod expiry;
+#[cfg(test)]
+mod formats;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod honest;
+#[cfg(test)]
+mod hot_path;
+#[cfg(test)]
+mod judge;
+#[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod small_worlds;
+#[cfg(test)]
+mod transitions;

@@ -1,0 +1,203 @@
+//! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
+//!
+//! * [`open`]: first start and every start after it.
+//! * [`control`]: environments, access keys and ledgers, held in memory; [`callers`]: who asks.
+//! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
+//! * [`view`]: what is told of a session.
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
+//! * [`housekeeping`]: what time brings about. [`observe`]: from where a session was last used.
+
+use crate::host::clock::Clock;
+use crate::host::entropy::Entropy;
+use crate::store::{Store, StoreError};
+use arc_swap::ArcSwap;
+use handstamp_core::id::EnvironmentId;
+use handstamp_core::policy::Policy;
+use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::token::keyring::{Keyring, MasterKey};
+use handstamp_core::transition::{self, Ground, Impossible};
+use std::sync::Arc;
+
+pub mod activity;
+pub mod cache;
+pub mod callers;
+pub mod control;
+pub mod create;
+pub mod end;
+pub mod environments;
+pub mod housekeeping;
+pub mod keys;
+pub mod observe;
+pub mod open;
+pub mod read;
+pub mod records;
+pub mod search;
+pub mod update;
+pub mod validate;
+pub mod verdicts;
+pub mod view;
+
+use control::{Control, Env};
+
+/// The service.
+pub struct App {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    master: MasterKey,
+    keys: Keyring,
+    policy: ArcSwap<Policy>,
+    control: ArcSwap<Control>,
+    control_turn: tokio::sync::Mutex<()>,
+    turns: records::Turns,
+    cache: cache::Cache,
+    activity: Arc<activity::Activity>,
+    behind: housekeeping::Behind,
+    observer: observe::Observer,
+    verdicts: verdicts::Verdicts,
+    retention: Span,
+}
+
+/// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.
+pub enum Stop {
+    /// An answer.
+    Refused(Box<Refused>),
+    /// An accident.
+    Fault(Fault),
+}
+
+/// A refusal with what the caller can do about it.
+pub struct Refused {
+    /// Which.
+    pub refusal: Refusal,
+    /// A better sentence than the code's own, where there is one.
+    pub detail: Option<String>,
+    /// What is wrong with the input: JSON pointer and sentence.
+    pub fields: Vec<(String, String)>,
+}
+
+/// An accident. Its text is for the log; a caller gets the code's general sentence and the request id.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The rules met something that cannot be.
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
+    /// The random source of the machine failed.
+    #[error("the operating system gave no random bytes")]
+    Entropy,
+    /// Others came first too often.
+    #[error("a change was overtaken by others for too long")]
+    Contended,
+}
+
+impl Stop {
+    /// A refusal with its own sentence.
+    pub fn refuse(code: Code, detail: impl Into<String>) -> Stop {
+        Stop::Refused(Box::new(Refused {
+            refusal: Refusal::plain(code, "request"),
+            detail: Some(detail.into()),
+            fields: Vec::new(),
+        }))
+    }
+    /// Bad input in one field.
+    pub fn field(pointer: &str, message: impl Into<String>) -> Stop {
+        let message = message.into();
+        Stop::Refused(Box::new(Refused {
+            refusal: Refusal::plain(Code::InvalidRequest, "request"),
+            detail: Some(format!("{pointer}: {message}")),
+            fields: vec![(pointer.to_owned(), message)],
+        }))
+    }
+    /// A plain code.
+    pub fn code(code: Code) -> Stop {
+        Stop::from(Refusal::plain(code, "request"))
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new() }))
+    }
+}
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Stop {
+        Stop::Fault(Fault::Store(error))
+    }
+}
+impl From<Impossible> for Stop {
+    fn from(error: Impossible) -> Stop {
+        Stop::Fault(Fault::Impossible(error))
+    }
+}
+
+impl App {
+    /// Now, in store time.
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// The store's own health.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.store.probe().await
+    }
+
+    /// The rules in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// Puts new rules in force, from the next request on.
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    /// How many bytes the cache holds, and of how many.
+    pub fn cache_use(&self) -> (u64, u64) {
+        self.cache.usage()
+    }
+
+    /// Closes the store. Nothing works afterwards.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    fn draw(&self) -> Result<transition::Entropy, Fault> {
+        let mut bytes = [0; 96];
+        if !self.entropy.fill(&mut bytes) {
+            return Err(Fault::Entropy);
+        }
+        Ok(transition::Entropy::new(bytes))
+    }
+
+    fn draw_bytes<const N: usize>(&self) -> Result<[u8; N], Fault> {
+        let mut bytes = [0; N];
+        if self.entropy.fill(&mut bytes) { Ok(bytes) } else { Err(Fault::Entropy) }
+    }
+
+    fn env(&self, id: EnvironmentId) -> Result<Arc<Env>, Stop> {
+        self.control.load().env(id).ok_or_else(|| Stop::refuse(Code::NotFound, "the environment is gone"))
+    }
+
+    const fn ground<'a>(&'a self, env: &'a Env, policy: &'a Policy, now: Millis) -> Ground<'a> {
+        Ground {
+            env: env.record.id,
+            policy,
+            ledger: &env.ledger,
+            keys: &self.keys,
+            data_key: &env.data_key,
+            now,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Who asks: an access key, where it is at home, and what it may do.
+
+use super::control::{Env, Key};
+use super::{App, Stop};
+use handstamp_core::caller::{AccessKey, Home, Scope};
+use handstamp_core::environment::EnvironmentName;
+use handstamp_core::id::KeyId;
+use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::session::By;
+use handstamp_core::time::Millis;
+use handstamp_core::token::access_key::Parts;
+use handstamp_core::token::keyring::{KeySet, MasterKey};
+use handstamp_core::token::{Kind, Unreadable};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// A caller whose key was recognised, in one environment.
+#[derive(Clone)]
+pub struct Caller {
+    /// The environment that everything it does happens in.
+    pub env: Arc<Env>,
+    key: Arc<Key>,
+}
+
+impl Caller {
+    /// Whether it may do what `scope` covers.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn allow(&self, scope: Scope) -> Result<(), Stop> {
+        self.key.key.allows(scope).map_err(Stop::from)
+    }
+    /// Whether it is an operator.
+    ///
+    /// # Errors
+    /// `insufficient_scope`.
+    pub fn allow_operator(&self) -> Result<(), Stop> {
+        if self.is_operator() {
+            return Ok(());
+        }
+        Err(Stop::refuse(
+            Code::InsufficientScope,
+            "this call needs an operator key (handstamp keys create --operator)",
+        ))
+    }
+    /// Whether it is an operator.
+    pub fn is_operator(&self) -> bool {
+        self.key.key.home == Home::Operator
+    }
+    /// Its key.
+    pub fn key(&self) -> &AccessKey {
+        &self.key.key
+    }
+    /// For events.
+    pub fn by(&self) -> By {
+        By::Key(self.key.key.id)
+    }
+}
+
+impl App {
+    /// Recognises a caller by its access key; `env` is what an operator names.
+    ///
+    /// # Errors
+    /// A refusal with what to do.
+    pub fn caller(&self, presented: Option<&str>, env: Option<&str>) -> Result<Caller, Stop> {
+        let Some(presented) = presented.filter(|text| !text.is_empty()) else {
+            return Err(Stop::code(Code::AccessKeyMissing));
+        };
+        let unknown = || Stop::code(Code::AccessKeyInvalid);
+        let parts = match Parts::read(Kind::AccessKey, presented) {
+            Ok(parts) => parts,
+            Err(Unreadable::WrongKind) if Kind::of(presented) == Some(Kind::PublishableKey) => {
+                return Err(Stop::code(Code::PublishableKeyForbidden));
+            }
+            Err(_) => return Err(unknown()),
+        };
+        let control = self.control.load();
+        let key = control.key(parts.id).ok_or_else(unknown)?;
+        let set = self.keys.set(key.key.key_id).ok_or_else(unknown)?;
+        let now = self.now();
+        key.key.judge(&parts.verifier(set), now)?;
+        key.used.store(now.0, Ordering::Relaxed);
+        let env = match key.key.home {
+            Home::Environment(id) => {
+                let home = control.env(id).ok_or_else(unknown)?;
+                if env.is_some_and(|named| named != home.record.name.to_string()) {
+                    return Err(Stop::refuse(
+                        Code::InsufficientScope,
+                        format!(
+                            "the key belongs to {}; only an operator key may name another environment",
+                            home.record.name
+                        ),
+                    ));
+                }
+                home
+            }
+            Home::Operator => {
+                let name = env.unwrap_or("default/prd");
+                let name = EnvironmentName::parse(name).map_err(|why| Stop::field("X-Handstamp-Env", why))?;
+                control
+                    .env_named(&name)
+                    .ok_or_else(|| Stop::refuse(Code::NotFound, format!("there is no environment {name}")))?
+            }
+        };
+        Ok(Caller { env, key: key.clone() })
+    }
+}
+
+/// The operator's key that whoever holds the master key can make: it is derived, never stored, and so also works when
+/// no key is left. The command line uses it beside the data directory.
+pub fn root_key(master: &MasterKey) -> Parts {
+    let id = master.derive("operator-key-id");
+    let secret = master.derive("operator-key-secret");
+    Parts::new(Kind::AccessKey, id.expose().first_chunk().copied().unwrap_or_default(), *secret.expose())
+}
+
+pub(super) fn root_entry(master: &MasterKey, set: &KeySet) -> Key {
+    let parts = root_key(master);
+    let key = AccessKey {
+        id: parts.id,
+        kind: Kind::AccessKey,
+        name: "master key".into(),
+        home: Home::Operator,
+        scopes: Scope::ALL.to_vec(),
+        verifier: parts.verifier(set),
+        key_id: set.id,
+        created_at: Millis(0),
+        expires_at: None,
+        suspended: false,
+        replaced_by: None,
+    };
+    Key { key, version: 0, used: AtomicI64::new(0) }
+}
+
+/// Whether a key is the derived one, which cannot be changed.
+pub(super) fn is_root(id: KeyId, master: &MasterKey) -> Result<(), Refusal> {
+    if root_key(master).id == id { Err(Refusal::plain(Code::Reserved, "access_key")) } else { Ok(()) }
+}

@@ -1,0 +1,137 @@
+//! A session begins: the user's record is the fence, so that a creation and a mass end of one user never miss each
+//! other.
+
+use super::callers::Caller;
+use super::records::{Decision, Loaded, Stage};
+use super::view::View;
+use super::{App, Stop};
+use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
+use crate::codec::{digest, idempotency_key};
+use crate::store::{Expect, Op};
+use handstamp_core::caller::Scope;
+use handstamp_core::id::UserId;
+use handstamp_core::refusal::Code;
+use handstamp_core::rotation::Issued;
+use handstamp_core::session::Client;
+use handstamp_core::tag::{Group, Tag};
+use handstamp_core::time::Span;
+use handstamp_core::transition::create::{NewSession, create, repeat};
+
+/// What is asked. The door has checked each value.
+pub struct Create {
+    /// Whose session it is.
+    pub user: UserId,
+    /// Tags.
+    pub tags: Vec<Tag>,
+    /// Access groups.
+    pub groups: Vec<Group>,
+    /// JSON text.
+    pub data: Option<String>,
+    /// May shorten, never lengthen.
+    pub expires_in: Option<Span>,
+    /// From where.
+    pub client: Client,
+    /// The `Idempotency-Key`, and the digest of the body it came with.
+    pub idempotency: Option<(String, [u8; 32])>,
+}
+
+/// The new session and its credentials.
+pub struct Made {
+    /// The session.
+    pub view: View,
+    /// Shown once.
+    pub issued: Issued,
+}
+
+impl App {
+    /// Makes a session.
+    ///
+    /// # Errors
+    /// Refusals of the caller and of the idempotency key; faults.
+    pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        let env_id = caller.env.record.id;
+        let bucket = self.keys.bucket(env_id, &ask.user);
+        let key_id = caller.key().id;
+        let request =
+            ask.idempotency.as_ref().map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), body]));
+        let mut client = ask.client.clone();
+        self.cache.shared_agent(&mut client);
+        self.decide(bucket, || async {
+            let env = self.env(env_id)?;
+            let now = self.now();
+            let policy = self.policy.load();
+            let ground = self.ground(&env, &policy, now);
+            if let Some((text, body)) = &ask.idempotency {
+                let found = self.store.load(&[idempotency_key(env_id, key_id, text)]).await?;
+                if let Some(found) = found.into_iter().next().flatten() {
+                    let known = read_idempotency(&found)?;
+                    if found.record.forget_at.is_none_or(|end| end > now) {
+                        return Ok(Decision::Answer(self.again(caller, &known, *body, request).await?));
+                    }
+                    // Over, but not swept yet: the same name may be used anew.
+                    let mut stage = Stage::new(bucket, now);
+                    stage.op(Op::Delete {
+                        key: found.record.key.clone(),
+                        expect: Expect::Version(found.version),
+                    });
+                    self.commit(stage).await?;
+                }
+            }
+            let known = self.load_user(env_id, &ask.user).await?;
+            let new = NewSession {
+                user: ask.user.clone(),
+                tags: ask.tags.clone(),
+                groups: ask.groups.clone(),
+                data: ask.data.clone().map(String::into_bytes),
+                expires_in: ask.expires_in,
+                refresh: false,
+                client: client.clone(),
+                by: caller.by(),
+                idempotency: request,
+            };
+            let made = create(ground, new, known.user, &self.draw()?)?;
+            let mut stage = Stage::new(bucket, now);
+            stage.session(self, &env, None, &made.change.session, now);
+            if let Some(user) = &made.change.user {
+                stage.user(&env, bucket, known.expect, user);
+            }
+            stage.events(&env, &made.change.events);
+            if let Some((text, body)) = &ask.idempotency {
+                let value = Idempotency { body: *body, session: made.change.session.id };
+                let record =
+                    write_idempotency(env_id, key_id, text, bucket, &value, now.plus(Span::hours(24)));
+                stage.op(Op::Put { expect: Expect::Absent, record });
+            }
+            let view =
+                self.view(&env, Loaded { session: made.change.session, seen: now, version: 1 }, now)?;
+            Ok(Decision::Commit(stage, Made { view, issued: made.issued }))
+        })
+        .await
+    }
+
+    /// The same request again: the same credentials, as long as nobody has presented them.
+    async fn again(
+        &self,
+        caller: &Caller,
+        known: &Idempotency,
+        body: [u8; 32],
+        request: Option<[u8; 32]>,
+    ) -> Result<Made, Stop> {
+        if known.body != body {
+            return Err(Stop::code(Code::IdempotencyKeyReused));
+        }
+        let env = self.env(caller.env.record.id)?;
+        let spent = || Stop::code(Code::IdempotencyKeySpent);
+        let loaded = self.load_session(env.record.id, known.session).await?.ok_or_else(spent)?;
+        let now = self.now();
+        let policy = self.policy.load();
+        let request = request.ok_or_else(spent)?;
+        let issued = repeat(self.ground(&env, &policy, now), &loaded.session, &request).ok_or_else(spent)?;
+        let view = self.view(&env, loaded, now)?;
+        if view.ended.is_some() {
+            return Err(spent());
+        }
+        Ok(Made { view, issued })
+    }
+}

@@ -1,0 +1,383 @@
+//! Ending: one session, by its id or its token; all of a filter; a whole tag or environment at once.
+
+use super::callers::Caller;
+use super::control::Env;
+use super::read::no_session;
+use super::records::{Decision, Loaded, LoadedUser, Stage};
+use super::search::{Filter, Which};
+use super::{App, Stop};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use handstamp_core::caller::Scope;
+use handstamp_core::epoch::Scope as Whom;
+use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::refusal::Code;
+use handstamp_core::session::{By, Client};
+use handstamp_core::token::Kind;
+use handstamp_core::token::opaque::open;
+use handstamp_core::transition::finish::revoke;
+use handstamp_core::transition::update::lift;
+
+/// Whom to end.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The session of this token, of whatever generation: a logout.
+    Token(String),
+    /// All that fit.
+    Filter(Filter),
+    /// Everybody in the environment.
+    Everybody,
+}
+
+/// A mass end.
+pub struct Revoke {
+    /// Whom.
+    pub target: Target,
+    /// A session to keep: its id or its token.
+    pub except: Option<String>,
+    /// Only say what would happen.
+    pub dry_run: bool,
+    /// For history.
+    pub reason: Option<Box<str>>,
+}
+
+/// What came of it.
+pub enum Revoked {
+    /// These have ended.
+    Ended {
+        /// How many.
+        count: u64,
+        /// The first hundred.
+        sessions: Vec<SessionId>,
+    },
+    /// An epoch was raised: from now on all of them are refused; about this many.
+    Raised {
+        /// A count that stops at 10,000.
+        estimate: usize,
+    },
+}
+
+/// How many ids an answer names.
+const NAMED: usize = 100;
+/// How many sessions of one user are ended in one commit.
+const TOGETHER: u32 = 500;
+/// How many commits run side by side, so that they share a sync.
+const SIDE_BY_SIDE: usize = 64;
+
+impl App {
+    /// Ends one session. Says whether this call did.
+    ///
+    /// # Errors
+    /// `not_found`, also when it is not `guard`'s; faults.
+    pub async fn end(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        guard: Option<&UserId>,
+        reason: Option<Box<str>>,
+    ) -> Result<bool, Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        match self
+            .end_one(&caller.env, id, guard, &caller.by(), &Client::default(), reason.as_deref())
+            .await?
+        {
+            None => Err(no_session(id)),
+            Some(ended) => Ok(ended),
+        }
+    }
+
+    /// Ends what the target names.
+    ///
+    /// # Errors
+    /// `except_invalid` and bad input, before anything has ended; faults.
+    pub async fn revoke(&self, caller: &Caller, ask: &Revoke) -> Result<Revoked, Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        let spared = match &ask.except {
+            Some(text) => Some(self.spared(caller, ask, text).await?),
+            None => None,
+        };
+        match &ask.target {
+            Target::Token(token) => self.log_out(caller, token, ask).await,
+            Target::Everybody => self.raise(caller, Whom::All, &Filter::default(), spared, ask).await,
+            Target::Filter(filter) if filter.is_tags_only() => {
+                let mut tags = filter.tags.clone();
+                tags.sort_unstable();
+                tags.dedup();
+                self.raise(caller, Whom::Tags(tags), filter, spared, ask).await
+            }
+            Target::Filter(filter) => match &filter.user {
+                Some(user) => self.end_of_user(caller, user, filter, spared, ask).await,
+                None => self.end_found(caller, filter, spared, ask).await,
+            },
+        }
+    }
+
+    /// Ends one session in the turn of its bucket. `None`: there is none, or it is another user's.
+    async fn end_one(
+        &self,
+        env: &Env,
+        id: SessionId,
+        guard: Option<&UserId>,
+        by: &By,
+        client: &Client,
+        reason: Option<&str>,
+    ) -> Result<Option<bool>, Stop> {
+        self.decide(id.bucket(), || async {
+            let env = self.env(env.record.id)?;
+            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+                return Ok(Decision::Answer(None));
+            };
+            if guard.is_some_and(|user| *user != loaded.session.user) {
+                return Ok(Decision::Answer(None));
+            }
+            let now = self.now();
+            let policy = self.policy.load();
+            let Ok(living) = self.ground(&env, &policy, now).living(&loaded.session, loaded.seen) else {
+                return Ok(Decision::Answer(Some(false)));
+            };
+            let user = self.load_user(env.record.id, &loaded.session.user).await?;
+            let change =
+                revoke(living, user.user.clone(), by.clone(), reason.map(Into::into), client.clone());
+            let mut stage = Stage::new(id.bucket(), now);
+            stage.change(self, &env, &loaded, Some(&user), &change, loaded.seen);
+            Ok(Decision::Commit(stage, Some(true)))
+        })
+        .await
+    }
+
+    async fn log_out(&self, caller: &Caller, token: &str, ask: &Revoke) -> Result<Revoked, Stop> {
+        let none = Revoked::Ended { count: 0, sessions: Vec::new() };
+        let kind = if Kind::of(token) == Some(Kind::Refresh) { Kind::Refresh } else { Kind::Session };
+        let Ok(opened) = open(kind, caller.env.record.id, token, &self.keys) else { return Ok(none) };
+        let id = opened.session;
+        let ended = if ask.dry_run {
+            let loaded = self.load_session(caller.env.record.id, id).await?;
+            let policy = self.policy.load();
+            loaded.is_some_and(|l| self.ended(&caller.env, &policy, &l.session, l.seen, self.now()).is_none())
+        } else {
+            let by = By::Client;
+            self.end_one(&caller.env, id, None, &by, &Client::default(), ask.reason.as_deref())
+                .await?
+                .unwrap_or(false)
+        };
+        Ok(if ended { Revoked::Ended { count: 1, sessions: vec![id] } } else { none })
+    }
+
+    /// The session to keep: live, and among those that would end.
+    async fn spared(&self, caller: &Caller, ask: &Revoke, text: &str) -> Result<SessionId, Stop> {
+        let invalid = || Stop::code(Code::ExceptInvalid);
+        let env = &caller.env;
+        let id = match SessionId::parse(text) {
+            Some(id) => id,
+            None => open(Kind::Session, env.record.id, text, &self.keys).map_err(|_| invalid())?.session,
+        };
+        let loaded = self.load_session(env.record.id, id).await?.ok_or_else(invalid)?;
+        let policy = self.policy.load();
+        let live = self.ended(env, &policy, &loaded.session, loaded.seen, self.now()).is_none();
+        let fits = match &ask.target {
+            Target::Token(_) => false,
+            Target::Everybody => true,
+            Target::Filter(filter) => filter.fits(&loaded.session),
+        };
+        if live && fits { Ok(id) } else { Err(invalid()) }
+    }
+
+    /// Raises an epoch; who is to be kept is lifted over it first.
+    async fn raise(
+        &self,
+        caller: &Caller,
+        whom: Whom,
+        filter: &Filter,
+        spared: Option<SessionId>,
+        ask: &Revoke,
+    ) -> Result<Revoked, Stop> {
+        let env = caller.env.record.id;
+        let (count, _) = self.count_up_to(&caller.env, filter, super::search::COUNT_MOST).await?;
+        let estimate = count.saturating_sub(usize::from(spared.is_some()));
+        if !ask.dry_run {
+            self.raise_epoch(env, whom, caller.by(), ask.reason.clone(), spared).await?;
+        }
+        Ok(Revoked::Raised { estimate })
+    }
+
+    /// Lifts a session over an epoch that is about to be raised to `at`.
+    pub(super) async fn lift(&self, env: &Env, id: SessionId, at: u64) -> Result<(), Stop> {
+        self.decide(id.bucket(), || async {
+            let loaded =
+                self.load_session(env.record.id, id).await?.ok_or_else(|| Stop::code(Code::ExceptInvalid))?;
+            let (now, policy) = (self.now(), self.policy.load());
+            let living = self.ground(env, &policy, now).living(&loaded.session, loaded.seen);
+            let change = lift(living.map_err(|_| Stop::code(Code::ExceptInvalid))?, at);
+            let mut stage = Stage::new(id.bucket(), now);
+            stage.change(self, env, &loaded, None, &change, loaded.seen);
+            Ok(Decision::Commit(stage, ()))
+        })
+        .await
+    }
+
+    /// Ends a user's sessions, many in one commit; the user's record sees to it that no creation slips in between.
+    async fn end_of_user(
+        &self,
+        caller: &Caller,
+        user: &UserId,
+        filter: &Filter,
+        spared: Option<SessionId>,
+        ask: &Revoke,
+    ) -> Result<Revoked, Stop> {
+        if ask.dry_run {
+            return self.would_end(&caller.env, filter, spared).await;
+        }
+        let bucket = self.keys.bucket(caller.env.record.id, user);
+        let (mut count, mut named) = (0u64, Vec::new());
+        loop {
+            let some = self
+                .decide(bucket, || async {
+                    let env = self.env(caller.env.record.id)?;
+                    let known = self.load_user(env.record.id, user).await?;
+                    let chosen = self.some_of(&env, filter, spared).await?;
+                    let ids: Vec<SessionId> = chosen.iter().map(|l| l.session.id).collect();
+                    if ids.is_empty() {
+                        return Ok(Decision::Answer(ids));
+                    }
+                    Ok(Decision::Commit(self.end_together(&env, known, &chosen, caller, ask), ids))
+                })
+                .await?;
+            if some.is_empty() {
+                return Ok(Revoked::Ended { count, sessions: named });
+            }
+            count += u64::try_from(some.len()).unwrap_or(u64::MAX);
+            let room = NAMED.saturating_sub(named.len());
+            named.extend(some.into_iter().take(room));
+        }
+    }
+
+    fn end_together(
+        &self,
+        env: &Env,
+        known: LoadedUser,
+        chosen: &[Loaded],
+        caller: &Caller,
+        ask: &Revoke,
+    ) -> Stage {
+        let now = self.now();
+        let bucket = self.keys.bucket(env.record.id, &known.user.id);
+        let mut stage = Stage::new(bucket, now);
+        let mut record = known.user;
+        let policy = self.policy.load();
+        for loaded in chosen {
+            // Time may have ended it since it was found; housekeeping writes that down.
+            let Ok(living) = self.ground(env, &policy, now).living(&loaded.session, loaded.seen) else {
+                continue;
+            };
+            let change = revoke(living, record.clone(), caller.by(), ask.reason.clone(), Client::default());
+            stage.session(self, env, Some(loaded), &change.session, loaded.seen);
+            stage.events(env, &change.events);
+            record = change.user.unwrap_or(record);
+        }
+        stage.user(env, bucket, known.expect, &record);
+        stage
+    }
+
+    /// The next live sessions of a filter, without the one to keep.
+    async fn some_of(
+        &self,
+        env: &Env,
+        filter: &Filter,
+        spared: Option<SessionId>,
+    ) -> Result<Vec<Loaded>, Stop> {
+        let mut cursor = None;
+        loop {
+            let (mut found, next) = self.candidates(env, filter, TOGETHER, cursor).await?;
+            found.retain(|loaded| Some(loaded.session.id) != spared);
+            if !found.is_empty() || next.is_none() {
+                return Ok(found);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Ends what a search finds, session by session, many side by side.
+    async fn end_found(
+        &self,
+        caller: &Caller,
+        filter: &Filter,
+        spared: Option<SessionId>,
+        ask: &Revoke,
+    ) -> Result<Revoked, Stop> {
+        if ask.dry_run {
+            return self.would_end(&caller.env, filter, spared).await;
+        }
+        let (mut count, mut named) = (0u64, Vec::new());
+        let mut cursor = None;
+        let by = caller.by();
+        loop {
+            let (found, next) = self.candidates(&caller.env, filter, TOGETHER, cursor).await?;
+            let ids = found.into_iter().map(|l| l.session.id).filter(|id| Some(*id) != spared);
+            let ended: Vec<(SessionId, bool)> = stream::iter(ids)
+                .map(|id| {
+                    let by = &by;
+                    async move {
+                        let done = self
+                            .end_one(&caller.env, id, None, by, &Client::default(), ask.reason.as_deref())
+                            .await?;
+                        Ok::<_, Stop>((id, done.unwrap_or(false)))
+                    }
+                })
+                .buffered(SIDE_BY_SIDE)
+                .try_collect()
+                .await?;
+            for (id, _) in ended.into_iter().filter(|(_, done)| *done) {
+                count += 1;
+                if named.len() < NAMED {
+                    named.push(id);
+                }
+            }
+            match next {
+                None => return Ok(Revoked::Ended { count, sessions: named }),
+                next => cursor = next,
+            }
+        }
+    }
+
+    async fn would_end(
+        &self,
+        env: &Env,
+        filter: &Filter,
+        spared: Option<SessionId>,
+    ) -> Result<Revoked, Stop> {
+        let (mut count, mut named) = (0u64, Vec::new());
+        let mut cursor = None;
+        loop {
+            let (found, next) = self.candidates(env, filter, 1_000, cursor).await?;
+            for id in found.into_iter().map(|l| l.session.id).filter(|id| Some(*id) != spared) {
+                count += 1;
+                if named.len() < NAMED {
+                    named.push(id);
+                }
+            }
+            match next {
+                None => return Ok(Revoked::Ended { count, sessions: named }),
+                next => cursor = next,
+            }
+        }
+    }
+}
+
+impl Filter {
+    /// Whether a live session is among those that the filter names.
+    fn fits(&self, session: &handstamp_core::session::Session) -> bool {
+        use handstamp_core::facet;
+        let addresses = [session.client.ip, session.last_client.as_ref().and_then(|c| c.ip)];
+        let in_network = |(ip, prefix)| {
+            facet::network(ip, prefix).is_some_and(|(low, high)| {
+                addresses.iter().flatten().any(|ip| (low..=high).contains(&facet::address(*ip)))
+            })
+        };
+        self.which != Which::Ended
+            && self.code.is_none()
+            && self.user.as_ref().is_none_or(|user| *user == session.user)
+            && self.tags.iter().all(|tag| session.has_tag(tag))
+            && self.network.is_none_or(in_network)
+            && self.created_after.is_none_or(|at| session.id.made_at() >= at)
+            && self.created_before.is_none_or(|at| session.id.made_at() < at)
+    }
+}

@@ -1,0 +1,119 @@
+//! Products and environments: made, listed, removed. A removed environment is gone at once; its records are swept away
+//! behind it.
+
+use super::callers::Caller;
+use super::control::{Env, data_key_purpose, put, ready};
+use super::{App, Fault, Stop};
+use crate::codec::control::{access_key_key, environment_key, ledger_key, write_environment};
+use crate::codec::{CONTROL, control_key, kind};
+use crate::store::{Expect, Op, Record};
+use handstamp_core::caller::Home;
+use handstamp_core::environment::{Environment, EnvironmentName};
+use handstamp_core::epoch::Ledger;
+use handstamp_core::id::EnvironmentId;
+use handstamp_core::refusal::Code;
+use handstamp_core::sealing::wrap;
+use handstamp_core::secret::Secret;
+use std::sync::Arc;
+
+impl App {
+    /// All environments, by name.
+    ///
+    /// # Errors
+    /// `insufficient_scope` for anybody but an operator.
+    pub fn environments(&self, caller: &Caller) -> Result<Vec<Arc<Env>>, Stop> {
+        caller.allow_operator()?;
+        Ok(self.control.load().envs())
+    }
+
+    /// The environments, for metrics.
+    pub fn all_environments(&self) -> Vec<Arc<Env>> {
+        self.control.load().envs()
+    }
+
+    /// Makes an environment, and with its first one the product.
+    ///
+    /// # Errors
+    /// `already_exists`, `reserved`, `insufficient_scope`; faults.
+    pub async fn create_environment(&self, caller: &Caller, name: EnvironmentName) -> Result<Arc<Env>, Stop> {
+        caller.allow_operator()?;
+        if name.product() == EnvironmentName::RESERVED {
+            return Err(Stop::refuse(
+                Code::Reserved,
+                format!("the product `{}` is the operators' own", EnvironmentName::RESERVED),
+            ));
+        }
+        let _turn = self.control_turn.lock().await;
+        if self.control.load().env_named(&name).is_some() {
+            return Err(Stop::refuse(Code::AlreadyExists, format!("there is an environment {name} already")));
+        }
+        let env = self.new_environment(name)?;
+        let op = put(write_environment(&env.record), 0);
+        let id = env.record.id;
+        self.change_control(vec![op], |control| control.put_env(env)).await?;
+        self.env(id)
+    }
+
+    /// Removes an environment with its sessions, keys and history.
+    ///
+    /// # Errors
+    /// `not_found`, `reserved` for the last one, `insufficient_scope`; faults.
+    pub async fn delete_environment(&self, caller: &Caller, name: &EnvironmentName) -> Result<(), Stop> {
+        caller.allow_operator()?;
+        let _turn = self.control_turn.lock().await;
+        let control = self.control.load_full();
+        let env = control
+            .env_named(name)
+            .ok_or_else(|| Stop::refuse(Code::NotFound, format!("there is no environment {name}")))?;
+        if control.envs().len() == 1 {
+            return Err(Stop::refuse(
+                Code::Reserved,
+                "the last environment cannot be removed; make another one first",
+            ));
+        }
+        let id = env.record.id;
+        let mut ops = vec![
+            Op::Delete { key: environment_key(id), expect: Expect::Version(env.version) },
+            Op::Put { expect: Expect::Absent, record: purge_record(id) },
+        ];
+        if env.ledger_version > 0 {
+            ops.push(Op::Delete { key: ledger_key(id), expect: Expect::Version(env.ledger_version) });
+        }
+        let keys: Vec<_> =
+            control.keys().into_iter().filter(|k| k.key.home == Home::Environment(id)).collect();
+        ops.extend(
+            keys.iter()
+                .map(|k| Op::Delete { key: access_key_key(k.key.id), expect: Expect::Version(k.version) }),
+        );
+        self.change_control(ops, |control| {
+            control.remove_env(id);
+            keys.iter().for_each(|k| control.remove_key(k.key.id));
+        })
+        .await?;
+        self.cache.forget_env(id);
+        Ok(())
+    }
+
+    /// A new environment with a data key of its own.
+    pub(super) fn new_environment(&self, name: EnvironmentName) -> Result<Env, Fault> {
+        let id = EnvironmentId(u64::from_be_bytes(self.draw_bytes()?).max(1));
+        let secret = Secret::new(self.draw_bytes()?);
+        let kek = self.master.derive("wrap");
+        let wrapped =
+            wrap(&kek, &data_key_purpose(id, 1), &secret, self.draw_bytes()?).map_err(|_| Fault::Entropy)?;
+        let record = Environment { id, name, created_at: self.now(), data_keys: vec![(1, wrapped)] };
+        Ok(ready(&self.master, record, 1, Ledger::default(), 0)?)
+    }
+}
+
+/// What remembers that an environment's records are to be swept away.
+fn purge_record(id: EnvironmentId) -> Record {
+    Record {
+        key: control_key(kind::PURGE, &id.0.to_be_bytes()),
+        bucket: CONTROL.get(),
+        facets: Vec::new(),
+        seen: None,
+        forget_at: None,
+        body: vec![1],
+    }
+}

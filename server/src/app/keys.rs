@@ -1,0 +1,261 @@
+//! Access keys: made, listed, suspended, rotated with overlap, revoked. A key's text is shown once and never stored.
+
+use super::callers::{Caller, is_root};
+use super::control::{Key, put};
+use super::{App, Stop};
+use crate::codec::control::{access_key_key, environment_key, write_access_key};
+use crate::store::{Expect, Op};
+use handstamp_core::caller::{AccessKey, Home, Scope};
+use handstamp_core::id::{EnvironmentId, KeyId};
+use handstamp_core::refusal::Code;
+use handstamp_core::secret::PlainToken;
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::token::Kind;
+use handstamp_core::token::access_key::Parts;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// What is asked for.
+pub struct NewKey {
+    /// A person's name for it: 1 to 100 characters.
+    pub name: String,
+    /// What it allows; empty: everything the caller may give.
+    pub scopes: Vec<Scope>,
+    /// Its life.
+    pub expires_in: Option<Span>,
+    /// Whether it is an operator's.
+    pub operator: bool,
+}
+
+/// What is changed.
+#[derive(Default)]
+pub struct KeyPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// Suspend or resume.
+    pub suspended: Option<bool>,
+    /// New scopes.
+    pub scopes: Option<Vec<Scope>>,
+}
+
+/// A key and its text.
+pub struct MadeKey {
+    /// As it is listed.
+    pub key: Arc<Key>,
+    /// Shown once.
+    pub text: PlainToken,
+}
+
+impl Key {
+    /// When it was last used.
+    pub fn last_used(&self) -> Option<Millis> {
+        Some(self.used.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Millis)
+    }
+}
+
+impl App {
+    /// The keys that the caller may manage: of its environment, or, for an operator, all.
+    ///
+    /// # Errors
+    /// `insufficient_scope`.
+    pub fn keys(&self, caller: &Caller) -> Result<Vec<Arc<Key>>, Stop> {
+        caller.allow(Scope::KeysWrite)?;
+        Ok(self.control.load().keys().into_iter().filter(|k| manages(caller, k)).collect())
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// `not_found`, `insufficient_scope`.
+    pub fn key(&self, caller: &Caller, id: KeyId) -> Result<Arc<Key>, Stop> {
+        caller.allow(Scope::KeysWrite)?;
+        let found = self.control.load().key(id).filter(|k| manages(caller, k)).cloned();
+        found.ok_or_else(|| Stop::refuse(Code::NotFound, format!("there is no key {id}")))
+    }
+
+    /// The name of the environment a key belongs to; `None` for an operator's.
+    pub fn home_of(&self, key: &AccessKey) -> Option<handstamp_core::environment::EnvironmentName> {
+        match key.home {
+            Home::Operator => None,
+            Home::Environment(id) => self.control.load().env(id).map(|env| env.record.name.clone()),
+        }
+    }
+
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// `insufficient_scope`: nobody gives what they do not have; bad input; faults.
+    pub async fn create_key(&self, caller: &Caller, ask: NewKey) -> Result<MadeKey, Stop> {
+        caller.allow(Scope::KeysWrite)?;
+        if ask.operator {
+            caller.allow_operator()?;
+        }
+        let scopes = if ask.scopes.is_empty() {
+            Scope::ALL.iter().copied().filter(|s| caller.allow(*s).is_ok()).collect()
+        } else {
+            ask.scopes
+        };
+        caller.key().may_grant(&scopes)?;
+        let home = if ask.operator { Home::Operator } else { Home::Environment(caller.env.record.id) };
+        let parts = Parts::new(Kind::AccessKey, self.draw_bytes()?, self.draw_bytes()?);
+        let now = self.now();
+        let key = self.key_of(
+            &parts,
+            name(&ask.name)?,
+            home,
+            scopes,
+            now,
+            ask.expires_in.map(|span| now.plus(span)),
+        );
+        self.insert_key(key, parts.text()).await
+    }
+
+    /// Changes a key.
+    ///
+    /// # Errors
+    /// `not_found`, `insufficient_scope`, bad input; faults.
+    pub async fn update_key(&self, caller: &Caller, id: KeyId, patch: KeyPatch) -> Result<Arc<Key>, Stop> {
+        is_root(id, &self.master)?;
+        let _turn = self.control_turn.lock().await;
+        let known = self.key(caller, id)?;
+        let mut key = known.key.clone();
+        if let Some(text) = &patch.name {
+            key.name = name(text)?;
+        }
+        if let Some(suspended) = patch.suspended {
+            key.suspended = suspended;
+        }
+        if let Some(scopes) = patch.scopes {
+            caller.key().may_grant(&scopes)?;
+            key.scopes = scopes;
+        }
+        self.replace_key(&known, key).await
+    }
+
+    /// Makes a successor with the same name and scopes; the old one goes on for `overlap`.
+    ///
+    /// # Errors
+    /// `not_found`, `insufficient_scope`, already rotated; faults.
+    pub async fn rotate_key(&self, caller: &Caller, id: KeyId, overlap: Span) -> Result<MadeKey, Stop> {
+        is_root(id, &self.master)?;
+        let _turn = self.control_turn.lock().await;
+        let known = self.key(caller, id)?;
+        caller.key().may_grant(&known.key.scopes)?;
+        if let Some(next) = known.key.replaced_by {
+            return Err(Stop::refuse(
+                Code::AlreadyExists,
+                format!("the key was rotated already; its successor is {next}"),
+            ));
+        }
+        let parts = Parts::new(Kind::AccessKey, self.draw_bytes()?, self.draw_bytes()?);
+        let now = self.now();
+        let old = &known.key;
+        let life = old.expires_at.map(|end| now.plus(end.since(old.created_at)));
+        let next = self.key_of(&parts, old.name.clone(), old.home, old.scopes.clone(), now, life);
+        let end = now.plus(overlap);
+        let ending = AccessKey {
+            expires_at: Some(old.expires_at.map_or(end, |e| e.min(end))),
+            replaced_by: Some(next.id),
+            ..old.clone()
+        };
+        let ops = vec![
+            put(write_access_key(&ending, used(&known)), known.version),
+            put(write_access_key(&next, Millis(0)), 0),
+        ];
+        let old = entry(ending, known.version + 1, used(&known));
+        let made = entry(next.clone(), 1, Millis(0));
+        self.change_control(ops, |control| {
+            control.put_key(old);
+            control.put_key(made);
+        })
+        .await?;
+        Ok(MadeKey { key: self.key(caller, next.id)?, text: parts.text() })
+    }
+
+    /// Revokes a key for good.
+    ///
+    /// # Errors
+    /// `not_found`, `reserved` for the key that asks; faults.
+    pub async fn delete_key(&self, caller: &Caller, id: KeyId) -> Result<(), Stop> {
+        is_root(id, &self.master)?;
+        let _turn = self.control_turn.lock().await;
+        let known = self.key(caller, id)?;
+        if caller.key().id == id {
+            return Err(Stop::refuse(Code::Reserved, "a key cannot revoke itself; use another one"));
+        }
+        let ops = vec![Op::Delete { key: access_key_key(id), expect: Expect::Version(known.version) }];
+        self.change_control(ops, |control| control.remove_key(id)).await?;
+        Ok(())
+    }
+
+    pub(super) fn key_of(
+        &self,
+        parts: &Parts,
+        name: Box<str>,
+        home: Home,
+        scopes: Vec<Scope>,
+        now: Millis,
+        expires_at: Option<Millis>,
+    ) -> AccessKey {
+        let set = self.keys.current();
+        AccessKey {
+            id: parts.id,
+            kind: parts.kind,
+            name,
+            home,
+            scopes,
+            verifier: parts.verifier(set),
+            key_id: set.id,
+            created_at: now,
+            expires_at,
+            suspended: false,
+            replaced_by: None,
+        }
+    }
+
+    async fn insert_key(&self, key: AccessKey, text: PlainToken) -> Result<MadeKey, Stop> {
+        let _turn = self.control_turn.lock().await;
+        let mut ops = vec![put(write_access_key(&key, Millis(0)), 0)];
+        if let Home::Environment(id) = key.home {
+            ops.push(self.still_there(id)?);
+        }
+        let made = entry(key.clone(), 1, Millis(0));
+        let id = key.id;
+        self.change_control(ops, |control| control.put_key(made)).await?;
+        let key = self.control.load().key(id).cloned().ok_or_else(|| Stop::code(Code::NotFound))?;
+        Ok(MadeKey { key, text })
+    }
+
+    fn still_there(&self, id: EnvironmentId) -> Result<Op, Stop> {
+        let env = self.env(id)?;
+        Ok(Op::Check { key: environment_key(id), expect: Expect::Version(env.version) })
+    }
+
+    async fn replace_key(&self, known: &Key, key: AccessKey) -> Result<Arc<Key>, Stop> {
+        let (id, used) = (key.id, used(known));
+        let ops = vec![put(write_access_key(&key, used), known.version)];
+        let next = entry(key, known.version + 1, used);
+        self.change_control(ops, |control| control.put_key(next)).await?;
+        self.control.load().key(id).cloned().ok_or_else(|| Stop::code(Code::NotFound))
+    }
+}
+
+pub(super) const fn entry(key: AccessKey, version: u64, used: Millis) -> Key {
+    Key { key, version, used: AtomicI64::new(used.0) }
+}
+
+fn used(known: &Key) -> Millis {
+    Millis(known.used.load(Ordering::Relaxed))
+}
+
+fn manages(caller: &Caller, key: &Key) -> bool {
+    key.version > 0 && (caller.is_operator() || key.key.home == Home::Environment(caller.env.record.id))
+}
+
+fn name(text: &str) -> Result<Box<str>, Stop> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control) {
+        return Err(Stop::field("/name", "a key's name has 1 to 100 characters without control characters"));
+    }
+    Ok(text.into())
+}

@@ -1,0 +1,151 @@
+//! Every start, and the first one: the store is recognised, or made ready with an environment and a first access key.
+
+use super::activity::Activity;
+use super::cache::Cache;
+use super::control::{Control, batch, load, put, ready};
+use super::housekeeping::Behind;
+use super::observe::Observer;
+use super::records::Turns;
+use super::{App, Fault, callers, keys, verdicts};
+use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
+use crate::host::clock::Clock;
+use crate::host::entropy::Entropy;
+use crate::store::{Store, StoreError};
+use arc_swap::ArcSwap;
+use handstamp_core::caller::{Home, Scope};
+use handstamp_core::environment::EnvironmentName;
+use handstamp_core::epoch::Ledger;
+use handstamp_core::policy::Policy;
+use handstamp_core::sealing::{unwrap, wrap};
+use handstamp_core::secret::Secret;
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::token::access_key::Parts;
+use handstamp_core::token::keyring::{Keyring, MasterKey};
+use std::sync::Arc;
+
+/// What the service is made of.
+pub struct Setup {
+    /// Where records are kept.
+    pub store: Arc<dyn Store>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Draws random bytes.
+    pub entropy: Arc<dyn Entropy>,
+    /// The one secret.
+    pub master: MasterKey,
+    /// The rules.
+    pub policy: Policy,
+    /// How many bytes the cache may hold.
+    pub cache_bytes: u64,
+    /// How long ended sessions stay readable.
+    pub retention: Span,
+}
+
+/// Why a start is not possible.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store was made with another master key.
+    #[error("the master key is not the one this store was made with")]
+    WrongMasterKey,
+    /// The first access key could not be written down; who asked knows why.
+    #[error("the first access key could not be written down")]
+    Prepared,
+    /// An accident.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> OpenError {
+        OpenError::Fault(error.into())
+    }
+}
+
+/// The key that a new store begins with.
+const KEY_SET: u8 = 1;
+const BUCKET_KEY: &str = "bucket key";
+
+impl App {
+    /// Opens the service on its store. `first_key` is asked for an access key when the store is empty, and is to have
+    /// written it down before it returns.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open<F>(parts: Setup, first_key: F) -> Result<(App, bool), OpenError>
+    where
+        F: FnOnce() -> Result<Parts, OpenError>,
+    {
+        parts.clock.raise_to(parts.store.clock_floor().await?);
+        let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
+        let (root, fresh) = match &found {
+            Some(found) => (read_root(found)?, false),
+            None => (new_root(&parts)?, true),
+        };
+        if root.fingerprint != parts.master.fingerprint() {
+            return Err(OpenError::WrongMasterKey);
+        }
+        let bucket_key =
+            unwrap(&parts.master.derive("wrap"), BUCKET_KEY, &root.bucket_key).map_err(|_| {
+                StoreError::Damaged("the bucket key does not open under this master key".to_owned())
+            })?;
+        let keys = Keyring::new(&parts.master, root.key_set, &root.older_sets, &bucket_key);
+        let activity = Arc::new(Activity::default());
+        let app = App {
+            cache: Cache::new(parts.cache_bytes, activity.clone()),
+            store: parts.store,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            master: parts.master,
+            keys,
+            policy: ArcSwap::from_pointee(parts.policy),
+            control: ArcSwap::from_pointee(Control::default()),
+            control_turn: tokio::sync::Mutex::new(()),
+            turns: Turns::new(),
+            activity,
+            behind: Behind::default(),
+            observer: Observer::default(),
+            verdicts: verdicts::Verdicts::default(),
+            retention: parts.retention,
+        };
+        if fresh {
+            app.begin(&root, &first_key()?).await?;
+        } else {
+            let control = load(app.store.as_ref(), &app.master).await?;
+            app.control.store(Arc::new(control));
+        }
+        let mut control = Control::clone(&app.control.load());
+        control.put_key(callers::root_entry(&app.master, app.keys.current()));
+        app.control.store(Arc::new(control));
+        Ok((app, fresh))
+    }
+
+    /// The first start: root, first environment and first key in one commit.
+    async fn begin(&self, root: &Root, first: &Parts) -> Result<(), OpenError> {
+        let name = EnvironmentName::parse("default/prd").map_err(|_| Fault::Contended)?;
+        let env = self.new_environment(name)?;
+        let home = Home::Environment(env.record.id);
+        let key = self.key_of(first, "first key".into(), home, Scope::ALL.to_vec(), self.now(), None);
+        let ops = vec![
+            put(write_root(root), 0),
+            put(write_environment(&env.record), 0),
+            put(write_access_key(&key, Millis(0)), 0),
+        ];
+        self.store.commit(batch(self.now(), ops)).await?;
+        let mut control = Control::default();
+        control.put_env(ready(&self.master, env.record, 1, Ledger::default(), 0)?);
+        control.put_key(keys::entry(key, 1, Millis(0)));
+        self.control.store(Arc::new(control));
+        Ok(())
+    }
+}
+
+fn new_root(parts: &Setup) -> Result<Root, OpenError> {
+    let mut secret = [0; 32];
+    let mut nonce = [0; 12];
+    if !parts.entropy.fill(&mut secret) || !parts.entropy.fill(&mut nonce) {
+        return Err(Fault::Entropy.into());
+    }
+    let bucket_key = wrap(&parts.master.derive("wrap"), BUCKET_KEY, &Secret::new(secret), nonce)
+        .map_err(|_| Fault::Entropy)?;
+    Ok(Root { fingerprint: parts.master.fingerprint(), bucket_key, key_set: KEY_SET, older_sets: Vec::new() })
+}

@@ -1,0 +1,275 @@
+//! Loading records, and committing one transition: the only place where a change meets the store.
+
+use super::cache::Held;
+use super::control::Env;
+use super::{App, Fault, Stop};
+use crate::codec::{new_event, read_session, read_user, session_key, session_record, user_key, user_record};
+use crate::host::clock::pause;
+use crate::store::{Batch, Expect, Op, Record, StoreError, Tally};
+use handstamp_core::expiry;
+use handstamp_core::id::{Bucket, EnvironmentId, SessionId, UserId};
+use handstamp_core::session::Session;
+use handstamp_core::time::Millis;
+use handstamp_core::transition::Change;
+use handstamp_core::user::User;
+use serde_json::value::RawValue;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+/// A session, freshly loaded.
+pub struct Loaded {
+    /// The session.
+    pub session: Session,
+    /// Its last activity, also if it is not written yet.
+    pub seen: Millis,
+    /// Its version.
+    pub version: u64,
+}
+
+/// A user's record, freshly loaded, or a new one.
+pub struct LoadedUser {
+    /// The record.
+    pub user: User,
+    /// What was there.
+    pub expect: Expect,
+}
+
+/// Inside a node, transitions of one bucket queue, so that a crowd on one user does not make conflicts.
+pub(super) struct Turns(Vec<tokio::sync::Mutex<()>>);
+
+impl Turns {
+    pub(super) fn new() -> Turns {
+        Turns((0..1_024).map(|_| tokio::sync::Mutex::new(())).collect())
+    }
+    pub(super) async fn take(&self, bucket: Bucket) -> tokio::sync::MutexGuard<'_, ()> {
+        let index = usize::from(bucket.get()) % self.0.len();
+        #[expect(clippy::indexing_slicing, reason = "the index is below the length, which never changes")]
+        self.0[index].lock().await
+    }
+}
+
+/// How often a transition that others overtook is decided again.
+const TRIES: u32 = 40;
+
+/// What a decision on loaded records comes to.
+pub(super) enum Decision<T> {
+    /// Commit this, then answer.
+    Commit(Stage, T),
+    /// Nothing changes.
+    Answer(T),
+}
+
+/// One batch in the making.
+pub(super) struct Stage {
+    batch: Batch,
+    sessions: Vec<SessionId>,
+    seats: Vec<(Tally, i64)>,
+}
+
+impl Stage {
+    pub(super) fn new(bucket: Bucket, at: Millis) -> Stage {
+        Stage {
+            batch: Batch {
+                bucket: bucket.get(),
+                at,
+                ops: Vec::new(),
+                events: Vec::new(),
+                tallies: Vec::new(),
+            },
+            sessions: Vec::new(),
+            seats: Vec::new(),
+        }
+    }
+
+    pub(super) fn op(&mut self, op: Op) {
+        self.batch.ops.push(op);
+    }
+
+    fn put(&mut self, expect: Expect, record: Record) {
+        self.op(Op::Put { expect, record });
+    }
+
+    /// A session's next state. `before` is `None` for a new one.
+    pub(super) fn session(
+        &mut self,
+        app: &App,
+        env: &Env,
+        before: Option<&Loaded>,
+        after: &Session,
+        seen: Millis,
+    ) {
+        let id = env.record.id;
+        let policy = app.policy.load().effective(after.expires_in, after.chain.has_refresh());
+        let due = expiry::ends(after, seen, &policy).earliest();
+        let record = session_record(id, after, due, seen, app.retention);
+        let expect = before.map_or(Expect::Absent, |loaded| Expect::Version(loaded.version));
+        self.put(expect, record);
+        self.sessions.push(after.id);
+        tally(&mut self.seats, id, before.map(|b| &b.session), -1);
+        tally(&mut self.seats, id, Some(after), 1);
+    }
+
+    /// A user's next state; one that is no longer needed is removed.
+    pub(super) fn user(&mut self, env: &Env, bucket: Bucket, expect: Expect, user: &User) {
+        if user.is_needed() {
+            self.put(expect, user_record(env.record.id, bucket, user));
+        } else if let Expect::Version(_) = expect {
+            self.op(Op::Delete { key: user_key(env.record.id, &user.id), expect });
+        }
+    }
+
+    pub(super) fn events(&mut self, env: &Env, events: &[handstamp_core::event::Event]) {
+        self.batch.events.extend(events.iter().map(|event| new_event(env.record.id, event)));
+    }
+
+    /// A whole change: session, user where it changes, events.
+    pub(super) fn change(
+        &mut self,
+        app: &App,
+        env: &Env,
+        before: &Loaded,
+        user: Option<&LoadedUser>,
+        change: &Change,
+        seen: Millis,
+    ) {
+        self.session(app, env, Some(before), &change.session, seen);
+        if let (Some(loaded), Some(user)) = (user, &change.user) {
+            self.user(env, change.session.id.bucket(), loaded.expect, user);
+        }
+        self.events(env, &change.events);
+    }
+}
+
+/// The counters a live session counts in: all, and one for each name of its tags.
+fn tally(seats: &mut Vec<(Tally, i64)>, env: EnvironmentId, session: Option<&Session>, by: i64) {
+    let Some(session) = session.filter(|s| s.is_live()) else { return };
+    let names: BTreeSet<&str> = session.tags.iter().map(|held| held.tag.name()).collect();
+    let mut add = |name: Box<str>| {
+        let tally = Tally { env: env.0, name };
+        match seats.iter_mut().find(|(known, _)| *known == tally) {
+            Some((_, n)) => *n += by,
+            None => seats.push((tally, by)),
+        }
+    };
+    add(ALL.into());
+    names.into_iter().for_each(|name| add(format!("{TAG}{name}").into()));
+}
+
+/// The counter of all live sessions of an environment.
+pub const ALL: &str = "live";
+/// Before the name of a tag: the counter of live sessions that carry one of that name.
+pub const TAG: &str = "tag ";
+
+impl App {
+    /// Loads sessions afresh; each must lie where it was looked for.
+    pub(super) async fn load_session(
+        &self,
+        env: EnvironmentId,
+        id: SessionId,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let found = self.store.load(&[session_key(env, id)]).await?;
+        let Some(found) = found.into_iter().next().flatten() else { return Ok(None) };
+        let (session, stored) = read_session(&found)?;
+        let seen = if session.is_live() { self.last_seen(env, id, stored) } else { stored };
+        Ok(Some(Loaded { session, seen, version: found.version }))
+    }
+
+    pub(super) async fn load_user(
+        &self,
+        env: EnvironmentId,
+        user: &UserId,
+    ) -> Result<LoadedUser, StoreError> {
+        let found = self.store.load(&[user_key(env, user)]).await?;
+        match found.into_iter().next().flatten() {
+            None => Ok(LoadedUser { user: User::new(user.clone()), expect: Expect::Absent }),
+            Some(found) => {
+                Ok(LoadedUser { user: read_user(&found)?, expect: Expect::Version(found.version) })
+            }
+        }
+    }
+
+    /// Loads a session into the cache.
+    pub(super) async fn fetch(&self, env: &Env, id: SessionId) -> Result<Option<Arc<Held>>, Fault> {
+        let ticket = self.cache.ticket(id.bucket());
+        let Some(loaded) = self.load_session(env.record.id, id).await? else { return Ok(None) };
+        let live = loaded.session.is_live();
+        let held = self.hold(env, loaded)?;
+        if live {
+            self.cache.keep(ticket, &held);
+        }
+        Ok(Some(held))
+    }
+
+    /// A loaded session as it is kept in memory: its data opened, its texts shared.
+    pub(super) fn hold(&self, env: &Env, loaded: Loaded) -> Result<Arc<Held>, Fault> {
+        let data = open_data(env, &loaded.session)?;
+        let mut session = loaded.session;
+        session.data = None;
+        self.cache.shared_agent(&mut session.client);
+        if let Some(last) = &mut session.last_client {
+            self.cache.shared_agent(last);
+        }
+        Ok(Arc::new(Held {
+            env: env.record.id,
+            session,
+            data,
+            version: loaded.version,
+            seen: AtomicI64::new(loaded.seen.0),
+            offered: AtomicI64::new(loaded.seen.0),
+        }))
+    }
+
+    /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards.
+    pub(super) async fn commit(&self, stage: Stage) -> Result<(), StoreError> {
+        let Stage { mut batch, sessions, seats } = stage;
+        batch.tallies.extend(seats.into_iter().filter(|(_, n)| *n != 0));
+        sessions.iter().for_each(|id| self.cache.forget(*id));
+        let began = crate::host::clock::instant();
+        let outcome = self.store.commit(batch).await;
+        metrics::histogram!("handstamp_commit_seconds").record(began.elapsed().as_secs_f64());
+        sessions.iter().for_each(|id| self.cache.forget(*id));
+        outcome
+    }
+
+    /// Load, judge, commit: decides again while others come first. The turn of the bucket is held throughout.
+    pub(super) async fn decide<T, F, D>(&self, bucket: Bucket, mut decision: D) -> Result<T, Stop>
+    where
+        D: FnMut() -> F,
+        F: Future<Output = Result<Decision<T>, Stop>>,
+    {
+        let _turn = self.turns.take(bucket).await;
+        for attempt in 0..TRIES {
+            match decision().await? {
+                Decision::Answer(answer) => return Ok(answer),
+                Decision::Commit(stage, answer) => match self.commit(stage).await {
+                    Ok(()) => return Ok(answer),
+                    Err(StoreError::Conflict) => self.jitter(attempt).await?,
+                    Err(error) => return Err(error.into()),
+                },
+            }
+        }
+        Err(Fault::Contended.into())
+    }
+
+    /// Up to 2 s in all, a little longer each time, at random.
+    async fn jitter(&self, attempt: u32) -> Result<(), Fault> {
+        let [a, b] = self.draw_bytes::<2>()?;
+        let random = u64::from(u16::from_be_bytes([a, b]));
+        let most = 1_000u64 << attempt.min(6);
+        pause(Duration::from_micros(random * most / 65_536)).await;
+        Ok(())
+    }
+}
+
+/// A session's data in the clear.
+pub(super) fn open_data(env: &Env, session: &Session) -> Result<Option<Box<RawValue>>, Fault> {
+    let Some(sealed) = &session.data else { return Ok(None) };
+    let broken =
+        || Fault::Store(StoreError::Damaged(format!("the data of session {} does not open", session.id)));
+    let key = env.data_key_of(sealed.key).ok_or_else(broken)?;
+    let plain = key.open(env.record.id, session.id, sealed).map_err(|_| broken())?;
+    let text = String::from_utf8(plain).map_err(|_| broken())?;
+    Ok(Some(RawValue::from_string(text).map_err(|_| broken())?))
+}

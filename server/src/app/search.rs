@@ -1,0 +1,246 @@
+//! Finding sessions: a filter becomes facets, and every candidate is judged, so that a list never says "live" of a
+//! session that a request would refuse.
+
+use super::callers::Caller;
+use super::control::Env;
+use super::records::Loaded;
+use super::view::View;
+use super::{App, Stop};
+use crate::codec::{digest, read_session, sessions};
+use crate::store::{Condition, Cursor, FacetRange, Query};
+use handstamp_core::caller::Scope;
+use handstamp_core::facet;
+use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::refusal::Code;
+use handstamp_core::tag::Tag;
+use handstamp_core::time::Millis;
+use std::net::IpAddr;
+
+/// Which sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Which {
+    /// Live ones.
+    #[default]
+    Live,
+    /// Ended ones.
+    Ended,
+    /// Both.
+    All,
+}
+
+/// What is asked for: all of it must hold.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Whose.
+    pub user: Option<UserId>,
+    /// Carrying all of these.
+    pub tags: Vec<Tag>,
+    /// Made or last used from this network: address and prefix length.
+    pub network: Option<(IpAddr, u8)>,
+    /// Live, ended, or both.
+    pub which: Which,
+    /// Ended with this code.
+    pub code: Option<Code>,
+    /// Made at or after this.
+    pub created_after: Option<Millis>,
+    /// Made before this.
+    pub created_before: Option<Millis>,
+}
+
+/// A page of sessions.
+pub struct Found {
+    /// The sessions.
+    pub items: Vec<View>,
+    /// Where the next page begins, as opaque text.
+    pub next: Option<String>,
+}
+
+/// Counting stops here and says "or more".
+pub const COUNT_MOST: usize = 10_000;
+
+impl Filter {
+    /// Whether nothing is asked for beside the state.
+    pub fn is_empty(&self) -> bool {
+        *self == Filter { which: self.which, ..Filter::default() }
+    }
+
+    /// Whether tags are the only thing asked for.
+    pub fn is_tags_only(&self) -> bool {
+        !self.tags.is_empty()
+            && *self == Filter { which: self.which, tags: self.tags.clone(), ..Filter::default() }
+    }
+
+    fn query(&self, env: &Env, limit: u32) -> Query {
+        let sides: &[u8] = match self.which {
+            Which::Live => &[0],
+            Which::Ended => &[facet::ENDED],
+            Which::All => &[0, facet::ENDED],
+        };
+        let on = |name: u8, low: &[u8], high: &[u8]| Condition {
+            any: sides
+                .iter()
+                .map(|side| FacetRange { name: name + side, low: low.into(), high: high.into() })
+                .collect(),
+        };
+        let exactly = |name: u8, value: &[u8]| FacetRange { name, low: value.into(), high: value.into() };
+        let mut all = Vec::new();
+        if let Some(user) = &self.user {
+            all.push(on(facet::USER, user.as_str().as_bytes(), user.as_str().as_bytes()));
+        }
+        all.extend(self.tags.iter().map(|t| on(facet::TAG, t.as_str().as_bytes(), t.as_str().as_bytes())));
+        if let Some((low, high)) = self.network.and_then(|(ip, prefix)| facet::network(ip, prefix)) {
+            all.push(on(facet::IP, &low, &high));
+        }
+        if let Some(code) = self.code {
+            all.push(Condition { any: vec![exactly(facet::CODE, facet::code(code))] });
+        } else if self.which == Which::Ended {
+            let any = Code::ENDINGS.iter().map(|code| exactly(facet::CODE, facet::code(*code))).collect();
+            all.push(Condition { any });
+        }
+        let edge = |at: Millis| Box::from(SessionId::floor(at).0.as_slice());
+        Query {
+            space: sessions(env.record.id),
+            all,
+            from: self.created_after.map(edge),
+            until: self.created_before.map(edge),
+            cursor: None,
+            limit,
+        }
+    }
+
+    /// Ties a cursor to the filter it was made for.
+    fn seal(&self) -> [u8; 4] {
+        let text = format!("{self:?}");
+        digest(&[text.as_bytes()]).first_chunk().copied().unwrap_or_default()
+    }
+}
+
+impl App {
+    /// One page, newest first.
+    ///
+    /// # Errors
+    /// A cursor of another search; faults.
+    pub async fn search(
+        &self,
+        caller: &Caller,
+        filter: &Filter,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Found, Stop> {
+        caller.allow(Scope::SessionsRead)?;
+        let cursor = cursor.map(|text| read_cursor(filter, text)).transpose()?;
+        if filter.which != Which::Live {
+            self.settle_due(&caller.env).await?;
+        }
+        let (items, next) = self.page(&caller.env, filter, limit, cursor).await?;
+        Ok(Found { items, next: next.map(|next| write_cursor(filter, &next)) })
+    }
+
+    /// How many; exact up to [`COUNT_MOST`], then the second value is true.
+    ///
+    /// # Errors
+    /// Faults.
+    pub async fn count(&self, caller: &Caller, filter: &Filter) -> Result<(usize, bool), Stop> {
+        caller.allow(Scope::SessionsRead)?;
+        if filter.which != Which::Live {
+            self.settle_due(&caller.env).await?;
+        }
+        self.count_up_to(&caller.env, filter, COUNT_MOST).await
+    }
+
+    pub(super) async fn count_up_to(
+        &self,
+        env: &Env,
+        filter: &Filter,
+        most: usize,
+    ) -> Result<(usize, bool), Stop> {
+        let mut count = 0;
+        let mut cursor = None;
+        loop {
+            let (items, next) = self.candidates(env, filter, 1_000, cursor).await?;
+            count += items.len();
+            if count > most {
+                return Ok((most, true));
+            }
+            match next {
+                None => return Ok((count, false)),
+                next => cursor = next,
+            }
+        }
+    }
+
+    /// A page of views. Asks the store again while a page has room and there is more, up to a bound.
+    async fn page(
+        &self,
+        env: &Env,
+        filter: &Filter,
+        limit: u32,
+        mut cursor: Option<Cursor>,
+    ) -> Result<(Vec<View>, Option<Cursor>), Stop> {
+        let mut items = Vec::new();
+        let now = self.now();
+        for _ in 0..4 {
+            let room = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
+            let (found, next) = self.candidates(env, filter, room, cursor).await?;
+            for loaded in found {
+                items.push(self.view(env, loaded, now)?);
+            }
+            cursor = next;
+            if cursor.is_none() || items.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+                break;
+            }
+        }
+        Ok((items, cursor))
+    }
+
+    /// Records that fit the filter at this instant.
+    pub(super) async fn candidates(
+        &self,
+        env: &Env,
+        filter: &Filter,
+        limit: u32,
+        cursor: Option<Cursor>,
+    ) -> Result<(Vec<Loaded>, Option<Cursor>), Stop> {
+        let query = Query { cursor, ..filter.query(env, limit.clamp(1, 1_000)) };
+        let page = self.store.search(&query).await?;
+        let now = self.now();
+        let policy = self.policy.load();
+        let mut fitting = Vec::with_capacity(page.items.len());
+        for found in page.items {
+            let (session, stored) = read_session(&found)?;
+            let seen =
+                if session.is_live() { self.last_seen(env.record.id, session.id, stored) } else { stored };
+            let ended = self.ended(env, &policy, &session, seen, now);
+            let fits = match filter.which {
+                Which::Live => ended.is_none(),
+                Which::Ended => ended.is_some(),
+                Which::All => true,
+            };
+            if fits && filter.code.is_none_or(|code| ended.as_ref().is_some_and(|end| end.code == code)) {
+                fitting.push(Loaded { session, seen, version: found.version });
+            }
+        }
+        Ok((fitting, page.next))
+    }
+}
+
+fn write_cursor(filter: &Filter, cursor: &Cursor) -> String {
+    let bytes = filter.seal().into_iter().chain(cursor.0.iter().copied());
+    bytes.map(|b| format!("{b:02x}")).collect()
+}
+
+fn read_cursor(filter: &Filter, text: &str) -> Result<Cursor, Stop> {
+    let wrong =
+        || Stop::field("/cursor", "this cursor does not belong to this search; begin again without it");
+    if !text.len().is_multiple_of(2) || text.len() > 4_096 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
+    let bytes = bytes.ok_or_else(wrong)?;
+    let (seal, rest) = bytes.split_first_chunk::<4>().ok_or_else(wrong)?;
+    if *seal != filter.seal() {
+        return Err(wrong());
+    }
+    Ok(Cursor(rest.into()))
+}

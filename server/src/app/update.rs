@@ -1,0 +1,174 @@
+//! A live session changes: tags, groups, data, idle time.
+
+use super::callers::Caller;
+use super::control::Env;
+use super::read::no_session;
+use super::records::{Decision, Loaded, Stage, open_data};
+use super::search::Filter;
+use super::view::View;
+use super::{App, Stop};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use handstamp_core::caller::Scope;
+use handstamp_core::id::SessionId;
+use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::session::Session;
+use handstamp_core::tag::{Group, Tag};
+use handstamp_core::transition::update::{Patch, TooMany, update};
+use serde_json::Value;
+
+/// The most bytes of a session's data, as JSON text.
+pub const DATA_MOST: usize = 16 * 1_024;
+
+/// The most sessions that one call may change.
+pub const UPDATE_MOST: usize = 1_000;
+
+/// What is asked. The door has checked each value.
+#[derive(Clone, Default)]
+pub struct Update {
+    /// Tags, groups, extension; its data is left to `data`.
+    pub patch: Patch,
+    /// What becomes of the data.
+    pub data: DataChange,
+}
+
+/// What becomes of a session's data.
+#[derive(Clone, Default)]
+pub enum DataChange {
+    /// It stays.
+    #[default]
+    Keep,
+    /// JSON text instead of it.
+    Replace(String),
+    /// A merge patch (RFC 7396).
+    Merge(Value),
+}
+
+impl App {
+    /// Changes one session.
+    ///
+    /// # Errors
+    /// `not_found`, `session_ended`, bad input; faults.
+    pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<View, Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        self.decide(id.bucket(), || async {
+            let env = self.env(caller.env.record.id)?;
+            let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
+            let now = self.now();
+            let policy = self.policy.load();
+            let living =
+                self.ground(&env, &policy, now).living(&loaded.session, loaded.seen).map_err(ended)?;
+            let mut patch = ask.patch.clone();
+            patch.data = new_data(&env, &loaded.session, &ask.data)?;
+            let change = update(living, &patch, caller.by(), &self.draw()?)?.map_err(too_many)?;
+            let seen = if patch.extend { loaded.seen.max(now) } else { loaded.seen };
+            let mut stage = Stage::new(id.bucket(), now);
+            stage.change(self, &env, &loaded, None, &change, seen);
+            let view =
+                self.view(&env, Loaded { session: change.session, seen, version: loaded.version + 1 }, now)?;
+            Ok(Decision::Commit(stage, view))
+        })
+        .await
+    }
+
+    /// Changes all live sessions of a filter: how many, and the first hundred. All are counted before any is changed.
+    ///
+    /// # Errors
+    /// `too_many_matches` and bad input, before anything has changed; faults.
+    pub async fn update_all(
+        &self,
+        caller: &Caller,
+        filter: &Filter,
+        ask: &Update,
+    ) -> Result<(usize, Vec<SessionId>), Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        let mut ids = Vec::new();
+        let mut cursor = None;
+        loop {
+            let (found, next) = self.candidates(&caller.env, filter, 1_000, cursor).await?;
+            ids.extend(found.iter().map(|loaded| loaded.session.id));
+            if ids.len() > UPDATE_MOST {
+                return Err(Stop::refuse(
+                    Code::TooManyMatches,
+                    format!("more than {UPDATE_MOST} sessions match; nothing was changed"),
+                ));
+            }
+            match next {
+                None => break,
+                next => cursor = next,
+            }
+        }
+        let changed: Vec<Option<SessionId>> = stream::iter(ids)
+            .map(|id| async move {
+                match self.update(caller, id, ask).await {
+                    Ok(_) => Ok(Some(id)),
+                    // It ended or was forgotten since it was counted.
+                    Err(Stop::Refused(why))
+                        if matches!(why.refusal.code, Code::SessionEnded | Code::NotFound) =>
+                    {
+                        Ok(None)
+                    }
+                    Err(other) => Err(other),
+                }
+            })
+            .buffered(64)
+            .try_collect()
+            .await?;
+        let changed: Vec<SessionId> = changed.into_iter().flatten().collect();
+        Ok((changed.len(), changed.into_iter().take(100).collect()))
+    }
+}
+
+fn new_data(env: &Env, session: &Session, change: &DataChange) -> Result<Option<Vec<u8>>, Stop> {
+    let text = match change {
+        DataChange::Keep => return Ok(None),
+        DataChange::Replace(text) => text.clone(),
+        DataChange::Merge(patch) => {
+            let current = open_data(env, session)?;
+            let mut value = current
+                .as_deref()
+                .map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()))
+                .unwrap_or(Value::Null);
+            merge(&mut value, patch);
+            value.to_string()
+        }
+    };
+    if text.len() > DATA_MOST {
+        return Err(Stop::field(
+            "/data",
+            format!("session data has at most {DATA_MOST} bytes, this has {}", text.len()),
+        ));
+    }
+    Ok(Some(text.into_bytes()))
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(members) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(object) = target else { return };
+    for (name, value) in members {
+        if value.is_null() {
+            object.remove(name);
+        } else {
+            merge(object.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+fn ended(why: Refusal) -> Stop {
+    Stop::refuse(Code::SessionEnded, format!("the session has ended ({}): {}", why.code.text(), why.detail()))
+}
+
+fn too_many(what: TooMany) -> Stop {
+    match what {
+        TooMany::Tags => Stop::field("/tags/add", format!("a session carries at most {} tags", Tag::MOST)),
+        TooMany::Groups => {
+            Stop::field("/access_groups/add", format!("a session is in at most {} groups", Group::MOST))
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What is told of a session: every time in it comes from the one function that decides expiry.
+
+use super::cache::Held;
+use super::control::Env;
+use super::records::Loaded;
+use super::{App, Fault};
+use handstamp_core::expiry::{self, Ends};
+use handstamp_core::policy::Policy;
+use handstamp_core::session::{End, Session, State};
+use handstamp_core::time::Millis;
+use handstamp_core::transition::finish;
+use handstamp_core::user::User;
+use std::sync::Arc;
+
+/// A session at an instant.
+pub struct View {
+    /// The session with its data in the clear.
+    pub held: Arc<Held>,
+    /// Its last activity.
+    pub seen: Millis,
+    /// When time ends it.
+    pub ends: Ends,
+    /// How it ended, also if nobody has written that down yet.
+    pub ended: Option<Box<End>>,
+}
+
+impl View {
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.held.session
+    }
+}
+
+impl App {
+    /// A loaded session at `now`.
+    pub(super) fn view(&self, env: &Env, loaded: Loaded, now: Millis) -> Result<View, Fault> {
+        let policy = self.policy.load();
+        let ended = self.ended(env, &policy, &loaded.session, loaded.seen, now);
+        let seen = loaded.seen;
+        let held = self.hold(env, loaded)?;
+        let ends = ends(&policy, &held.session, seen);
+        Ok(View { held, seen, ends, ended })
+    }
+
+    /// How a session has ended by `now`, if it has: written down, or by time or epoch.
+    pub(super) fn ended(
+        &self,
+        env: &Env,
+        policy: &Policy,
+        session: &Session,
+        seen: Millis,
+        now: Millis,
+    ) -> Option<Box<End>> {
+        if let State::Ended(end) = &session.state {
+            return Some(end.clone());
+        }
+        let settled =
+            finish::settle(self.ground(env, policy, now), session, seen, User::new(session.user.clone()))?;
+        match settled.session.state {
+            State::Ended(end) => Some(end),
+            State::Live => None,
+        }
+    }
+}
+
+/// When time ends a session.
+pub(super) fn ends(policy: &Policy, session: &Session, seen: Millis) -> Ends {
+    expiry::ends(session, seen, &policy.effective(session.expires_in, session.chain.has_refresh()))
+}

@@ -1,0 +1,60 @@
+//! A bar for what takes longer than a second, on standard error, when a person looks at it.
+
+use super::hooks::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// What ends sooner is not worth a bar.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A bar that appears after [`PATIENCE`].
+pub(super) struct Bar {
+    what: &'static str,
+    draws: bool,
+    started: Instant,
+    bar: OnceLock<ProgressBar>,
+}
+
+impl Bar {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "measures how long a person has waited; decides nothing else"
+    )]
+    pub(super) fn new(what: &'static str, draws: bool) -> Bar {
+        Bar { what, draws, started: Instant::now(), bar: OnceLock::new() }
+    }
+
+    /// Takes the bar away again.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn at(&self, done: u64, total: u64) {
+        if !self.draws || self.started.elapsed() < PATIENCE {
+            return;
+        }
+        let bar = self.bar.get_or_init(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{msg} [{bar:40}] {percent}% {eta} left");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar.set_message(self.what);
+            bar
+        });
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+}
+
+/// For what cannot say how far it is. Made when [`PATIENCE`] is over.
+pub(super) fn spinner(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    spinner.set_message(what);
+    spinner
+}

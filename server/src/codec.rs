@@ -1,0 +1,170 @@
+//! Records and bytes: the one place that knows how a domain value lies in a store, and what it can be found by.
+//!
+//! Every body begins with a format byte. A reader takes every format ever written; a body it cannot read is damage,
+//! named by its key, never a missing record.
+
+use crate::store::{Facet, Key, NewEvent, Record, Space, StoreError, Versioned};
+use handstamp_core::facet;
+use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId, UserId};
+use handstamp_core::session::{Session, State};
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::user::User;
+
+pub mod bytes;
+pub mod control;
+pub mod event;
+pub mod session;
+
+/// Kinds of records: the first part of every key.
+pub mod kind {
+    /// Sessions of an environment.
+    pub const SESSION: u8 = 1;
+    /// Users of an environment.
+    pub const USER: u8 = 2;
+    /// Idempotency keys of an environment.
+    pub const IDEMPOTENCY: u8 = 3;
+    /// Products and environments.
+    pub const ENVIRONMENT: u8 = 10;
+    /// Access keys and publishable keys.
+    pub const ACCESS_KEY: u8 = 11;
+    /// One ledger of epochs per environment.
+    pub const LEDGER: u8 = 12;
+    /// Removed environments whose records are still to be swept away.
+    pub const PURGE: u8 = 14;
+    /// The one record about the store itself.
+    pub const ROOT: u8 = 13;
+}
+
+/// Where control records live.
+pub const CONTROL: Bucket = Bucket::new(0);
+
+/// A body that cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unreadable;
+
+/// The sessions of an environment.
+pub const fn sessions(env: EnvironmentId) -> Space {
+    Space { kind: kind::SESSION, env: env.0 }
+}
+
+/// A session's key.
+pub fn session_key(env: EnvironmentId, id: SessionId) -> Key {
+    Key { space: sessions(env), id: Box::new(id.0) }
+}
+
+/// The session a key names.
+pub fn session_id(key: &Key) -> Option<SessionId> {
+    (key.space.kind == kind::SESSION).then(|| <[u8; 16]>::try_from(&*key.id).ok().map(SessionId))?
+}
+
+/// A user's key. User ids longer than a key may be are shortened by a digest.
+pub fn user_key(env: EnvironmentId, user: &UserId) -> Key {
+    Key { space: Space { kind: kind::USER, env: env.0 }, id: short(user.as_str().as_bytes()) }
+}
+
+/// The key of an `Idempotency-Key` of one access key.
+pub fn idempotency_key(env: EnvironmentId, caller: KeyId, text: &str) -> Key {
+    let digest = digest(&[&caller.0, text.as_bytes()]);
+    Key { space: Space { kind: kind::IDEMPOTENCY, env: env.0 }, id: Box::new(digest) }
+}
+
+/// A control record's key.
+pub fn control_key(kind: u8, id: &[u8]) -> Key {
+    Key { space: Space { kind, env: 0 }, id: id.into() }
+}
+
+/// A session as a record. `due` is when time could end it at the earliest; `seen` its last activity; an ended one is
+/// kept for `retention` from its end.
+pub fn session_record(
+    env: EnvironmentId,
+    session: &Session,
+    due: Millis,
+    seen: Millis,
+    retention: Span,
+) -> Record {
+    let (touchable, forget_at) = match &session.state {
+        State::Live => (Some(seen), None),
+        State::Ended(end) => (None, Some(end.at.plus(retention))),
+    };
+    Record {
+        key: session_key(env, session.id),
+        bucket: session.id.bucket().get(),
+        facets: facet::of(session, due)
+            .into_iter()
+            .map(|(name, value)| Facet { name, value: value.into() })
+            .collect(),
+        seen: touchable,
+        forget_at,
+        body: session::write(session, seen),
+    }
+}
+
+/// Reads a session record: the session and its last activity.
+///
+/// # Errors
+/// [`StoreError::Damaged`], naming the session.
+pub fn read_session(found: &Versioned) -> Result<(Session, Millis), StoreError> {
+    let id = session_id(&found.record.key).ok_or_else(|| damaged(&found.record.key))?;
+    let (session, seen) = session::read(id, &found.record.body).map_err(|_| damaged(&found.record.key))?;
+    Ok((session, found.record.seen.unwrap_or(seen)))
+}
+
+/// A user as a record.
+pub fn user_record(env: EnvironmentId, bucket: Bucket, user: &User) -> Record {
+    let mut w = bytes::Writer::new(1);
+    w.text(user.id.as_str());
+    w.number(u64::from(user.live));
+    Record {
+        key: user_key(env, &user.id),
+        bucket: bucket.get(),
+        facets: Vec::new(),
+        seen: None,
+        forget_at: None,
+        body: w.finish(),
+    }
+}
+
+/// Reads a user record.
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn read_user(found: &Versioned) -> Result<User, StoreError> {
+    let read = || -> Result<User, Unreadable> {
+        let mut r = bytes::Reader::new(&found.record.body, &[1])?;
+        let id = UserId::new(r.text()?).map_err(|_| Unreadable)?;
+        let live = u32::try_from(r.number()?).map_err(|_| Unreadable)?;
+        r.end()?;
+        Ok(User { id, live })
+    };
+    read().map_err(|_| damaged(&found.record.key))
+}
+
+/// A line of history as the store takes it.
+pub fn new_event(env: EnvironmentId, event: &handstamp_core::event::Event) -> NewEvent {
+    NewEvent { subject: session_key(env, event.session), at: event.at, body: event::write(event) }
+}
+
+/// SHA-256 over parts whose lengths are written before them.
+pub fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}
+
+fn short(bytes: &[u8]) -> Box<[u8]> {
+    if bytes.len() < 32 { bytes.into() } else { Box::new(digest(&[bytes])) }
+}
+
+/// The fault for a record that cannot be read.
+pub fn damaged(key: &Key) -> StoreError {
+    let name = match session_id(key) {
+        Some(id) => format!("the record of session {id} cannot be read"),
+        None => format!("a record of kind {} cannot be read", key.space.kind),
+    };
+    StoreError::Damaged(name)
+}

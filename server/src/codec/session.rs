@@ -1,0 +1,292 @@
+//! A session as bytes.
+
+use super::Unreadable;
+use super::bytes::{Reader, Writer};
+use handstamp_core::id::{KeyId, SessionId, UserId};
+use handstamp_core::policy::Origin;
+use handstamp_core::refusal::{Code, Evidence, Value};
+use handstamp_core::rotation::{Chain, MadeBy, Verifiers};
+use handstamp_core::sealing::Sealed;
+use handstamp_core::secret::Verifier;
+use handstamp_core::session::{By, Client, End, HeldTag, Limits, Session, State};
+use handstamp_core::tag::{Group, Tag};
+use handstamp_core::time::{Millis, Span};
+use std::net::IpAddr;
+
+const FORMAT: u8 = 1;
+
+/// `seen` is the last activity, kept in the body for ended sessions.
+pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
+    let mut w = Writer::new(FORMAT);
+    w.text(s.user.as_str());
+    w.list(s.tags.iter(), |w, held| {
+        w.text(held.tag.as_str());
+        w.number(held.since);
+    });
+    w.list(s.groups.iter(), |w, group| w.text(group.as_str()));
+    w.option(s.data.as_deref(), |w, sealed| {
+        w.byte(sealed.key);
+        w.fixed(&sealed.nonce);
+        w.bytes(&sealed.bytes);
+    });
+    w.signed(s.created_at.0);
+    w.signed(s.authenticated_at.0);
+    w.signed(seen.0);
+    w.number(s.born);
+    w.option(s.expires_in, |w, span| w.signed(span.0));
+    w.signed(s.limits.absolute.0);
+    w.signed(s.limits.idle.0);
+    write_chain(&mut w, &s.chain);
+    write_client(&mut w, &s.client);
+    w.option(s.last_client.as_deref(), write_client);
+    match &s.state {
+        State::Live => w.byte(0),
+        State::Ended(end) => {
+            w.byte(1);
+            write_end(&mut w, end);
+        }
+    }
+    w.finish()
+}
+
+/// The session and its last activity.
+pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable> {
+    let mut r = Reader::new(body, &[FORMAT])?;
+    let user = UserId::new(r.text()?).map_err(|_| Unreadable)?;
+    let tags = r.list(|r| {
+        let tag = Tag::parse(r.text()?).map_err(|_| Unreadable)?;
+        Ok(HeldTag { tag, since: r.number()? })
+    })?;
+    let groups = r.list(|r| Group::parse(r.text()?).map_err(|_| Unreadable))?;
+    let data =
+        r.option(|r| Ok(Box::new(Sealed { key: r.byte()?, nonce: r.fixed()?, bytes: r.bytes()?.into() })))?;
+    let created_at = Millis(r.signed()?);
+    let authenticated_at = Millis(r.signed()?);
+    let seen = Millis(r.signed()?);
+    let born = r.number()?;
+    let expires_in = r.option(|r| r.signed().map(Span))?;
+    let limits = Limits { absolute: Span(r.signed()?), idle: Span(r.signed()?) };
+    let chain = read_chain(&mut r)?;
+    let client = read_client(&mut r)?;
+    let last_client = r.option(read_client)?.map(Box::new);
+    let state = match r.byte()? {
+        0 => State::Live,
+        1 => State::Ended(Box::new(read_end(&mut r)?)),
+        _ => return Err(Unreadable),
+    };
+    r.end()?;
+    let session = Session {
+        id,
+        user,
+        tags: tags.into(),
+        groups: groups.into(),
+        data,
+        created_at,
+        authenticated_at,
+        born,
+        expires_in,
+        limits,
+        chain,
+        client,
+        last_client,
+        state,
+    };
+    Ok((session, seen))
+}
+
+fn write_chain(w: &mut Writer, c: &Chain) {
+    w.number(u64::from(c.generation));
+    w.signed(c.made_at.0);
+    w.byte(match c.made_by {
+        MadeBy::Creation => 0,
+        MadeBy::Timer => 1,
+        MadeBy::Refresh => 2,
+        MadeBy::Authentication => 3,
+    });
+    w.byte(c.key_id);
+    write_verifiers(w, &c.current);
+    w.option(c.previous.as_deref(), write_verifiers);
+    w.byte(u8::from(c.awaiting));
+    w.list(c.noted.iter(), |w, (generation, at)| {
+        w.number(u64::from(*generation));
+        w.signed(at.0);
+    });
+    w.number(u64::from(c.stolen_below));
+}
+
+fn read_chain(r: &mut Reader<'_>) -> Result<Chain, Unreadable> {
+    Ok(Chain {
+        generation: small(r)?,
+        made_at: Millis(r.signed()?),
+        made_by: match r.byte()? {
+            0 => MadeBy::Creation,
+            1 => MadeBy::Timer,
+            2 => MadeBy::Refresh,
+            3 => MadeBy::Authentication,
+            _ => return Err(Unreadable),
+        },
+        key_id: r.byte()?,
+        current: read_verifiers(r)?,
+        previous: r.option(read_verifiers)?.map(Box::new),
+        awaiting: r.byte()? == 1,
+        noted: r.list(|r| Ok((small(r)?, Millis(r.signed()?))))?,
+        stolen_below: small(r)?,
+    })
+}
+
+fn small(r: &mut Reader<'_>) -> Result<u32, Unreadable> {
+    u32::try_from(r.number()?).map_err(|_| Unreadable)
+}
+
+fn write_verifiers(w: &mut Writer, v: &Verifiers) {
+    w.fixed(v.session.bytes());
+    w.option(v.refresh.as_ref(), |w, refresh| w.fixed(refresh.bytes()));
+}
+
+fn read_verifiers(r: &mut Reader<'_>) -> Result<Verifiers, Unreadable> {
+    Ok(Verifiers {
+        session: Verifier::from_bytes(r.fixed()?),
+        refresh: r.option(|r| Ok(Verifier::from_bytes(r.fixed()?)))?,
+    })
+}
+
+/// Who sat at the other end.
+pub(super) fn write_client(w: &mut Writer, c: &Client) {
+    match c.ip {
+        None => w.byte(0),
+        Some(IpAddr::V4(ip)) => {
+            w.byte(4);
+            w.fixed(&ip.octets());
+        }
+        Some(IpAddr::V6(ip)) => {
+            w.byte(6);
+            w.fixed(&ip.octets());
+        }
+    }
+    w.option(c.user_agent.as_deref(), Writer::text);
+}
+
+pub(super) fn read_client(r: &mut Reader<'_>) -> Result<Client, Unreadable> {
+    let ip = match r.byte()? {
+        0 => None,
+        4 => Some(IpAddr::from(r.fixed::<4>()?)),
+        6 => Some(IpAddr::from(r.fixed::<16>()?)),
+        _ => return Err(Unreadable),
+    };
+    Ok(Client { ip, user_agent: r.option(|r| r.text().map(Into::into))? })
+}
+
+fn write_end(w: &mut Writer, end: &End) {
+    w.signed(end.at.0);
+    w.text(end.code.text());
+    write_by(w, &end.by);
+    w.option(end.rule.as_deref(), Writer::text);
+    w.option(end.origin.as_ref(), write_origin);
+    w.option(end.evidence.as_ref(), write_evidence);
+    w.option(end.reason.as_deref(), Writer::text);
+}
+
+fn read_end(r: &mut Reader<'_>) -> Result<End, Unreadable> {
+    Ok(End {
+        at: Millis(r.signed()?),
+        code: Code::parse(r.text()?).ok_or(Unreadable)?,
+        by: read_by(r)?,
+        rule: r.option(|r| r.text().map(Into::into))?,
+        origin: r.option(read_origin)?,
+        evidence: r.option(read_evidence)?,
+        reason: r.option(|r| r.text().map(Into::into))?,
+    })
+}
+
+pub(super) fn write_by(w: &mut Writer, by: &By) {
+    match by {
+        By::System => w.byte(0),
+        By::Client => w.byte(1),
+        By::Key(id) => {
+            w.byte(2);
+            w.fixed(&id.0);
+        }
+    }
+}
+
+pub(super) fn read_by(r: &mut Reader<'_>) -> Result<By, Unreadable> {
+    match r.byte()? {
+        0 => Ok(By::System),
+        1 => Ok(By::Client),
+        2 => Ok(By::Key(KeyId(r.fixed()?))),
+        _ => Err(Unreadable),
+    }
+}
+
+pub(super) fn write_origin(w: &mut Writer, origin: &Origin) {
+    w.byte(match origin {
+        Origin::Default => 0,
+        Origin::Creation => 1,
+        Origin::Stored => 2,
+    });
+}
+
+pub(super) fn read_origin(r: &mut Reader<'_>) -> Result<Origin, Unreadable> {
+    match r.byte()? {
+        0 => Ok(Origin::Default),
+        1 => Ok(Origin::Creation),
+        2 => Ok(Origin::Stored),
+        _ => Err(Unreadable),
+    }
+}
+
+pub(super) fn write_evidence(w: &mut Writer, evidence: &Evidence) {
+    let (choice, a, b) = match evidence {
+        Evidence::Limit { allowed, seen } => (0, allowed, seen),
+        Evidence::Change { before, after } => (1, before, after),
+    };
+    w.byte(choice);
+    write_value(w, a);
+    write_value(w, b);
+}
+
+pub(super) fn read_evidence(r: &mut Reader<'_>) -> Result<Evidence, Unreadable> {
+    let choice = r.byte()?;
+    let (a, b) = (read_value(r)?, read_value(r)?);
+    match choice {
+        0 => Ok(Evidence::Limit { allowed: a, seen: b }),
+        1 => Ok(Evidence::Change { before: a, after: b }),
+        _ => Err(Unreadable),
+    }
+}
+
+fn write_value(w: &mut Writer, value: &Value) {
+    match value {
+        Value::Span(span) => {
+            w.byte(0);
+            w.signed(span.0);
+        }
+        Value::Time(at) => {
+            w.byte(1);
+            w.signed(at.0);
+        }
+        Value::Number(n) => {
+            w.byte(2);
+            w.number(*n);
+        }
+        Value::Text(text) => {
+            w.byte(3);
+            w.text(text);
+        }
+        Value::Texts(texts) => {
+            w.byte(4);
+            w.list(texts.iter(), |w, text| w.text(text));
+        }
+    }
+}
+
+fn read_value(r: &mut Reader<'_>) -> Result<Value, Unreadable> {
+    Ok(match r.byte()? {
+        0 => Value::Span(Span(r.signed()?)),
+        1 => Value::Time(Millis(r.signed()?)),
+        2 => Value::Number(r.number()?),
+        3 => Value::Text(r.text()?.into()),
+        4 => Value::Texts(r.list(|r| r.text().map(Into::into))?),
+        _ => return Err(Unreadable),
+    })
+}

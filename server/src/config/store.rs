@@ -1,0 +1,196 @@
+//! `[store]`, `[control]`, `[cache]`, `[history]`: where records live, how much of them is kept in memory, and how
+//! long the ended ones stay readable.
+
+use super::Values;
+use super::key::{Care, Key, Section};
+use super::problem::Problem;
+use super::setting::{ByteSize, Word};
+use handstamp_core::time::Span;
+use std::path::{Path, PathBuf};
+
+pub(super) const STORE: Section = Section {
+    name: "store",
+    about: "Where sessions are kept",
+    keys: &[Key::new::<Option<StoreUrl>>(
+        "store",
+        "url",
+        "",
+        "sqlite:PATH, the embedded store; without it handstamp.db in the data directory",
+    )
+    .example("\"sqlite:/var/lib/handstamp/handstamp.db\"")
+    .flag("--store")
+    .care(Care::MayHoldPassword)],
+};
+
+pub(super) const CONTROL: Section = Section {
+    name: "control",
+    about: "Where history and control records are kept, when the store is Redis",
+    keys: &[Key::new::<Option<StoreUrl>>(
+        "control",
+        "url",
+        "",
+        "Has no effect with the embedded store, which keeps everything itself",
+    )
+    .example("\"sqlite:/var/lib/handstamp/control.db\"")
+    .flag("--control")
+    .care(Care::MayHoldPassword)],
+};
+
+pub(super) const CACHE: Section = Section {
+    name: "cache",
+    about: "Session records kept in memory",
+    keys: &[Key::new::<ByteSize>("cache", "max_bytes", "512MiB", "The cache never grows beyond this")
+        .range(1 << 20, 1 << 40)],
+};
+
+pub(super) const HISTORY: Section = Section {
+    name: "history",
+    about: "Ended sessions and events",
+    keys: &[Key::new::<Span>(
+        "history",
+        "retention",
+        "30d",
+        "How long they stay readable, with reason and evidence",
+    )
+    .range(1_000, 3_660 * 86_400_000)],
+};
+
+/// An address of a store. No `Debug`: it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// The embedded store in this file.
+    Sqlite(PathBuf),
+    /// `postgres://...` or `postgresql://...`, whole.
+    Postgres(String),
+    /// `redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://` and their TLS forms, whole.
+    Redis(String),
+}
+
+const REDIS: [&str; 6] =
+    ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
+
+impl Word for StoreUrl {
+    const NAME: &'static str = "the address of a store";
+
+    /// No error of it repeats the text, which may hold a password.
+    fn parse(text: &str) -> Result<StoreUrl, String> {
+        let known = "write sqlite:PATH, such as \"sqlite:/var/lib/handstamp/handstamp.db\"";
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(format!("is not the address of a store: {known}"));
+        };
+        if scheme == "sqlite" {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            if path.is_empty() || path.starts_with(':') || path.contains(['?', '#', '\0']) {
+                return Err(format!("names no file: {known}; options after a ? are not taken"));
+            }
+            return Ok(StoreUrl::Sqlite(PathBuf::from(path)));
+        }
+        if !rest.starts_with("//") || rest.len() < 3 {
+            return Err(format!("is not the address of a store: {known}"));
+        }
+        if matches!(scheme, "postgres" | "postgresql") {
+            return Ok(StoreUrl::Postgres(text.to_owned()));
+        }
+        if REDIS.contains(&scheme) {
+            return Ok(StoreUrl::Redis(text.to_owned()));
+        }
+        Err(format!("has the unknown scheme `{}`: {known}", scheme.escape_debug()))
+    }
+
+    /// With `***` in the place of a password.
+    fn text(&self) -> String {
+        match self {
+            StoreUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
+            StoreUrl::Postgres(url) | StoreUrl::Redis(url) => hide_password(url),
+        }
+    }
+}
+
+/// Everything between the `//` and the last `@` before the path may be a password, and so may the query be.
+fn hide_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("//") else { return "***".to_owned() };
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    let host = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => rest.to_owned(),
+    };
+    format!("{scheme}//{host}{query}")
+}
+
+/// `[store]`.
+#[derive(Clone)]
+pub struct Store {
+    /// The embedded store, until others come.
+    pub url: StoreUrl,
+}
+
+/// `[control]`.
+#[derive(Clone)]
+pub struct Control {
+    /// None: the store itself.
+    pub url: Option<StoreUrl>,
+}
+
+/// `[cache]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Bytes.
+    pub max_bytes: u64,
+}
+
+/// `[history]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// From the end of a session, and from an event.
+    pub retention: Span,
+}
+
+impl Store {
+    pub(super) fn read(values: &Values, data_dir: &Path) -> Result<Store, Problem> {
+        let url: Option<StoreUrl> = values.section("store").get("url")?;
+        Ok(Store { url: url.unwrap_or_else(|| StoreUrl::Sqlite(data_dir.join("handstamp.db"))) })
+    }
+}
+
+impl Control {
+    pub(super) fn read(values: &Values) -> Result<Control, Problem> {
+        Ok(Control { url: values.section("control").get("url")? })
+    }
+}
+
+impl Cache {
+    pub(super) fn read(values: &Values) -> Result<Cache, Problem> {
+        let ByteSize(max_bytes) = values.section("cache").get("max_bytes")?;
+        Ok(Cache { max_bytes })
+    }
+}
+
+impl History {
+    pub(super) fn read(values: &Values) -> Result<History, Problem> {
+        Ok(History { retention: values.section("history").get("retention")? })
+    }
+}
+
+/// What this version cannot do yet.
+pub(super) fn check(values: &Values, store: &Store) -> Vec<Problem> {
+    let name = match &store.url {
+        StoreUrl::Sqlite(_) => return Vec::new(),
+        StoreUrl::Postgres(_) => "PostgreSQL",
+        StoreUrl::Redis(_) => "Redis",
+    };
+    let message = format!(
+        "{name} as a store comes in a later version: write sqlite:PATH, or leave it out for the embedded store"
+    );
+    values.conflict(&["store.url"], message).into_iter().collect()
+}
+
+/// What is allowed, and worth a line in the log.
+pub(super) fn warnings(control: &Control) -> Vec<String> {
+    match control.url {
+        Some(_) => vec![
+            "control.url has no effect: the embedded store keeps history and control records itself"
+                .to_owned(),
+        ],
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,67 @@
+//! The only place that reads the time of day.
+
+use handstamp_core::time::Millis;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Tells the time; never runs backwards, also not over a restart (see [`SystemClock::raise_to`]).
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Millis;
+    /// From here on time is not before `floor`: the store has seen it.
+    fn raise_to(&self, floor: Millis);
+}
+
+/// The clock of the machine.
+#[derive(Default)]
+pub struct SystemClock(AtomicI64);
+
+impl Clock for SystemClock {
+    fn now(&self) -> Millis {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let ms = since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let before = self.0.load(Ordering::Relaxed);
+        if ms <= before {
+            return Millis(before);
+        }
+        Millis(self.0.fetch_max(ms, Ordering::Relaxed).max(ms))
+    }
+    fn raise_to(&self, floor: Millis) {
+        self.0.fetch_max(floor.0, Ordering::Relaxed);
+    }
+}
+
+/// A clock that stands until it is moved, for tests.
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// Begins at `at`.
+    pub const fn new(at: Millis) -> ManualClock {
+        ManualClock(AtomicI64::new(at.0))
+    }
+    /// Moves it on.
+    pub fn advance(&self, by: handstamp_core::time::Span) {
+        self.0.fetch_add(by.0, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Millis {
+        Millis(self.0.load(Ordering::Relaxed))
+    }
+    fn raise_to(&self, floor: Millis) {
+        self.0.fetch_max(floor.0, Ordering::Relaxed);
+    }
+}
+
+/// For waiting and measuring; not for judging.
+pub fn instant() -> std::time::Instant {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    std::time::Instant::now()
+}
+
+/// Lets time pass for a timer with a purpose: housekeeping, retries with jitter.
+pub async fn pause(length: std::time::Duration) {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    tokio::time::sleep(length).await;
+}

@@ -1,0 +1,160 @@
+//! How a refusal or an accident is told: problem documents (RFC 9457) with a code from the closed list.
+//!
+//! A handler returns a [`Problem`]; its body is written at the very end, where the request's name is known.
+
+use super::RequestId;
+use crate::app::{Fault, Stop};
+use crate::store::StoreError;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use handstamp_core::refusal::Code;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+/// A refusal or an accident, on its way out.
+#[derive(Clone)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    errors: Vec<FieldError>,
+    allow: Option<HeaderValue>,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// A JSON pointer into the body, or the name of a parameter.
+    pub pointer: String,
+    /// What would be right.
+    pub message: String,
+}
+
+/// The document, as it is sent.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ProblemDocument<'a> {
+    /// The page that explains the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// A few words.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// The stable code.
+    code: &'a str,
+    /// What happened, and what to do.
+    detail: &'a str,
+    /// The same text as `detail`.
+    error: &'a str,
+    /// The name of the request, also in `X-Request-Id`.
+    request_id: &'a str,
+    /// What is wrong with the input.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+    /// Seconds to wait, with 429 and 503.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A code with its own sentence.
+    pub fn code(code: Code) -> Problem {
+        Problem::new(code, format!("{} {}", code.means(), code.remedy()))
+    }
+    /// A code with a better sentence.
+    pub fn new(code: Code, detail: impl Into<String>) -> Problem {
+        Problem { code, detail: detail.into(), errors: Vec::new(), allow: None }
+    }
+    /// The same with another code.
+    pub fn with_code(self, code: Code) -> Problem {
+        Problem { code, ..self }
+    }
+    /// What the `Allow` header says.
+    pub fn allowing(self, methods: &'static str) -> Problem {
+        Problem { allow: Some(HeaderValue::from_static(methods)), ..self }
+    }
+    /// Bad input in one field.
+    pub fn field(pointer: impl Into<String>, message: impl Into<String>) -> Problem {
+        let (pointer, message) = (pointer.into(), message.into());
+        Problem {
+            errors: vec![FieldError { pointer: pointer.clone(), message: message.clone() }],
+            ..Problem::new(Code::InvalidRequest, format!("{pointer}: {message}"))
+        }
+    }
+}
+
+impl From<Stop> for Problem {
+    fn from(stop: Stop) -> Problem {
+        match stop {
+            Stop::Refused(refused) => {
+                let code = refused.refusal.code;
+                let own = || {
+                    if refused.refusal.evidence.is_some() {
+                        refused.refusal.detail()
+                    } else {
+                        format!("{} {}", code.means(), code.remedy())
+                    }
+                };
+                let detail = refused.detail.clone().unwrap_or_else(own);
+                let errors =
+                    refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
+                Problem { errors: errors.collect(), ..Problem::new(code, detail) }
+            }
+            Stop::Fault(fault) => {
+                tracing::error!(%fault, "a request met an accident");
+                Problem::code(match fault {
+                    Fault::Store(StoreError::Damaged(_)) | Fault::Impossible(_) => Code::InternalError,
+                    Fault::Store(StoreError::Conflict | StoreError::Unavailable(_))
+                    | Fault::Entropy
+                    | Fault::Contended => Code::StoreUnavailable,
+                })
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// What a handler returns.
+pub type Answer = Result<Response<Body>, Problem>;
+
+/// Writes the body of a problem.
+pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Body> {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let retry_after = match problem.code {
+        Code::StoreUnavailable | Code::RateLimitExceeded => Some(1),
+        _ => None,
+    };
+    let document = ProblemDocument {
+        kind: format!("/docs/errors/{}", problem.code.text()),
+        title: problem.code.title(),
+        status: problem.code.status(),
+        code: problem.code.text(),
+        detail: &problem.detail,
+        error: &problem.detail,
+        request_id: id.as_str(),
+        errors: &problem.errors,
+        retry_after,
+    };
+    *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH); // of the empty body that stood here
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if problem.code.status() == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(allow) = problem.allow {
+        headers.insert(header::ALLOW, allow);
+    }
+    response
+}

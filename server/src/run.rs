@@ -1,0 +1,69 @@
+//! Where the rooms meet: the only part that knows the configuration, the store, the service and its doors by name.
+//!
+//! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first.
+//! * [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
+//! * [`operate`]: backup, restore, doctor.
+
+use crate::app::callers::root_key;
+use crate::cli::{BackupDone, Failure, Finding, Hooks, Progress, RestoreDone, RestoreOptions};
+use crate::config::{Config, Secret, Sources};
+use crate::host::entropy::{Entropy, SystemEntropy};
+use handstamp_core::token::Kind;
+use handstamp_core::token::access_key::Parts;
+use std::path::Path;
+
+pub mod files;
+pub mod logs;
+pub mod operate;
+pub mod serve;
+pub mod welcome;
+
+/// What the command line needs of the rest.
+pub struct Service;
+
+impl Hooks for Service {
+    fn serve(&self, config: Config, sources: Sources) -> Result<(), Failure> {
+        serve::serve(config, sources)
+    }
+
+    fn backup(&self, config: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {
+        operate::backup(config, file, progress)
+    }
+
+    fn restore(
+        &self,
+        config: &Config,
+        file: &Path,
+        options: RestoreOptions,
+        progress: &dyn Progress,
+    ) -> Result<RestoreDone, Failure> {
+        operate::restore(config, file, options, progress)
+    }
+
+    fn doctor(&self, config: &Config) -> Result<Vec<Finding>, Failure> {
+        operate::doctor(config)
+    }
+
+    fn generate_key(&self) -> Result<Secret, Failure> {
+        Ok(Secret::new(new_key(&SystemEntropy)?.text().reveal()))
+    }
+
+    fn operator_key(&self, config: &Config) -> Option<Secret> {
+        let master = files::master_key(config, true, &SystemEntropy).ok()?;
+        Some(Secret::new(root_key(&master).text().reveal()))
+    }
+
+    fn reload(&self, config: &Config) -> Result<(), Failure> {
+        operate::reload(config)
+    }
+}
+
+/// A fresh access key that no server knows yet.
+fn new_key(entropy: &dyn Entropy) -> Result<Parts, Failure> {
+    let (mut id, mut secret) = ([0; 16], [0; 32]);
+    if entropy.fill(&mut id) && entropy.fill(&mut secret) {
+        Ok(Parts::new(Kind::AccessKey, id, secret))
+    } else {
+        Err(Failure::new("the operating system gave no random bytes"))
+    }
+}

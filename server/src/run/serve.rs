@@ -1,0 +1,198 @@
+//! From a configuration to a running server, and back: opened in order, closed in the reverse one.
+
+use super::{files, logs, welcome};
+use crate::app::App;
+use crate::app::open::{OpenError, Setup};
+use crate::cli::Failure;
+use crate::config::cookie::Cookie;
+use crate::config::reload::reload;
+use crate::config::server::Limits as Given;
+use crate::config::{Config, Sources};
+use crate::host::clock::SystemClock;
+use crate::host::entropy::{Entropy, SystemEntropy};
+use crate::host::signals::{Reloads, Stop, listen};
+use crate::http::cookie::Style;
+use crate::http::listener::{self, Limits, Tls};
+use crate::http::{Door, Web};
+use crate::store::Store;
+use crate::store::sqlite::{Options, Sqlite};
+use handstamp_core::secret::PlainToken;
+use handstamp_core::time::Span;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// Why it could not start: one sentence, and the way out.
+pub fn serve(config: Config, sources: Sources) -> Result<(), Failure> {
+    let logs = logs::start(&config.log);
+    config.warnings.iter().for_each(|line| tracing::warn!("{line}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Failure::new(format!("cannot start threads: {why}")))?;
+    runtime.block_on(run(config, sources, logs))
+}
+
+async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), Failure> {
+    let (stop, reloads) = listen().map_err(|why| Failure::new(format!("cannot listen to signals: {why}")))?;
+    let tls = tls(&config)?;
+    let (app, first) = open(&config).await?;
+    let app = Arc::new(app);
+    let socket = bind(&config).await?;
+    let address =
+        socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
+
+    let (house, keeping) = tokio::sync::watch::channel(false);
+    let keeper = tokio::spawn({
+        let app = app.clone();
+        async move { app.keep_house(keeping).await }
+    });
+    let mut seed = [0; 8];
+    let _ = SystemEntropy.fill(&mut seed);
+    let web = Arc::new(Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed)));
+    let limits = limits(&config.server.limits);
+    let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
+
+    welcome::print(&config, address, first.as_ref());
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    let drained = serve_all(socket, tls, web, limits, stop).await;
+    tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
+
+    rereader.abort();
+    let _ = house.send(true);
+    let _ = keeper.await;
+    match app.flush_all_activity().await {
+        Ok(written) => tracing::info!(written, "activity written"),
+        Err(error) => {
+            tracing::error!(%error, "activity could not be written; some sessions look idle since their last written activity")
+        }
+    }
+    app.close().await;
+    Ok(())
+}
+
+async fn serve_all(
+    socket: TcpListener,
+    tls: Option<Tls>,
+    web: Arc<Web>,
+    limits: Limits,
+    stop: Stop,
+) -> listener::Drained {
+    listener::serve(socket, tls, Door::new(web), limits, stop).await
+}
+
+/// Opens the service; the first access key on the first start.
+async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
+    files::data_dir(config)?;
+    let path = files::database(config)?;
+    let existed = path.exists();
+    let master = files::master_key(config, existed, &SystemEntropy)?;
+    let store = Sqlite::open(&path, &Options::default()).map_err(|why| Failure::new(why.to_string()))?;
+    let setup = Setup {
+        store: Arc::new(store) as Arc<dyn Store>,
+        clock: Arc::new(SystemClock::default()),
+        entropy: Arc::new(SystemEntropy),
+        master,
+        policy: config.policy.default.clone(),
+        cache_bytes: config.cache.max_bytes,
+        retention: config.history.retention,
+    };
+    let mut failure = None;
+    let mut first = None;
+    let opened = App::open(setup, || {
+        let parts = files::first_key(config, &SystemEntropy).map_err(|why| {
+            failure = Some(why);
+            OpenError::Prepared
+        })?;
+        first = Some(parts.text());
+        Ok(parts)
+    })
+    .await;
+    match opened {
+        Ok((app, _)) => Ok((app, first)),
+        Err(OpenError::Prepared) => Err(failure.unwrap_or_else(|| Failure::new("the first access key could not be made"))),
+        Err(OpenError::WrongMasterKey) => Err(Failure::new(format!(
+            "{} was made with another master key than the one given",
+            path.display()
+        ))
+        .help("give the master key that was made with this store (master.key of its data directory), or another data directory")),
+        Err(OpenError::Fault(why)) => Err(Failure::new(format!("{}: {why}", path.display()))
+            .help("`handstamp doctor` looks closer; a backup can be put back with `handstamp restore`")),
+    }
+}
+
+async fn bind(config: &Config) -> Result<TcpListener, Failure> {
+    let address = config.server.listen;
+    TcpListener::bind(address).await.map_err(|why| {
+        Failure::new(format!("cannot listen on {address}: {why}"))
+            .help("another program may use the port; choose another one with --listen ADDRESS:PORT (port 0 picks one)")
+    })
+}
+
+fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
+    let Some(files) = &config.server.tls else { return Ok(None) };
+    Tls::load(files.cert.clone(), files.key.clone()).map(Some).map_err(|why| Failure::new(why.to_string()))
+}
+
+fn style(cookie: &Cookie) -> Style {
+    Style {
+        name: cookie.name.clone(),
+        same_site: cookie.same_site.word(),
+        domain: cookie.domain.clone(),
+        secure: cookie.secure,
+        partitioned: cookie.partitioned,
+    }
+}
+
+fn limits(given: &Given) -> Limits {
+    let duration = |span: Span| Duration::from_millis(u64::try_from(span.0).unwrap_or(0));
+    let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    Limits {
+        header_read: duration(given.header_timeout),
+        body_read: duration(given.body_timeout),
+        idle: duration(given.idle_timeout),
+        max_connections: count(given.max_connections),
+        max_connections_per_peer: count(given.max_connections_per_address),
+        header_bytes: count(given.max_header_bytes),
+        ..Limits::default()
+    }
+}
+
+/// On SIGHUP: policies, log level and TLS files are read again; what is wrong changes nothing.
+async fn reread(
+    mut reloads: Reloads,
+    mut config: Config,
+    sources: Sources,
+    logs: logs::Logs,
+    app: Arc<App>,
+    tls: Option<Tls>,
+) {
+    loop {
+        reloads.next().await;
+        let outcome = match reload(&config, &sources) {
+            Ok(outcome) => outcome,
+            Err(problems) => {
+                tracing::error!(%problems, "the configuration was not read again; what was in force stays so");
+                continue;
+            }
+        };
+        if let Some(tls) = &tls
+            && let Err(why) = tls.reload()
+        {
+            tracing::error!(%why, "the certificate stays as it was");
+        }
+        logs.set(outcome.config.log.level);
+        app.set_policy(outcome.config.policy.default.clone());
+        for change in &outcome.changed {
+            tracing::info!(key = change.path, before = %change.before, after = %change.after, "changed");
+        }
+        for change in &outcome.restart {
+            tracing::warn!(key = change.path, "changed in the configuration, but takes a restart");
+        }
+        config = outcome.config;
+        tracing::info!("configuration read again");
+    }
+}

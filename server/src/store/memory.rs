@@ -1,0 +1,197 @@
+//! The store in memory, under one lock: the reference for how every store behaves, and the store of tests.
+//!
+//! It forgets everything when it is dropped. It is written to be read, not to be fast.
+
+use super::query::{self, Place};
+use super::{
+    Batch, EventQuery, Expect, Key, Millis, Op, Page, Query, Store, StoreError, StoredEvent, Tally,
+    Versioned, bounds,
+};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    records: BTreeMap<Key, Versioned>,
+    /// Deleted records whose history is still to be swept.
+    orphans: BTreeSet<(Millis, Key)>,
+    events: BTreeMap<u64, StoredEvent>,
+    position: u64,
+    tallies: BTreeMap<Tally, i64>,
+    floor: Millis,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Memory {
+        Memory::default()
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        // A panic under the lock can only come from a failed allocation; what is inside is still whole.
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed { Err(StoreError::Unavailable("it is closed".to_owned())) } else { Ok(state) }
+    }
+}
+
+impl State {
+    fn holds(&self, key: &Key, expect: Expect) -> bool {
+        match (self.records.get(key), expect) {
+            (None, Expect::Absent) => true,
+            (Some(found), Expect::Version(version)) => found.version == version,
+            (None, Expect::Version(_)) | (Some(_), Expect::Absent) => false,
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Check { .. } => {}
+            Op::Delete { key, .. } => {
+                if let Some(at) = self.records.remove(&key).and_then(|gone| gone.record.forget_at) {
+                    self.orphans.insert((at, key));
+                }
+            }
+            Op::Put { mut record, .. } => {
+                let before = self.records.get(&record.key);
+                let version = before.map_or(1, |found| found.version.saturating_add(1));
+                if let (Some(new), Some(old)) = (record.seen, before.and_then(|found| found.record.seen)) {
+                    record.seen = Some(new.max(old));
+                }
+                self.records.insert(record.key.clone(), Versioned { record, version });
+            }
+        }
+    }
+
+    fn forget_history(&mut self, subject: &Key) {
+        self.events.retain(|_, event| event.subject != *subject);
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, StoreError> {
+        let state = self.open()?;
+        Ok(keys.iter().map(|key| state.records.get(key).cloned()).collect())
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut state = self.open()?;
+        bounds::check(&batch)?;
+        if !batch.ops.iter().all(|op| state.holds(bounds::key_of(op), bounds::expect_of(op))) {
+            return Err(StoreError::Conflict);
+        }
+        batch.ops.into_iter().for_each(|op| state.apply(op));
+        for event in batch.events {
+            state.position += 1;
+            let position = state.position;
+            let stored = StoredEvent { position, subject: event.subject, at: event.at, body: event.body };
+            state.events.insert(position, stored);
+        }
+        for (tally, delta) in batch.tallies {
+            let value = state.tallies.entry(tally).or_default();
+            *value = value.saturating_add(delta);
+        }
+        state.floor = state.floor.max(batch.at);
+        Ok(())
+    }
+
+    async fn touch(&self, seen: &[(Key, Millis)]) -> Result<(), StoreError> {
+        let mut state = self.open()?;
+        for (key, at) in seen {
+            if let Some(old) = state.records.get_mut(key).and_then(|found| found.record.seen.as_mut()) {
+                *old = (*old).max(*at);
+            }
+        }
+        Ok(())
+    }
+
+    async fn search(&self, query: &Query) -> Result<Page<Versioned>, StoreError> {
+        let state = self.open()?;
+        let after = match query.cursor.as_ref().map(|cursor| Place::open(cursor, query)) {
+            None => None,
+            Some(Some(Place::Id(id))) => Some(id),
+            Some(_) => return Ok(Page { items: Vec::new(), next: None }),
+        };
+        let first = Key { space: query.space, id: Box::default() };
+        let found = state
+            .records
+            .range((Bound::Included(first), Bound::Unbounded))
+            .take_while(|(key, _)| key.space == query.space)
+            .filter(|(key, _)| after.as_ref().is_none_or(|after| key.id < *after))
+            .filter(|(key, found)| {
+                query::in_bounds(query, &key.id) && query::matches(&query.all, &found.record.facets)
+            });
+        let limit = bounds::page(query.limit);
+        // One more than fits says whether there is a next page.
+        let mut items: Vec<&Versioned> = found.map(|(_, found)| found).collect();
+        items.reverse();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let last = items.last().filter(|_| more).map(|last| Place::Id(last.record.key.id.clone()));
+        Ok(Page { next: last.map(|place| place.seal(query)), items: items.into_iter().cloned().collect() })
+    }
+
+    async fn history(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        let state = self.open()?;
+        let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let events = state.events.range((after, Bound::Unbounded)).map(|(_, event)| event);
+        let wanted = events.filter(|event| query.subject.as_ref().is_none_or(|key| event.subject == *key));
+        Ok(wanted.take(bounds::page(query.limit)).cloned().collect())
+    }
+
+    async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
+        let mut state = self.open()?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let due = |state: &State| {
+            let all = state.records.values();
+            let all = all.filter_map(|found| Some((found.record.forget_at?, found.record.key.clone())));
+            let mut due: Vec<(Millis, Key)> = all.filter(|(at, _)| *at <= now).collect();
+            due.sort();
+            due
+        };
+        let mut swept = 0u32;
+        for (_, key) in due(&state).into_iter().take(limit) {
+            state.records.remove(&key);
+            state.forget_history(&key);
+            swept += 1;
+        }
+        while let Some(orphan) = state.orphans.first().filter(|(at, _)| *at <= now).cloned() {
+            // A key that lives again keeps its history: it is swept with the record that now has it.
+            if !state.records.contains_key(&orphan.1) {
+                if usize::try_from(swept).is_ok_and(|swept| swept >= limit) {
+                    break;
+                }
+                state.forget_history(&orphan.1);
+                swept += 1;
+            }
+            state.orphans.remove(&orphan);
+        }
+        Ok(swept)
+    }
+
+    async fn tallies(&self) -> Result<Vec<(Tally, i64)>, StoreError> {
+        let state = self.open()?;
+        Ok(state.tallies.iter().filter(|(_, n)| **n != 0).map(|(tally, n)| (tally.clone(), *n)).collect())
+    }
+
+    async fn clock_floor(&self) -> Result<Millis, StoreError> {
+        Ok(self.open()?.floor)
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.open().map(|_| ())
+    }
+
+    async fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
+}

@@ -1,0 +1,180 @@
+//! The command line, tried from outside: real arguments, a real server on a socket, what a person would read.
+
+#![cfg(test)]
+
+mod arguments;
+mod client;
+mod configuration;
+mod keys;
+mod local;
+mod server;
+mod sessions;
+
+use crate::config::directory;
+use handstamp_server::cli::{
+    self, BackupDone, Exit, Failure, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions, Terminal,
+};
+use handstamp_server::config::{Config, Environment, Secret, Sources};
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+/// Stands in for the rooms that the command line does not know, and writes down what it was asked.
+#[derive(Default)]
+struct Rooms {
+    asked: RefCell<Vec<String>>,
+    findings: Vec<Finding>,
+    fails: bool,
+}
+
+impl Rooms {
+    fn note(&self, what: String) -> Result<(), Failure> {
+        self.asked.borrow_mut().push(what);
+        if self.fails { Err(Failure::new("the disk is full").help("make room")) } else { Ok(()) }
+    }
+}
+
+impl Hooks for Rooms {
+    fn serve(&self, config: Config, _: Sources) -> Result<(), Failure> {
+        self.note(format!("serve {}", config.server.listen))
+    }
+    fn backup(&self, _: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {
+        progress.at(1, 2);
+        self.note(format!("backup {}", file.file_name().unwrap().display()))?;
+        Ok(BackupDone { bytes: 42 })
+    }
+    fn restore(
+        &self,
+        _: &Config,
+        file: &Path,
+        options: RestoreOptions,
+        _: &dyn Progress,
+    ) -> Result<RestoreDone, Failure> {
+        let RestoreOptions { keep_sessions, replace } = options;
+        self.note(format!("restore {} {keep_sessions} {replace}", file.file_name().unwrap().display()))?;
+        Ok(RestoreDone { bytes: 43 })
+    }
+    fn doctor(&self, _: &Config) -> Result<Vec<Finding>, Failure> {
+        self.note("doctor".to_owned())?;
+        Ok(self.findings.clone())
+    }
+    fn operator_key(&self, _: &Config) -> Option<Secret> {
+        None
+    }
+
+    fn generate_key(&self) -> Result<Secret, Failure> {
+        self.note("generate".to_owned())?;
+        Ok(Secret::new("hsk_fresh"))
+    }
+    fn reload(&self, config: &Config) -> Result<(), Failure> {
+        self.note(format!("reload {}", config.server.data_dir.display()))
+    }
+}
+
+/// One command.
+struct Command {
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    input: String,
+    asks: bool,
+    rooms: Rooms,
+    place: PathBuf,
+}
+
+/// What came of it.
+struct Ran {
+    exit: Exit,
+    out: String,
+    err: String,
+    asked: Vec<String>,
+}
+
+/// `handstamp` with these words; the configuration file is one that is not there.
+fn handstamp(words: &str) -> Command {
+    let place = directory();
+    let file = place.join("handstamp.toml");
+    std::fs::write(&file, "").unwrap();
+    let mut arguments = vec!["--config".to_owned(), file.display().to_string()];
+    arguments.extend(words.split_whitespace().map(str::to_owned));
+    Command {
+        arguments,
+        environment: Vec::new(),
+        input: String::new(),
+        asks: false,
+        rooms: Rooms::default(),
+        place,
+    }
+}
+
+impl Command {
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Command {
+        self.environment.push((name, value.into()));
+        self
+    }
+    fn argument(mut self, word: impl Into<String>) -> Command {
+        self.arguments.push(word.into());
+        self
+    }
+    /// The access key of the tests.
+    fn keyed(self) -> Command {
+        self.with("HANDSTAMP_KEY", "hsk_PLANTED")
+    }
+    /// Speaks to `server` with the access key of the tests.
+    fn to(self, server: &server::Server) -> Command {
+        self.argument("--url").argument(server.url()).keyed()
+    }
+    fn file(self, text: &str) -> Command {
+        std::fs::write(self.place.join("handstamp.toml"), text).unwrap();
+        self
+    }
+    /// A person is there, who types `input`.
+    fn person(mut self, input: &str) -> Command {
+        self.asks = true;
+        self.input = input.to_owned();
+        self
+    }
+    fn input(mut self, input: &str) -> Command {
+        self.input = input.to_owned();
+        self
+    }
+    fn rooms(mut self, rooms: Rooms) -> Command {
+        self.rooms = rooms;
+        self
+    }
+
+    fn run(self) -> Ran {
+        let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), Cursor::new(self.input));
+        let arguments = std::iter::once("handstamp".to_owned()).chain(self.arguments).map(OsString::from);
+        let exit = cli::run(
+            arguments,
+            Environment::new(self.environment),
+            &self.rooms,
+            &mut Terminal { out: &mut out, err: &mut err, input: &mut input, asks: self.asks, draws: false },
+        );
+        let [out, err] = [out, err].map(|bytes| String::from_utf8(bytes).unwrap());
+        // Whatever is printed, the key is not.
+        assert!(!out.contains("PLANTED") && !err.contains("PLANTED"), "{out}{err}");
+        Ran { exit, out, err, asked: self.rooms.asked.into_inner() }
+    }
+}
+
+impl Ran {
+    fn done(self) -> String {
+        assert_eq!((self.exit, self.exit.code()), (Exit::Done, 0), "{}{}", self.out, self.err);
+        self.out
+    }
+    fn failed(self) -> String {
+        assert_eq!((self.exit, self.exit.code()), (Exit::Failed, 1), "{}{}", self.out, self.err);
+        self.err
+    }
+    fn usage(self) -> String {
+        assert_eq!((self.exit, self.exit.code()), (Exit::Usage, 2), "{}{}", self.out, self.err);
+        assert_eq!(self.out, "");
+        self.err
+    }
+}
+
+fn problem(what: &str) -> Finding {
+    Finding { level: Level::Problem, what: what.to_owned(), detail: "is broken: mend it".to_owned() }
+}

@@ -1,0 +1,66 @@
+//! The contract of a store: one list of cases, run through every store by one loop.
+//!
+//! A store is added with one line in [`suite`], a case with one line in its file's `cases`. A case gets a [`World`]: a
+//! fresh store of its own, which it can close and open again.
+
+mod batches;
+mod durability;
+mod histories;
+mod model;
+mod races;
+mod searches;
+mod sweeps;
+mod touches;
+pub(crate) mod world;
+
+use std::time::Duration;
+use world::{Case, FaultyHome, Home, MemoryHome, SqliteHome, World};
+
+/// Every case of the contract.
+fn cases() -> Vec<Case> {
+    [
+        batches::CASES,
+        races::CASES,
+        touches::CASES,
+        searches::CASES,
+        histories::CASES,
+        sweeps::CASES,
+        durability::CASES,
+        model::CASES,
+    ]
+    .concat()
+}
+
+/// One test for each store: all cases, one after the other, and then what failed.
+macro_rules! suite {
+    ($($store:ident => $home:expr),* $(,)?) => { $(
+        #[test]
+        fn $store() {
+            run(stringify!($store), || Box::new($home));
+        }
+    )* };
+}
+
+suite! {
+    memory => MemoryHome::default(),
+    sqlite => SqliteHome::new(),
+    faulty_without_faults => FaultyHome::default(),
+}
+
+fn run(store: &str, home: fn() -> Box<dyn Home>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut failed = Vec::new();
+    for case in cases() {
+        let outcome = runtime.block_on(async {
+            let world = World::new(home()).await;
+            let running = tokio::spawn((case.run)(world));
+            tokio::time::timeout(Duration::from_secs(120), running).await
+        });
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => failed.push(format!("{}: {panic}", case.name)),
+            Err(_) => failed.push(format!("{}: does not end", case.name)),
+        }
+    }
+    assert!(failed.is_empty(), "{store} breaks the contract:\n{}", failed.join("\n"));
+}

@@ -1,0 +1,96 @@
+//! History: every event once, in the order of commits, for everybody who resumes.
+
+use super::world::{Ask, NOW, World, batch, cases, create, delete, event, key, record, rewrite};
+use handstamp_core::time::Millis;
+use handstamp_server::store::{Batch, EventQuery, NewEvent};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+cases![history_by_record_and_in_all, positions_rise_without_gaps_for_who_resumes, positions_are_never_reused];
+
+async fn history_by_record_and_in_all(world: World) {
+    let at = |n, at, body: &str| NewEvent { at: Millis(at), ..event(n, body) };
+    let events = vec![at(1, 5, "a"), at(2, 4, "b"), at(1, 3, "c"), at(9, -1, "")];
+    world.store.done(Batch { events: events.clone(), ..batch([create(record(1))]) }).await;
+    world.store.done(Batch { events: vec![at(2, 1, "d")], ..batch([]) }).await;
+    let all = world.store.events(None).await;
+    let seen: Vec<NewEvent> = all
+        .iter()
+        .map(|event| NewEvent { subject: event.subject.clone(), at: event.at, body: event.body.clone() })
+        .collect();
+    assert_eq!(seen, [events, vec![at(2, 1, "d")]].concat());
+    assert!(all.windows(2).all(|pair| pair[0].position < pair[1].position));
+    let of = |n| all.iter().filter(move |event| event.subject == key(n)).cloned().collect::<Vec<_>>();
+    for n in [1, 2, 3, 9] {
+        assert_eq!(world.store.events(Some(n)).await, of(n));
+    }
+    for (after, limit, wanted) in
+        [(None, 2, &all[..2]), (Some(all[1].position), 2, &all[2..4]), (Some(u64::MAX), 9, &[])]
+    {
+        let query = EventQuery { subject: None, after, limit };
+        assert_eq!(world.store.history(&query).await.unwrap(), wanted);
+        let query = EventQuery { limit: 0, ..query };
+        assert!(world.store.history(&query).await.unwrap().len() <= 1);
+    }
+    let query = EventQuery { subject: Some(key(1)), after: Some(all[0].position), limit: 10 };
+    assert_eq!(world.store.history(&query).await.unwrap(), [all[2].clone()]);
+    // A record that is deleted keeps its history.
+    world.store.done(batch([delete(1, 1)])).await;
+    assert_eq!(world.store.events(Some(1)).await, of(1));
+}
+
+async fn positions_rise_without_gaps_for_who_resumes(world: World) {
+    const WRITERS: u32 = 8;
+    const EACH: u32 = 60;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        world.store.done(batch([create(record(writer))])).await;
+        let store = Arc::clone(&world.store);
+        writers.spawn(async move {
+            for n in 0..EACH {
+                // Every third batch fails: its events must leave no trace.
+                if n % 3 == 0 {
+                    let refused = batch([rewrite(u64::MAX, record(writer))]);
+                    store.conflict(Batch { events: vec![event(writer, "never")], ..refused }).await;
+                }
+                let events = (0..1 + n % 3).map(|part| event(writer, format!("{n}.{part}"))).collect();
+                let ops = batch([rewrite(u64::from(n) + 1, record(writer))]);
+                store.done(Batch { events, ..ops }).await;
+            }
+        });
+    }
+    let total: u32 = WRITERS * (0..EACH).map(|n| 1 + n % 3).sum::<u32>();
+    let (mut after, mut seen) = (None, Vec::new());
+    while seen.len() < total as usize {
+        let page = world.store.history(&EventQuery { subject: None, after, limit: 13 }).await.unwrap();
+        after = page.last().map(|event| event.position).or(after);
+        seen.extend(page);
+        tokio::task::yield_now().await;
+    }
+    writers.join_all().await;
+    assert_eq!(world.store.events(None).await, seen, "who polls and who reads at the end see the same");
+    let mut by_writer: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for event in seen {
+        by_writer.entry(event.subject).or_default().push(String::from_utf8(event.body).unwrap());
+    }
+    let wanted: Vec<String> =
+        (0..EACH).flat_map(|n| (0..1 + n % 3).map(move |part| format!("{n}.{part}"))).collect();
+    assert_eq!(by_writer.len(), WRITERS as usize);
+    assert!(by_writer.values().all(|bodies| *bodies == wanted));
+}
+
+async fn positions_are_never_reused(mut world: World) {
+    let forgotten = handstamp_server::store::Record { forget_at: Some(NOW), ..record(1) };
+    world
+        .store
+        .done(Batch { events: vec![event(1, "a"), event(1, "b")], ..batch([create(forgotten)]) })
+        .await;
+    let last = world.store.events(None).await.last().unwrap().position;
+    assert_eq!(world.store.sweep(NOW, 10).await, Ok(1));
+    assert_eq!(world.store.events(None).await, []);
+    if world.durable() {
+        world.reopen().await;
+    }
+    world.store.done(Batch { events: vec![event(2, "c")], ..batch([]) }).await;
+    assert!(world.store.events(None).await[0].position > last);
+}

@@ -8,3 +8,5 @@ mod config;
 mod conformance;
 #[cfg(test)]
 mod listener;
+#[cfg(test)]
+mod tidy;

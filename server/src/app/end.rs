@@ -18,7 +18,7 @@ use handstamp_core::transition::finish::revoke;
 use handstamp_core::transition::update::lift;
 
 /// Whom to end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Target {
     /// The session of this token, of whatever generation: a logout.
     Token(String),

@@ -12,3 +12,5 @@ mod faulty;
 mod listener;
 #[cfg(test)]
 mod sqlite;
+#[cfg(test)]
+mod tidy;

@@ -7,4 +7,8 @@ mod config;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod listener;
+#[cfg(test)]
+mod world;

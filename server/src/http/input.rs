@@ -1,12 +1,15 @@
 //! What requests look like, and how they are read: JSON with a bound, unknown fields refused by name.
 
+use super::parse::{parse, sound};
 use super::problem::Problem;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::{Client, canonical};
 use handstamp_core::tag::{Group, Tag};
+use handstamp_core::time::Millis;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde::Deserialize;
@@ -30,6 +33,35 @@ impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for 
         let bytes = read(request.into_body(), MOST).await?;
         Ok(Json(parse(&bytes)?, bytes))
     }
+}
+
+/// The variable parts of a path.
+pub struct At<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // What is no UTF-8 names nothing.
+        let path = Path::from_request_parts(parts, state).await.map_err(|_| Problem::code(Code::NotFound))?;
+        Ok(At(path.0))
+    }
+}
+
+/// A header that may come once.
+pub(super) fn header_once<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+    called: &str,
+) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Problem::field(called, "may be given once"));
+    }
+    let text =
+        first.map(|value| value.to_str().map_err(|_| Problem::field(called, "visible ASCII characters")));
+    text.transpose()
 }
 
 /// JSON must be said to be JSON: a browser cannot send that across origins without asking first (ASVS 3.5.2).
@@ -57,8 +89,13 @@ where
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in full"))?;
+        // The edge tells of a body that is too slow; here it has ended too early, or its chunks are no chunks.
+        let frame = frame.map_err(|_| {
+            Problem::new(
+                Code::RequestMalformed,
+                "the body ended before it was whole, or its chunks are malformed",
+            )
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.is_none() && all.is_empty() && body.is_end_stream() {
             first = Some(data); // the usual case: one piece, not copied
@@ -71,32 +108,6 @@ where
     }
     let bytes = first.unwrap_or_else(|| all.freeze());
     if bytes.len() > most { Err(too_large()) } else { Ok(bytes) }
-}
-
-/// Parses, and says where and what when it cannot.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|_| explain::<T>(bytes))
-}
-
-/// Parses again, slowly, to name the place.
-fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Problem {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
-        return Problem::field("", "there is more than one JSON value in the body");
-    };
-    let mut pointer = String::new();
-    for step in error.path() {
-        match step {
-            serde_path_to_error::Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            serde_path_to_error::Segment::Map { key } => {
-                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
-            }
-            serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => {}
-        }
-    }
-    let full = error.inner().to_string();
-    let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
-    Problem::field(pointer, message)
 }
 
 /// A list of texts, each read into a value of its own type.
@@ -146,13 +157,16 @@ pub(super) fn session(text: &str) -> Result<SessionId, Problem> {
         .ok_or_else(|| Problem::new(Code::NotFound, "a session id is written ses_ and 22 letters and digits"))
 }
 
-/// Address and agent of a request's client, as the caller tells them. Leading zeros in addresses are refused: they mean
+/// Address and agent of a request's client, as the caller tells them; `at` is where they lie in the body. Leading zeros in addresses are refused: they mean
 /// different things to different programs.
-pub(super) fn client(ip: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
+pub(super) fn client(at: &str, ip: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
     let ip = ip
         .map(|text| {
             text.parse::<IpAddr>().map_err(|_| {
-                Problem::field("/ip", "not an IP address: write it such as 203.0.113.7 or 2001:db8::7")
+                Problem::field(
+                    format!("{at}/ip"),
+                    "not an IP address: write it such as 203.0.113.7 or 2001:db8::7",
+                )
             })
         })
         .transpose()?;
@@ -166,21 +180,32 @@ pub(super) fn client(ip: Option<&str>, user_agent: Option<&str>) -> Result<Clien
     Ok(Client { ip: ip.map(canonical), user_agent })
 }
 
-/// Session data: any JSON up to 16 KiB.
-pub(super) fn data(value: Option<Box<RawValue>>) -> Result<Option<String>, Problem> {
+/// Session data, or a patch of it: any sound JSON up to 16 KiB.
+pub(super) fn data(pointer: &str, value: Option<Box<RawValue>>) -> Result<Option<Box<RawValue>>, Problem> {
     let Some(value) = value else { return Ok(None) };
-    let text = String::from(Box::<str>::from(value));
-    if text.len() > crate::app::update::DATA_MOST {
-        return Err(Problem::field(
-            "/data",
-            format!(
-                "session data has at most {} bytes, this has {}",
-                crate::app::update::DATA_MOST,
-                text.len()
-            ),
-        ));
+    let most = crate::app::update::DATA_MOST;
+    if value.get().len() > most {
+        let message = format!("session data has at most {most} bytes, this has {}", value.get().len());
+        return Err(Problem::field(pointer, message));
     }
-    Ok(Some(text))
+    sound(pointer, &value)?;
+    Ok(Some(value))
+}
+
+/// A reason for history: up to 500 characters without control characters.
+pub(super) fn reason(pointer: &str, text: Option<&str>) -> Result<Option<Box<str>>, Problem> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) if text.chars().count() > 500 || text.chars().any(char::is_control) => {
+            Err(Problem::field(pointer, "at most 500 characters without control characters"))
+        }
+        Some(text) => Ok(Some(text.into())),
+    }
+}
+
+/// Reads an instant of a request.
+pub(super) fn instant(pointer: &str, text: &str) -> Result<Millis, Problem> {
+    Millis::parse(text).map_err(|why| Problem::field(pointer, why))
 }
 
 /// Adding and removing names.

@@ -16,6 +16,8 @@ pub const TAG: u8 = 2;
 pub const IP: u8 = 3;
 /// When housekeeping should look at a live session again: 8 bytes of milliseconds.
 pub const DUE: u8 = 4;
+/// Since when a successor of a live session's token is out that nobody has presented: 8 bytes of milliseconds.
+pub const PENDING: u8 = 6;
 /// What is added to a name for an ended session.
 pub const ENDED: u8 = 16;
 /// An ended session's code.
@@ -39,7 +41,10 @@ pub fn of(session: &Session, due: Millis) -> Vec<(u8, Vec<u8>)> {
             .map(|ip| (IP + ended, address(ip).to_vec())),
     );
     match &session.state {
-        State::Live => facets.push((DUE, instant(due).to_vec())),
+        State::Live => {
+            facets.push((DUE, instant(due).to_vec()));
+            facets.extend(session.chain.pending_since().map(|since| (PENDING, instant(since).to_vec())));
+        }
         State::Ended(end) => facets.push((CODE, code(end.code).to_vec())),
     }
     facets

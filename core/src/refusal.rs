@@ -44,6 +44,9 @@ codes! {
     SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "The user has as many live sessions as the policy allows, and the policy refuses rather than ends one.", "End one of the user's sessions first, or let the policy evict (on_limit).";
     TagInvalid = "tag_invalid", 400, "Not a tag", "A tag is written name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter.", "Correct the tag.";
     InvalidRequest = "invalid_request", 400, "The request is not right", "A field is unknown, missing or has a value it cannot have; `errors` says which.", "Correct the request; the same request will be refused again.";
+    RequestMalformed = "request_malformed", 400, "Not a well-formed HTTP request", "The bytes are no HTTP/1.1 request: the request line, a header field or the body's framing is damaged.", "Send well-formed HTTP; a client library does. Behind a proxy, look at what the proxy sends.";
+    RequestAmbiguous = "request_ambiguous", 400, "The end of the request is ambiguous", "Where the body ends can be read in two ways, which is how requests are smuggled past a proxy. Nothing of it was looked at.", "Send one `Content-Length`, or `Transfer-Encoding: chunked`, not both.";
+    TlsExpected = "tls_expected", 400, "Plain HTTP on a TLS port", "This port speaks TLS, and plain HTTP came.", "Use https:// in the address.";
     AccessKeyMissing = "access_key_missing", 401, "No access key", "This call needs an access key.", "Send `Authorization: Bearer hsk_...`.";
     AccessKeyInvalid = "access_key_invalid", 401, "Not an access key of this server", "The access key is unknown, damaged, revoked, or is not an access key.", "Check the key. `handstamp keys list` shows those that exist, `handstamp keys create` makes one.";
     AccessKeySuspended = "access_key_suspended", 401, "The access key is suspended", "Somebody suspended this key.", "Resume it (`handstamp keys resume`) or use another.";
@@ -63,8 +66,13 @@ codes! {
     BodyTooLarge = "body_too_large", 413, "The body is too large", "Bodies have at most 64 KiB; batches 512 KiB; session data 16 KiB.", "Send less.";
     UriTooLong = "uri_too_long", 414, "The address is too long", "The request line has at most 8 KiB.", "Move parameters to the body, or send fewer.";
     UnsupportedMediaType = "unsupported_media_type", 415, "Not JSON", "Bodies are `application/json`.", "Send `Content-Type: application/json`.";
+    TooManyConnections = "too_many_connections", 429, "Too many connections from one address", "This address has as many connections as one address may have.", "Reuse connections, or close some; `max_connections_per_address` raises the limit.";
+    HeaderTooLarge = "header_too_large", 431, "The header is too large", "The header of the request has more bytes or more fields than this server takes.", "Send fewer or smaller cookies and header fields.";
     RateLimitExceeded = "rate_limit_exceeded", 429, "Too many requests", "The budget of this caller is spent for now.", "Wait as long as `Retry-After` says.";
     InternalError = "internal_error", 500, "An accident here", "Something failed that should not. Nothing is known about the session.", "Try again; if it stays, send the operator the request id.";
+    TransferCodingUnknown = "transfer_coding_unknown", 501, "Unknown transfer coding", "The body came in a transfer coding other than chunked.", "Send the body as it is, or chunked.";
+    ServerBusy = "server_busy", 503, "Every connection is taken", "This server has as many connections as it may have.", "Try again in a second; `max_connections` raises the limit.";
+    HttpVersionUnknown = "http_version_unknown", 505, "Unknown version of HTTP", "This port speaks HTTP/1.1 and HTTP/1.0.", "Speak HTTP/1.1.";
     StoreUnavailable = "store_unavailable", 503, "The store does not answer", "Sessions cannot be read or written right now. It does not mean that anybody is logged out.", "Try again in a moment; do not log anybody out.";
 }
 
@@ -73,6 +81,36 @@ impl Code {
     pub fn parse(text: &str) -> Option<Code> {
         Code::ALL.iter().copied().find(|code| code.text() == text)
     }
+
+    /// The codes of a refused validation.
+    pub const VERDICTS: &'static [Code] = &[
+        Code::TokenMissing,
+        Code::TokenMalformed,
+        Code::TokenWrongKind,
+        Code::TokenSuperseded,
+        Code::SessionNotFound,
+        Code::SessionExpired,
+        Code::SessionIdle,
+        Code::SessionRevoked,
+        Code::SessionEvicted,
+        Code::TokenReused,
+        Code::TagMissing,
+        Code::AccessGroupMissing,
+    ];
+
+    /// The codes of the network edge, which turns a client away before any call has seen the request.
+    pub const EDGE: &'static [Code] = &[
+        Code::RequestMalformed,
+        Code::RequestAmbiguous,
+        Code::TlsExpected,
+        Code::RequestTimeout,
+        Code::UriTooLong,
+        Code::TooManyConnections,
+        Code::HeaderTooLarge,
+        Code::TransferCodingUnknown,
+        Code::ServerBusy,
+        Code::HttpVersionUnknown,
+    ];
 
     /// The codes with which a session can end.
     pub const ENDINGS: &'static [Code] = &[
@@ -179,12 +217,12 @@ mod tests {
         for code in Code::ALL {
             assert!(seen.insert(code.text()), "{code:?}");
             assert!(code.text().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-            assert!((400..=503).contains(&code.status()));
+            assert!((400..=505).contains(&code.status()));
             assert_eq!(Code::parse(code.text()), Some(*code));
             assert!(code.means().ends_with('.') && code.remedy().ends_with('.'), "{code:?}");
         }
         assert_eq!(Code::parse("nonsense"), None);
-        assert!(Code::ENDINGS.iter().all(|c| c.status() == 401));
+        assert!(Code::ENDINGS.iter().all(|c| c.status() == 401 && Code::VERDICTS.contains(c)));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about. [`observe`]: from where a session was last used.
+//! * [`housekeeping`]: what time brings about. [`observe`]: from where a session was last used. [`gauges`]: what can be
+//!   counted.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -26,6 +27,7 @@ pub mod control;
 pub mod create;
 pub mod end;
 pub mod environments;
+pub mod gauges;
 pub mod housekeeping;
 pub mod keys;
 pub mod observe;

@@ -1,5 +1,7 @@
-//! What the operating system alone can say: the time, random bytes (both read once, at the edge, then passed), signals.
+//! What the operating system alone can say: the time, random bytes (both read once, at the edge, then passed), signals,
+//! and what this process uses.
 
 pub mod clock;
 pub mod entropy;
+pub mod process;
 pub mod signals;

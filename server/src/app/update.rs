@@ -6,15 +6,17 @@ use super::read::no_session;
 use super::records::{Decision, Loaded, Stage, open_data};
 use super::search::Filter;
 use super::view::View;
-use super::{App, Stop};
+use super::{App, Fault, Stop};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::id::SessionId;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::Session;
 use handstamp_core::tag::{Group, Tag};
+use handstamp_core::transition::Impossible;
 use handstamp_core::transition::update::{Patch, TooMany, update};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// The most bytes of a session's data, as JSON text.
 pub const DATA_MOST: usize = 16 * 1_024;
@@ -40,7 +42,7 @@ pub enum DataChange {
     /// JSON text instead of it.
     Replace(String),
     /// A merge patch (RFC 7396).
-    Merge(Value),
+    Merge(Box<RawValue>),
 }
 
 impl App {
@@ -124,12 +126,8 @@ fn new_data(env: &Env, session: &Session, change: &DataChange) -> Result<Option<
         DataChange::Replace(text) => text.clone(),
         DataChange::Merge(patch) => {
             let current = open_data(env, session)?;
-            let mut value = current
-                .as_deref()
-                .map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()))
-                .unwrap_or(Value::Null);
-            merge(&mut value, patch);
-            value.to_string()
+            let merged = merge(current.as_deref(), patch);
+            merged.map_err(|_| Fault::Impossible(Impossible("session data is no JSON")))?.get().to_owned()
         }
     };
     if text.len() > DATA_MOST {
@@ -141,23 +139,24 @@ fn new_data(env: &Env, session: &Session, change: &DataChange) -> Result<Option<
     Ok(Some(text.into_bytes()))
 }
 
-/// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(members) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Value::Object(object) = target else { return };
-    for (name, value) in members {
-        if value.is_null() {
-            object.remove(name);
+/// RFC 7396, on the texts: what the patch does not name stays as it was written, to the last digit of its numbers.
+fn merge(target: Option<&RawValue>, patch: &RawValue) -> serde_json::Result<Box<RawValue>> {
+    let Some(changes) = members(patch)? else { return Ok(patch.to_owned()) };
+    let mut merged = target.map_or(Ok(None), members)?.unwrap_or_default();
+    for (name, value) in changes {
+        if value.get() == "null" {
+            merged.remove(&name);
         } else {
-            merge(object.entry(name.clone()).or_insert(Value::Null), value);
+            let value = merge(merged.get(&name).map(|known| &**known), &value)?;
+            merged.insert(name, value);
         }
     }
+    serde_json::value::to_raw_value(&merged)
+}
+
+/// The members of an object; `None` of anything else.
+fn members(value: &RawValue) -> serde_json::Result<Option<BTreeMap<String, Box<RawValue>>>> {
+    if value.get().starts_with('{') { serde_json::from_str(value.get()).map(Some) } else { Ok(None) }
 }
 
 fn ended(why: Refusal) -> Stop {

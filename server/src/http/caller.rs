@@ -1,6 +1,7 @@
 //! Who asks: the access key of a backend, and the environment an operator names.
 
 use super::Web;
+use super::input::header_once;
 use super::problem::Problem;
 use crate::app::callers::Caller;
 use axum::extract::FromRequestParts;
@@ -37,11 +38,6 @@ pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Proble
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
         _ => text.trim(),
     });
-    let env = headers
-        .get(ENV)
-        .map(|value| {
-            value.to_str().map_err(|_| Problem::field("X-Handstamp-Env", "write product/environment"))
-        })
-        .transpose()?;
+    let env = header_once(headers, ENV, "X-Handstamp-Env")?;
     Ok(web.app.caller(key, env)?)
 }

@@ -1,25 +1,31 @@
-//! Whether it lives, whether it is ready, and what it counts.
+//! Whether it lives, and whether it is ready.
 
 use super::Web;
+use super::openapi::Status;
 use super::problem::{Answer, Problem};
-use super::sessions::json;
+use super::reply::json;
 use axum::extract::State;
 use handstamp_core::refusal::Code;
 use http::StatusCode;
 use std::sync::Arc;
 
-/// `GET /livez`: the process answers.
+/// The process answers.
+#[utoipa::path(
+    get, path = "/livez", tag = "operation", operation_id = "livez",
+    responses((status = 200, description = "It lives.", body = Status))
+)]
 pub async fn livez() -> Answer {
-    Ok(json(StatusCode::OK, &serde_json::json!({ "status": "alive" })))
+    Ok(json(StatusCode::OK, &Status { status: "alive" }))
 }
 
-/// `GET /readyz`: the store can be read and written.
+/// The store can be read and written.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation", operation_id = "readyz",
+    responses((status = 200, description = "Requests can be served.", body = Status))
+)]
 pub async fn readyz(State(web): State<Arc<Web>>) -> Answer {
     match web.app.ready().await {
-        Ok(()) => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ready" }))),
-        Err(error) => {
-            tracing::error!(%error, "not ready");
-            Err(Problem::code(Code::StoreUnavailable))
-        }
+        Ok(()) => Ok(json(StatusCode::OK, &Status { status: "ready" })),
+        Err(error) => Err(Problem::accident(Code::StoreUnavailable, &error)),
     }
 }

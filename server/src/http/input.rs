@@ -1,18 +1,20 @@
 //! What requests look like, and how they are read: JSON with a bound, unknown fields refused by name.
 
+use super::parse::{parse, sound};
 use super::problem::Problem;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::{Client, canonical};
 use handstamp_core::tag::{Group, Tag};
+use handstamp_core::time::Millis;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Bodies have at most this many bytes.
@@ -22,15 +24,6 @@ pub const BATCH: usize = 512 * 1_024;
 
 /// A JSON body of at most `MOST` bytes, and its exact bytes.
 pub struct Json<T, const MOST: usize = BODY>(pub T, pub Bytes);
-
-impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for Json<T, MOST> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Raw(bytes) = Raw::<MOST>::from_request(request, state).await?;
-        Ok(Json(parse(&bytes)?, bytes))
-    }
-}
 
 /// The bytes of a JSON body of at most `MOST`, for what is parsed in place.
 pub struct Raw<const MOST: usize = BODY>(pub Bytes);
@@ -44,33 +37,42 @@ impl<S: Send + Sync, const MOST: usize> FromRequest<S> for Raw<MOST> {
     }
 }
 
-/// A text that stays where it is in the body unless it has escapes. (`Cow` inside of an `Option` is always copied.)
-pub struct Text<'a>(pub Cow<'a, str>);
+impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for Json<T, MOST> {
+    type Rejection = Problem;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        from.deserialize_str(Reader)
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Raw(bytes) = Raw::<MOST>::from_request(request, state).await?;
+        Ok(Json(parse(&bytes)?, bytes))
     }
 }
 
-impl std::ops::Deref for Text<'_> {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
+/// The variable parts of a path.
+pub struct At<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // What is no UTF-8 names nothing.
+        let path = Path::from_request_parts(parts, state).await.map_err(|_| Problem::code(Code::NotFound))?;
+        Ok(At(path.0))
     }
+}
+
+/// A header that may come once.
+pub(super) fn header_once<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+    called: &str,
+) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Problem::field(called, "may be given once"));
+    }
+    let text =
+        first.map(|value| value.to_str().map_err(|_| Problem::field(called, "visible ASCII characters")));
+    text.transpose()
 }
 
 /// JSON must be said to be JSON: a browser cannot send that across origins without asking first (ASVS 3.5.2).
@@ -98,8 +100,13 @@ where
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in full"))?;
+        // The edge tells of a body that is too slow; here it has ended too early, or its chunks are no chunks.
+        let frame = frame.map_err(|_| {
+            Problem::new(
+                Code::RequestMalformed,
+                "the body ended before it was whole, or its chunks are malformed",
+            )
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.is_none() && all.is_empty() && body.is_end_stream() {
             first = Some(data); // the usual case: one piece, not copied
@@ -112,32 +119,6 @@ where
     }
     let bytes = first.unwrap_or_else(|| all.freeze());
     if bytes.len() > most { Err(too_large()) } else { Ok(bytes) }
-}
-
-/// Parses, and says where and what when it cannot.
-pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|_| explain::<T>(bytes))
-}
-
-/// Parses again, slowly, to name the place.
-fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Problem {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
-        return Problem::field("", "there is more than one JSON value in the body");
-    };
-    let mut pointer = String::new();
-    for step in error.path() {
-        match step {
-            serde_path_to_error::Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            serde_path_to_error::Segment::Map { key } => {
-                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
-            }
-            serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => {}
-        }
-    }
-    let full = error.inner().to_string();
-    let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
-    Problem::field(pointer, message)
 }
 
 /// A list of texts, each read into a value of its own type.
@@ -187,39 +168,50 @@ pub(super) fn session(text: &str) -> Result<SessionId, Problem> {
         .ok_or_else(|| Problem::new(Code::NotFound, "a session id is written ses_ and 22 letters and digits"))
 }
 
-/// Address and agent of a request's client, as the caller tells them.
-pub(super) fn client(address: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
-    Ok(Client { ip: ip(address)?, user_agent: agent(user_agent).map(Into::into) })
+/// Address and agent of a request's client, as the caller tells them; `at` is where they lie in the body.
+pub(super) fn client(at: &str, address: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
+    Ok(Client { ip: ip(|| format!("{at}/ip"), address)?, user_agent: agent(user_agent).map(Into::into) })
 }
 
 /// An address, in its canonical form. Leading zeros are refused: they mean different things to different programs.
-pub(super) fn ip(text: Option<&str>) -> Result<Option<IpAddr>, Problem> {
-    let wrong = || Problem::field("/ip", "not an IP address: write it such as 203.0.113.7 or 2001:db8::7");
-    text.map(|text| text.parse().map(canonical).map_err(|_| wrong())).transpose()
+pub(super) fn ip(pointer: impl FnOnce() -> String, text: Option<&str>) -> Result<Option<IpAddr>, Problem> {
+    let wrong =
+        |_| Problem::field(pointer(), "not an IP address: write it such as 203.0.113.7 or 2001:db8::7");
+    text.map(|text| text.parse().map(canonical)).transpose().map_err(wrong)
 }
 
 /// A user agent, cut to what is kept. An empty one is none.
 pub(super) fn agent(text: Option<&str>) -> Option<&str> {
     let agent = text.filter(|agent| !agent.is_empty())?;
-    let end = agent.floor_char_boundary(Client::AGENT.min(agent.len()));
-    agent.get(..end)
+    agent.get(..agent.floor_char_boundary(Client::AGENT.min(agent.len())))
 }
 
-/// Session data: any JSON up to 16 KiB.
-pub(super) fn data(value: Option<Box<RawValue>>) -> Result<Option<String>, Problem> {
+/// Session data, or a patch of it: any sound JSON up to 16 KiB.
+pub(super) fn data(pointer: &str, value: Option<Box<RawValue>>) -> Result<Option<Box<RawValue>>, Problem> {
     let Some(value) = value else { return Ok(None) };
-    let text = String::from(Box::<str>::from(value));
-    if text.len() > crate::app::update::DATA_MOST {
-        return Err(Problem::field(
-            "/data",
-            format!(
-                "session data has at most {} bytes, this has {}",
-                crate::app::update::DATA_MOST,
-                text.len()
-            ),
-        ));
+    let most = crate::app::update::DATA_MOST;
+    if value.get().len() > most {
+        let message = format!("session data has at most {most} bytes, this has {}", value.get().len());
+        return Err(Problem::field(pointer, message));
     }
-    Ok(Some(text))
+    sound(pointer, &value)?;
+    Ok(Some(value))
+}
+
+/// A reason for history: up to 500 characters without control characters.
+pub(super) fn reason(pointer: &str, text: Option<&str>) -> Result<Option<Box<str>>, Problem> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) if text.chars().count() > 500 || text.chars().any(char::is_control) => {
+            Err(Problem::field(pointer, "at most 500 characters without control characters"))
+        }
+        Some(text) => Ok(Some(text.into())),
+    }
+}
+
+/// Reads an instant of a request.
+pub(super) fn instant(pointer: &str, text: &str) -> Result<Millis, Problem> {
+    Millis::parse(text).map_err(|why| Problem::field(pointer, why))
 }
 
 /// Adding and removing names.

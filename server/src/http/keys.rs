@@ -2,14 +2,13 @@
 
 use super::Web;
 use super::caller::By;
-use super::input::{self, Json};
+use super::input::{self, At, Json};
 use super::problem::{Answer, Problem};
-use super::search::{PageBody, Params};
-use super::sessions::json;
-use super::wire::Time;
+use super::reply::json;
+use super::wire::{PageBody, Time};
 use crate::app::control::Key;
 use crate::app::keys::{KeyPatch, MadeKey, NewKey};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use handstamp_core::caller::Scope;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::KeyId;
@@ -55,8 +54,9 @@ pub struct KeyBody {
 /// A new key.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "web servers", "scopes": ["sessions:read", "sessions:write"] }))]
 pub struct CreateKeyRequest {
-    /// A person's name for it.
+    /// A person's name for it: 1 to 100 characters.
     name: String,
     /// What it allows; left out: everything the caller may give.
     scopes: Option<Vec<String>>,
@@ -69,10 +69,12 @@ pub struct CreateKeyRequest {
 /// What changes in a key.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "state": "suspended" }))]
 pub struct UpdateKeyRequest {
     /// A new name.
     name: Option<String>,
     /// `suspended` or `active`.
+    #[schema(inline)]
     state: Option<KeyState>,
     /// New scopes.
     scopes: Option<Vec<String>>,
@@ -91,6 +93,7 @@ pub enum KeyState {
 /// How a key is rotated.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "overlap": 3600 }))]
 pub struct RotateKeyRequest {
     /// Seconds that the old key goes on; left out: a day. 0 ends it at once.
     overlap: Option<u64>,
@@ -99,25 +102,48 @@ pub struct RotateKeyRequest {
 /// A key and its text.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct MadeKeyBody {
+    /// As it is listed from now on.
     key: KeyBody,
     /// `hsk_...`: shown once.
     secret: String,
 }
 
-/// `GET /v1/keys`
-pub async fn list(State(web): State<Arc<Web>>, By(caller): By, params: Params) -> Answer {
-    params.only(&[])?;
+/// What was revoked.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RevokedKey {
+    /// Always 1.
+    revoked: u8,
+}
+
+/// Lists the keys of the environment; for an operator, all keys.
+#[utoipa::path(
+    get, path = "/v1/keys", tag = "keys", operation_id = "list_keys",
+    responses((status = 200, description = "All of them, oldest first.", body = PageBody<KeyBody>))
+)]
+pub async fn list(State(web): State<Arc<Web>>, By(caller): By) -> Answer {
     let items = web.app.keys(&caller)?.iter().map(|key| body(&web, key)).collect();
     Ok(json(StatusCode::OK, &PageBody { items, next_cursor: None }))
 }
 
-/// `GET /v1/keys/{id}`
-pub async fn get(State(web): State<Arc<Web>>, By(caller): By, Path(key): Path<String>) -> Answer {
+/// Reads a key.
+#[utoipa::path(
+    get, path = "/v1/keys/{id}", tag = "keys", operation_id = "get_key",
+    params(("id" = String, Path, description = "`key_...`")),
+    responses((status = 200, description = "The key.", body = KeyBody))
+)]
+pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(key): At<String>) -> Answer {
     let key = web.app.key(&caller, id(&key)?)?;
     Ok(json(StatusCode::OK, &body(&web, &key)))
 }
 
-/// `POST /v1/keys`
+/// Makes a key.
+///
+/// Nobody gives what they do not have: its scopes are among those of the key that asks.
+#[utoipa::path(
+    post, path = "/v1/keys", tag = "keys", operation_id = "create_key",
+    request_body = CreateKeyRequest,
+    responses((status = 201, description = "The key, and its text for this once.", body = MadeKeyBody))
+)]
 pub async fn create(
     State(web): State<Arc<Web>>,
     By(caller): By,
@@ -132,11 +158,17 @@ pub async fn create(
     Ok(made(&web, &web.app.create_key(&caller, ask).await?))
 }
 
-/// `PATCH /v1/keys/{id}`
+/// Changes a key: its name, its scopes, or whether it may be used.
+#[utoipa::path(
+    patch, path = "/v1/keys/{id}", tag = "keys", operation_id = "update_key",
+    params(("id" = String, Path, description = "`key_...`")),
+    request_body = UpdateKeyRequest,
+    responses((status = 200, description = "The key as it is now.", body = KeyBody))
+)]
 pub async fn update(
     State(web): State<Arc<Web>>,
     By(caller): By,
-    Path(key): Path<String>,
+    At(key): At<String>,
     Json(ask, _): Json<UpdateKeyRequest>,
 ) -> Answer {
     let patch = KeyPatch {
@@ -148,21 +180,32 @@ pub async fn update(
     Ok(json(StatusCode::OK, &body(&web, &key)))
 }
 
-/// `POST /v1/keys/{id}/rotate`
+/// Makes a successor with the same name and scopes; the old key goes on for `overlap` seconds.
+#[utoipa::path(
+    post, path = "/v1/keys/{id}/rotate", tag = "keys", operation_id = "rotate_key",
+    params(("id" = String, Path, description = "`key_...`")),
+    request_body = RotateKeyRequest,
+    responses((status = 201, description = "The successor, and its text for this once.", body = MadeKeyBody))
+)]
 pub async fn rotate(
     State(web): State<Arc<Web>>,
     By(caller): By,
-    Path(key): Path<String>,
+    At(key): At<String>,
     Json(ask, _): Json<RotateKeyRequest>,
 ) -> Answer {
     let overlap = ask.overlap.map_or(Ok(Span::days(1)), |n| seconds("/overlap", n, Span(0)))?;
     Ok(made(&web, &web.app.rotate_key(&caller, id(&key)?, overlap).await?))
 }
 
-/// `DELETE /v1/keys/{id}`
-pub async fn delete(State(web): State<Arc<Web>>, By(caller): By, Path(key): Path<String>) -> Answer {
+/// Revokes a key for good, at once.
+#[utoipa::path(
+    delete, path = "/v1/keys/{id}", tag = "keys", operation_id = "revoke_key",
+    params(("id" = String, Path, description = "`key_...`")),
+    responses((status = 200, description = "It is gone.", body = RevokedKey))
+)]
+pub async fn delete(State(web): State<Arc<Web>>, By(caller): By, At(key): At<String>) -> Answer {
     web.app.delete_key(&caller, id(&key)?).await?;
-    Ok(json(StatusCode::OK, &serde_json::json!({ "revoked": 1 })))
+    Ok(json(StatusCode::OK, &RevokedKey { revoked: 1 }))
 }
 
 fn made(web: &Web, made: &MadeKey) -> http::Response<axum::body::Body> {

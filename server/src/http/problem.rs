@@ -17,7 +17,8 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    allow: Option<HeaderValue>,
+    /// What happened, for the log alone.
+    accident: Option<String>,
 }
 
 /// What is wrong with one field.
@@ -31,15 +32,18 @@ pub struct FieldError {
 
 /// The document, as it is sent.
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
 pub struct ProblemDocument<'a> {
     /// The page that explains the code.
     #[serde(rename = "type")]
+    #[schema(example = "/docs/errors/not_found")]
     kind: String,
     /// A few words.
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// The stable code.
+    /// The stable code: what programs decide by.
+    #[schema(value_type = super::openapi::CodeList)]
     code: &'a str,
     /// What happened, and what to do.
     detail: &'a str,
@@ -62,30 +66,41 @@ impl Problem {
     }
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), errors: Vec::new(), allow: None }
+        Problem { code, detail: detail.into(), errors: Vec::new(), accident: None }
+    }
+    /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
+    pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
+        Problem { accident: Some(what.to_string()), ..Problem::code(code) }
     }
     /// The same with another code.
     pub fn with_code(self, code: Code) -> Problem {
         Problem { code, ..self }
     }
-    /// The same bad input, at the place where it really lies.
-    pub fn at(mut self, pointer: impl FnOnce() -> String) -> Problem {
-        if let [error] = self.errors.as_mut_slice() {
-            error.pointer = pointer();
+    /// The same, about a part of the input: `prefix` is where that part lies in the body.
+    pub fn under(mut self, prefix: &str) -> Problem {
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, prefix);
             self.detail = format!("{}: {}", error.pointer, error.message);
         }
         self
     }
-    /// What the `Allow` header says.
-    pub fn allowing(self, methods: &'static str) -> Problem {
-        Problem { allow: Some(HeaderValue::from_static(methods)), ..self }
+    /// The same, about a parameter of the address instead of a member of the body.
+    pub fn of_parameter(mut self) -> Problem {
+        for error in &mut self.errors {
+            error.pointer = error.pointer.trim_start_matches('/').to_owned();
+            self.detail = format!("{}: {}", error.pointer, error.message);
+        }
+        self
     }
     /// Bad input in one field.
     pub fn field(pointer: impl Into<String>, message: impl Into<String>) -> Problem {
         let (pointer, message) = (pointer.into(), message.into());
         Problem {
             errors: vec![FieldError { pointer: pointer.clone(), message: message.clone() }],
-            ..Problem::new(Code::InvalidRequest, format!("{pointer}: {message}"))
+            ..Problem::new(
+                Code::InvalidRequest,
+                if pointer.is_empty() { message } else { format!("{pointer}: {message}") },
+            )
         }
     }
 }
@@ -108,13 +123,13 @@ impl From<Stop> for Problem {
                 Problem { errors: errors.collect(), ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
-                tracing::error!(%fault, "a request met an accident");
-                Problem::code(match fault {
+                let code = match fault {
                     Fault::Store(StoreError::Damaged(_)) | Fault::Impossible(_) => Code::InternalError,
                     Fault::Store(StoreError::Conflict | StoreError::Unavailable(_))
                     | Fault::Entropy
                     | Fault::Contended => Code::StoreUnavailable,
-                })
+                };
+                Problem::accident(code, &fault)
             }
         }
     }
@@ -136,6 +151,14 @@ pub type Answer = Result<Response<Body>, Problem>;
 /// Writes the body of a problem.
 pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Body> {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    if let Some(accident) = &problem.accident {
+        tracing::error!(
+            request_id = id.as_str(),
+            code = problem.code.text(),
+            accident,
+            "a request met an accident"
+        );
+    }
     let retry_after = match problem.code {
         Code::StoreUnavailable | Code::RateLimitExceeded => Some(1),
         _ => None,
@@ -160,9 +183,6 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
     }
     if problem.code.status() == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if let Some(allow) = problem.allow {
-        headers.insert(header::ALLOW, allow);
     }
     response
 }

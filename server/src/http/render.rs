@@ -12,7 +12,7 @@ use handstamp_core::time::Millis;
 use std::io::Write;
 
 /// Appends the session.
-pub fn session(out: &mut Vec<u8>, view: &View) {
+pub(super) fn session(out: &mut Vec<u8>, view: &View) {
     if view.ended.is_some() {
         // No validation ends here; kept whole so that nobody has to know that.
         let _ = serde_json::to_writer(out, &SessionBody::of(view));

@@ -1,30 +1,180 @@
-//! The whole table of routes.
+//! The whole table of routes: who may call what, with which parameters, and every code a call can be refused with. The
+//! router is made of it, and the OpenAPI document takes from it what the handlers themselves do not say.
 
+use super::door::Pattern;
 use super::problem::Problem;
-use super::{Web, environments, health, keys, search, sessions};
+use super::{Web, docs, environments, health, keys, metrics, query, revoke, search, sessions, validate};
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
+use axum::routing::{self, MethodRouter};
+use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
 use std::sync::Arc;
 
-/// Every address of the management door. (`POST /v1/sessions/validate` is answered before this table is asked.)
-pub fn routes(web: Arc<Web>) -> Router {
-    Router::new()
-        .route("/v1/sessions", post(sessions::create).get(search::search))
-        .route("/v1/sessions/validate", post(unreachable))
-        .route("/v1/sessions/validate-batch", post(sessions::validate_batch))
-        .route("/v1/sessions/revoke", post(sessions::revoke))
-        .route("/v1/sessions/update", post(search::bulk_update))
-        .route("/v1/sessions/count", get(search::count))
-        .route("/v1/sessions/{id}", get(sessions::get).patch(sessions::update).delete(sessions::end))
-        .route("/v1/sessions/{id}/events", get(search::events))
-        .route("/v1/keys", get(keys::list).post(keys::create))
-        .route("/v1/keys/{id}", get(keys::get).patch(keys::update).delete(keys::delete))
-        .route("/v1/keys/{id}/rotate", post(keys::rotate))
-        .route("/v1/environments", get(environments::list).post(environments::create))
-        .route("/v1/environments/{product}/{environment}", delete(environments::delete))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
+/// One call.
+pub struct Route {
+    /// In capitals.
+    pub method: &'static str,
+    /// With its variable parts in braces.
+    pub path: &'static str,
+    /// What it takes in the query of its address.
+    pub params: &'static [&'static str],
+    /// Who may call it.
+    pub needs: Needs,
+    /// Every code it can be refused with, once each.
+    pub refusals: Vec<Code>,
+    handler: MethodRouter<Arc<Web>>,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs {
+    /// Anybody.
+    Nothing,
+    /// An access key with this scope.
+    Key(Scope),
+    /// An operator's key.
+    Operator,
+}
+
+const FILTERS: &[&str] = &["user_id", "tag", "ip", "state", "code", "created_after", "created_before"];
+const SEARCH: &[&str] =
+    &["user_id", "tag", "ip", "state", "code", "created_after", "created_before", "limit", "cursor"];
+
+/// Every address of the management door.
+#[rustfmt::skip]
+pub fn table() -> Vec<Route> {
+    use Code::{
+        AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, Reserved, SessionEnded,
+        StoreUnavailable, TagInvalid, TooManyMatches,
+    };
+    use Needs::{Key, Operator};
+    use Scope::{EventsRead, KeysWrite, SessionsRead, SessionsWrite};
+    vec![
+        post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
+            .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent]),
+        get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
+        // Answered by the door before the router is asked.
+        post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
+        post("/v1/sessions/validate-batch", validate::validate_batch).needs(Key(SessionsRead)).json().stored()
+            .refuses(&[TagInvalid]),
+        post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
+            .refuses(&[TagInvalid, ExceptInvalid]),
+        post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
+            .refuses(&[TagInvalid, TooManyMatches]),
+        get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
+            .refuses(&[TagInvalid]),
+        get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
+            .refuses(&[NotFound, TagInvalid, SessionEnded]),
+        delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
+            .refuses(&[NotFound]),
+        get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
+            .refuses(&[NotFound]),
+        get("/v1/keys", keys::list).needs(Key(KeysWrite)),
+        post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
+        get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),
+        patch("/v1/keys/{id}", keys::update).needs(Key(KeysWrite)).json().stored().refuses(&[NotFound, Reserved]),
+        delete("/v1/keys/{id}", keys::delete).needs(Key(KeysWrite)).stored().refuses(&[NotFound, Reserved]),
+        post("/v1/keys/{id}/rotate", keys::rotate).needs(Key(KeysWrite)).json().stored()
+            .refuses(&[NotFound, Reserved, AlreadyExists]),
+        get("/v1/environments", environments::list).needs(Operator),
+        post("/v1/environments", environments::create).needs(Operator).json().stored()
+            .refuses(&[AlreadyExists, Reserved]),
+        delete("/v1/environments/{product}/{environment}", environments::delete).needs(Operator).stored()
+            .refuses(&[NotFound, Reserved]),
+        get("/livez", health::livez),
+        get("/readyz", health::readyz).refuses(&[StoreUnavailable]),
+        get("/openapi.json", docs::openapi),
+        get("/docs", docs::calls),
+        get("/docs/style.css", docs::style),
+        get("/docs/errors/{code}", docs::error).refuses(&[NotFound]),
+        get(METRICS, metrics::serve),
+    ]
+}
+
+const METRICS: &str = "/metrics";
+
+/// The table of a main listener while `/metrics` have a listener of their own.
+pub fn without_metrics() -> Vec<Route> {
+    table().into_iter().filter(|route| route.path != METRICS).collect()
+}
+
+/// The table of that listener.
+pub fn metrics_alone() -> Vec<Route> {
+    table().into_iter().filter(|route| route.path == METRICS).collect()
+}
+
+/// What every call with an access key can be refused with.
+const KEYED: &[Code] = &[
+    Code::AccessKeyMissing,
+    Code::AccessKeyInvalid,
+    Code::AccessKeySuspended,
+    Code::AccessKeyExpired,
+    Code::InsufficientScope,
+    Code::PublishableKeyForbidden,
+    Code::NotFound, // the environment that an operator names
+];
+/// What every call with a body can be refused with.
+const BODIED: &[Code] = &[Code::RequestMalformed, Code::BodyTooLarge, Code::UnsupportedMediaType];
+
+fn route(method: &'static str, path: &'static str, handler: MethodRouter<Arc<Web>>) -> Route {
+    let refusals = vec![Code::InvalidRequest, Code::InternalError];
+    Route { method, path, params: &[], needs: Needs::Nothing, refusals, handler }
+}
+
+fn get<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route("GET", path, routing::get(handler))
+}
+fn post<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route("POST", path, routing::post(handler))
+}
+fn patch<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route("PATCH", path, routing::patch(handler))
+}
+fn delete<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route("DELETE", path, routing::delete(handler))
+}
+
+impl Route {
+    fn needs(self, needs: Needs) -> Route {
+        Route { needs, ..self }.refuses(KEYED)
+    }
+    fn json(self) -> Route {
+        self.refuses(BODIED)
+    }
+    fn stored(self) -> Route {
+        self.refuses(&[Code::StoreUnavailable])
+    }
+    fn params(self, params: &'static [&'static str]) -> Route {
+        Route { params, ..self }
+    }
+    fn refuses(mut self, codes: &[Code]) -> Route {
+        self.refusals.extend_from_slice(codes);
+        self.refusals.sort_unstable();
+        self.refusals.dedup();
+        self
+    }
+}
+
+/// The router of a table.
+pub fn router(web: Arc<Web>, table: Vec<Route>) -> Router {
+    let routes = table.into_iter().fold(Router::new(), |router, route| {
+        let (params, pattern) = (route.params, Pattern(route.path));
+        let look = move |request: Request, next: Next| async move {
+            let mut answer = match query::only(request.uri(), params) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            };
+            answer.extensions_mut().insert(pattern);
+            answer
+        };
+        router.route(route.path, route.handler.route_layer(from_fn(look)))
+    });
+    routes
         .fallback(|| async {
             Problem::new(Code::NotFound, "there is nothing at this address; /docs lists what there is")
         })
@@ -33,5 +183,5 @@ pub fn routes(web: Arc<Web>) -> Router {
 }
 
 async fn unreachable() -> Problem {
-    Problem::code(Code::InternalError)
+    Problem::accident(Code::InternalError, &"the router was asked for the call that the door answers")
 }

@@ -2,64 +2,20 @@
 
 use super::Web;
 use super::caller::By;
-use super::input::{self, Json};
+use super::input::{self, At, Json, instant};
+use super::parse::Object;
 use super::problem::{Answer, Problem};
-use super::sessions::{UpdateRequest, instant, json};
-use super::wire::{EventBody, SessionBody};
+use super::query::Params;
+use super::reply::json;
+use super::sessions::UpdateRequest;
+use super::wire::{EventBody, PageBody, SessionBody};
 use crate::app::search::{Filter, Which};
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::State;
 use handstamp_core::refusal::Code;
 use http::StatusCode;
-use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// The parameters of an address, each at most once but `tag`.
-pub struct Params(Vec<(String, String)>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Params {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Params, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        serde_urlencoded::from_str(query)
-            .map(Params)
-            .map_err(|_| Problem::field("", "the query of the address is not well formed"))
-    }
-}
-
-impl Params {
-    /// The value of a parameter.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&str>, Problem> {
-        let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        let first = values.next();
-        if values.next().is_some() {
-            return Err(Problem::field(name, "may be given once"));
-        }
-        Ok(first)
-    }
-    /// All values of a parameter.
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
-    }
-    /// Refuses others by name.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            None => Ok(()),
-            Some((name, _)) => {
-                Err(Problem::field(name.clone(), format!("unknown parameter; known: {}", known.join(", "))))
-            }
-        }
-    }
-    fn limit(&self) -> Result<u32, Problem> {
-        let Some(text) = self.get("limit")? else { return Ok(50) };
-        let limit = text.parse::<u32>().ok().filter(|n| (1..=200).contains(n));
-        limit.ok_or_else(|| Problem::field("limit", "a number from 1 to 200"))
-    }
-}
-
-const FILTERS: [&str; 7] = ["user_id", "tag", "ip", "state", "code", "created_after", "created_before"];
 
 fn filter(params: &Params) -> Result<Filter, Problem> {
     let tags: Vec<String> = params.all("tag").map(str::to_owned).collect();
@@ -152,38 +108,76 @@ impl RevokeFilter {
     }
 }
 
-/// A page of a list.
+/// How many sessions there are.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct PageBody<T> {
-    /// The items of this page. It may have fewer than asked for and still not be the last.
-    pub(super) items: Vec<T>,
-    /// To be sent as `cursor` for the next page; `null` on the last.
-    pub(super) next_cursor: Option<String>,
+pub struct Count {
+    /// Exact up to 10,000.
+    count: usize,
+    /// Whether there are more than that.
+    or_more: bool,
 }
 
-/// `GET /v1/sessions`
+/// Finds sessions, newest first.
+///
+/// All that is asked for must hold. A page may have fewer items than asked for and still not be the last.
+#[utoipa::path(
+    get, path = "/v1/sessions", tag = "sessions", operation_id = "search_sessions",
+    params(
+        ("user_id" = Option<String>, Query, description = "Whose."),
+        ("tag" = Option<Vec<String>>, Query, description = "Carrying all of these: `name:value`; may be given several times."),
+        ("ip" = Option<String>, Query, description = "Made or last used from this address or network.", example = "203.0.113.0/24"),
+        ("state" = Option<String>, Query, description = "`live` (left out), `ended` or `all`."),
+        ("code" = Option<String>, Query, description = "Ended with this code."),
+        ("created_after" = Option<String>, Query, description = "Made at or after this instant (RFC 3339)."),
+        ("created_before" = Option<String>, Query, description = "Made before this instant (RFC 3339)."),
+        ("limit" = Option<u32>, Query, description = "1 to 200; left out: 50."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of sessions.", body = PageBody<SessionBody<'static>>))
+)]
 pub async fn search(State(web): State<Arc<Web>>, By(caller): By, params: Params) -> Answer {
-    params.only(&[&FILTERS[..], &["limit", "cursor"]].concat())?;
-    let found = web.app.search(&caller, &filter(&params)?, params.limit()?, params.get("cursor")?).await?;
+    let (filter, limit, cursor) = (filter(&params)?, params.limit()?, params.get("cursor")?);
+    let found = web.app.search(&caller, &filter, limit, cursor).await;
+    let found = found.map_err(|stop| Problem::from(stop).of_parameter())?;
     let items = found.items.iter().map(SessionBody::of).collect();
     Ok(json(StatusCode::OK, &PageBody { items, next_cursor: found.next }))
 }
 
-/// `GET /v1/sessions/count`
+/// Counts sessions; exact up to 10,000.
+#[utoipa::path(
+    get, path = "/v1/sessions/count", tag = "sessions", operation_id = "count_sessions",
+    params(
+        ("user_id" = Option<String>, Query, description = "Whose."),
+        ("tag" = Option<Vec<String>>, Query, description = "Carrying all of these: `name:value`; may be given several times."),
+        ("ip" = Option<String>, Query, description = "Made or last used from this address or network.", example = "203.0.113.0/24"),
+        ("state" = Option<String>, Query, description = "`live` (left out), `ended` or `all`."),
+        ("code" = Option<String>, Query, description = "Ended with this code."),
+        ("created_after" = Option<String>, Query, description = "Made at or after this instant (RFC 3339)."),
+        ("created_before" = Option<String>, Query, description = "Made before this instant (RFC 3339).")
+    ),
+    responses((status = 200, description = "How many.", body = Count))
+)]
 pub async fn count(State(web): State<Arc<Web>>, By(caller): By, params: Params) -> Answer {
-    params.only(&FILTERS)?;
     let (count, or_more) = web.app.count(&caller, &filter(&params)?).await?;
-    Ok(json(StatusCode::OK, &serde_json::json!({ "count": count, "or_more": or_more })))
+    Ok(json(StatusCode::OK, &Count { count, or_more }))
 }
 
-/// `GET /v1/sessions/{id}/events`
+/// The history of a session, oldest first.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}/events", tag = "sessions", operation_id = "session_events",
+    params(
+        ("id" = String, Path, description = "`ses_...`"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; left out: 50."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
+    ),
+    responses((status = 200, description = "A page of events.", body = PageBody<EventBody<'static>>))
+)]
 pub async fn events(
     State(web): State<Arc<Web>>,
     By(caller): By,
-    Path(id): Path<String>,
+    At(id): At<String>,
     params: Params,
 ) -> Answer {
-    params.only(&["limit", "cursor"])?;
     let limit = params.limit()?;
     let wrong =
         || Problem::field("cursor", "this cursor does not belong to this list; begin again without it");
@@ -197,24 +191,46 @@ pub async fn events(
 /// A bulk change.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "filter": { "user_id": "ada" }, "update": { "tags": { "add": ["beta:on"] } } }))]
 pub struct BulkUpdateRequest {
     /// Which sessions: at most 1,000 live ones.
-    filter: RevokeFilter,
+    #[schema(value_type = RevokeFilter)]
+    filter: Object<RevokeFilter>,
     /// What changes in each.
-    update: UpdateRequest,
+    #[schema(value_type = UpdateRequest)]
+    update: Object<UpdateRequest>,
 }
 
-/// `POST /v1/sessions/update`
+/// What was changed.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct BulkUpdated {
+    /// How many.
+    updated: usize,
+    /// The first hundred ids.
+    sessions: Vec<String>,
+}
+
+/// Changes all live sessions of a filter, at most 1,000.
+///
+/// They are counted before any is changed; more than 1,000 change nothing. Each is changed by itself: an accident on
+/// the way leaves those before it changed, and the same call can be sent again.
+#[utoipa::path(
+    post, path = "/v1/sessions/update", tag = "sessions", operation_id = "update_sessions",
+    request_body = BulkUpdateRequest,
+    responses((status = 200, description = "These were changed.", body = BulkUpdated))
+)]
 pub async fn bulk_update(
     State(web): State<Arc<Web>>,
     By(caller): By,
     Json(ask, _): Json<BulkUpdateRequest>,
 ) -> Answer {
-    let filter = ask.filter.read("/filter")?;
+    let filter = ask.filter.0.read("/filter")?;
     if filter.is_empty() {
         return Err(Problem::field("/filter", "say which sessions: user_id, tags, ip, before or after"));
     }
-    let (updated, sessions) = web.app.update_all(&caller, &filter, &ask.update.read("/update")?).await?;
-    let sessions: Vec<String> = sessions.iter().map(ToString::to_string).collect();
-    Ok(json(StatusCode::OK, &serde_json::json!({ "updated": updated, "sessions": sessions })))
+    let update = ask.update.0.read("/update")?;
+    let done = web.app.update_all(&caller, &filter, &update).await;
+    let (updated, sessions) = done.map_err(|stop| Problem::from(stop).under("/update"))?;
+    let sessions = sessions.iter().map(ToString::to_string).collect();
+    Ok(json(StatusCode::OK, &BulkUpdated { updated, sessions }))
 }

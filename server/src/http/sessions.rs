@@ -1,28 +1,21 @@
-//! The calls about one session: create, validate, read, change, end, refresh of knowledge about it.
+//! The calls about one session: create, read, change, end.
 
-use super::caller::{By, recognise};
-use super::input::{self, AddRemove, BATCH, BODY, Json, Raw, Text};
+use super::Web;
+use super::caller::By;
+use super::input::{self, AddRemove, At, Json};
+use super::parse::{Object, present};
 use super::problem::{Answer, Problem};
-use super::wire::{EvidenceBody, SessionBody};
-use super::{Web, render, search};
-use crate::app::callers::Caller;
+use super::query::Params;
+use super::reply::json;
+use super::wire::SessionBody;
 use crate::app::create::Create;
-use crate::app::end::{Revoke, Revoked, Target};
 use crate::app::update::{DataChange, Update};
-use crate::app::validate::{Ask, Validated};
-use crate::app::view::View;
 use crate::codec::digest;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::response::IntoResponse;
-use handstamp_core::caller::Scope;
+use axum::extract::State;
 use handstamp_core::policy::Policy;
-use handstamp_core::refusal::Code;
-use handstamp_core::rotation::Issued;
-use handstamp_core::time::{Millis, Span};
+use handstamp_core::time::Span;
 use handstamp_core::transition::update::Patch;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -30,14 +23,18 @@ use std::sync::Arc;
 /// A new session.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "user_id": "ada", "tags": ["role:admin"], "data": { "theme": "dark" }, "ip": "203.0.113.7",
+    "user_agent": "Mozilla/5.0"
+}))]
 pub struct CreateRequest {
     /// Whatever the application calls its user: 1 to 256 bytes.
     user_id: String,
     /// `name:value`, at most 32.
     #[serde(default)]
     tags: Vec<String>,
-    /// Any JSON up to 16 KiB; encrypted at rest.
-    #[schema(value_type = Object)]
+    /// Any JSON up to 16 KiB, in which each object has each member once; encrypted at rest.
+    #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     /// Names, at most 64.
     #[serde(default)]
@@ -53,6 +50,7 @@ pub struct CreateRequest {
 /// A session and its credentials.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Created<'a> {
+    /// The session.
     session: SessionBody<'a>,
     /// `hst_...`: give it to the client; it is not shown again.
     token: &'a str,
@@ -62,175 +60,54 @@ pub struct Created<'a> {
     evicted: Vec<String>,
 }
 
-/// What a request asks of a session.
-#[derive(Deserialize, Default, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ValidateRequest<'a> {
-    /// What the client presented. Missing or empty is a verdict, not bad input.
-    #[serde(default, borrow)]
-    #[schema(value_type = Option<String>)]
-    token: Option<Text<'a>>,
-    /// The client's address.
-    #[serde(borrow)]
-    #[schema(value_type = Option<String>)]
-    ip: Option<Text<'a>>,
-    /// The client's user agent.
-    #[serde(borrow)]
-    #[schema(value_type = Option<String>)]
-    user_agent: Option<Text<'a>>,
-    /// Tags that the session must carry, all of them.
-    #[serde(default)]
-    required_tags: Vec<String>,
-    /// Groups that it must be in, all of them.
-    #[serde(default)]
-    required_access_groups: Vec<String>,
-    /// Whether you can deliver a successor to the client.
-    #[serde(default)]
-    rotate: Rotate,
-    /// Whether this is activity of the user.
-    touch: Option<bool>,
-    /// Whether memory may answer.
-    #[serde(default)]
-    consistency: Consistency,
-}
-
-/// Whether a successor can be delivered.
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Rotate {
-    /// No: none is made.
-    #[default]
-    Never,
-    /// Yes: when its time has come, the answer has one.
-    Auto,
-}
-
-/// Whether memory may answer.
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Consistency {
-    /// As far as it is known to be the newest.
-    #[default]
-    Cached,
-    /// No: always read through.
-    Strong,
-}
-
-/// Many validations.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ValidateBatchRequest<'a> {
-    /// 1 to 256.
-    #[serde(borrow)]
-    requests: Vec<ValidateRequest<'a>>,
-}
-
-/// The verdicts, in order.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct ValidateBatchResponse {
-    #[schema(value_type = Vec<Object>)]
-    results: Vec<Box<RawValue>>,
-}
-
-/// The verdict.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(untagged)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack of one answer; boxing would cost the hot path an allocation"
-)]
-pub enum ValidateResponse<'a> {
-    /// It may pass.
-    Valid {
-        /// Always true here.
-        valid: bool,
-        session: SessionBody<'a>,
-        /// The successor to deliver.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        rotated_token: Option<&'a str>,
-        /// Ready `Set-Cookie` values for the successor.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        set_cookie: Option<Vec<String>>,
-    },
-    /// It may not.
-    Invalid {
-        /// Always false here.
-        valid: bool,
-        /// Why: one of the closed list.
-        code: &'static str,
-        /// The same in a sentence, with numbers and origin.
-        detail: String,
-        /// What was compared.
-        evidence: Option<EvidenceBody<'a>>,
-        /// The status to answer your client with.
-        status: u16,
-        /// Which session, when the token was genuine.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        session_id: Option<String>,
-    },
-}
-
 /// What changes.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "tags": { "add": ["role:admin"] }, "data_patch": { "theme": null }, "extend": true }))]
 pub struct UpdateRequest {
     /// Tags to add and remove.
-    tags: Option<AddRemove>,
+    #[schema(value_type = Option<AddRemove>)]
+    tags: Option<Object<AddRemove>>,
     /// New data.
-    #[schema(value_type = Object)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     /// Changes to the data: a merge patch (RFC 7396).
-    data_patch: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    data_patch: Option<Box<RawValue>>,
     /// Groups to add and remove.
-    access_groups: Option<AddRemove>,
+    #[schema(value_type = Option<AddRemove>)]
+    access_groups: Option<Object<AddRemove>>,
     /// Restart the idle time.
     extend: Option<bool>,
 }
 
-/// Whom to end.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RevokeRequest {
-    /// The session of this token, of whatever generation: a logout. Alone.
-    token: Option<String>,
-    /// Everybody in the environment. Alone.
-    all: Option<bool>,
-    /// Of this user.
-    user_id: Option<String>,
-    /// Carrying all of these.
-    tags: Option<Vec<String>>,
-    /// Made or last used from this address or network.
-    ip: Option<String>,
-    /// Made before this instant.
-    before: Option<String>,
-    /// Made at or after this instant.
-    after: Option<String>,
-    /// A session to keep: its id or its token.
-    except: Option<String>,
-    /// Only say what would happen.
-    #[serde(default)]
-    dry_run: bool,
-    /// For history.
-    reason: Option<String>,
-}
-
-/// What has ended.
+/// A session that was changed.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct RevokeResponse {
-    /// How many; `null` when an epoch was raised and the number is not known.
-    ended: Option<u64>,
-    /// About how many, when an epoch was raised; counted up to 10,000.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    estimate: Option<usize>,
-    /// The first hundred ids.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sessions: Option<Vec<String>>,
-    /// True when nothing was changed.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    dry_run: bool,
+pub struct Updated<'a> {
+    /// As it is now.
+    session: SessionBody<'a>,
 }
 
-/// `POST /v1/sessions`
+/// What was ended.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Ended {
+    /// 1, or 0 when it had ended before.
+    ended: u8,
+}
+
+/// Makes a session.
+///
+/// Call it once the application has checked who it is. With an `Idempotency-Key`, the same request sent again within 24
+/// hours gives the same session and the same token, as long as nobody has presented it.
+#[utoipa::path(
+    post, path = "/v1/sessions", tag = "sessions", operation_id = "create_session",
+    request_body = CreateRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description =
+        "1 to 255 visible characters: makes it safe to send the same request again, for 24 hours.")),
+    responses((status = 201, description = "The session and its token.", body = Created<'static>))
+)]
 pub async fn create(
     State(web): State<Arc<Web>>,
     By(caller): By,
@@ -242,9 +119,9 @@ pub async fn create(
         user: input::user("/user_id", &ask.user_id)?,
         tags: input::tags("/tags", &ask.tags)?,
         groups: input::groups("/access_groups", &ask.access_groups)?,
-        data: input::data(ask.data)?,
+        data: input::data("/data", ask.data)?.map(|raw| raw.get().to_owned()),
         expires_in,
-        client: input::client(ask.ip.as_deref(), ask.user_agent.as_deref())?,
+        client: input::client("", ask.ip.as_deref(), ask.user_agent.as_deref())?,
         idempotency: idempotency(&headers)?.map(|text| (text, digest(&[&bytes]))),
     };
     let made = web.app.create(&caller, ask).await?;
@@ -259,157 +136,50 @@ pub async fn create(
     Ok(json(StatusCode::CREATED, &body))
 }
 
-/// `POST /v1/sessions/validate`, called before the table of routes: nothing is between it and the socket.
-pub async fn validate(web: &Web, request: Request<Incoming>) -> Response<Body> {
-    match validate_one(web, request).await {
-        Ok(bytes) => with_json(StatusCode::OK, bytes),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-async fn validate_one(web: &Web, request: Request<Incoming>) -> Result<Vec<u8>, Problem> {
-    let caller = recognise(web, request.headers())?;
-    caller.allow(Scope::SessionsRead)?;
-    input::is_json(request.headers())?;
-    let bytes = input::read(request.into_body(), BODY).await?;
-    let ask: ValidateRequest<'_> = input::parse(&bytes)?;
-    let mut out = Vec::with_capacity(1_024);
-    judge(web, &caller, &ask, Place::Alone, &mut out).await?;
-    Ok(out)
-}
-
-/// `POST /v1/sessions/validate-batch`
-pub async fn validate_batch(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Raw<BATCH>) -> Answer {
-    caller.allow(Scope::SessionsRead)?;
-    let ask: ValidateBatchRequest<'_> = input::parse(&bytes)?;
-    if ask.requests.is_empty() || ask.requests.len() > 256 {
-        return Err(Problem::field(
-            "/requests",
-            format!("a batch has 1 to 256 requests, this has {}", ask.requests.len()),
-        ));
-    }
-    let mut body = Vec::with_capacity(ask.requests.len() * 1_024);
-    body.extend_from_slice(b"{\"results\":[");
-    for (at, one) in ask.requests.iter().enumerate() {
-        if at > 0 {
-            body.push(b',');
-        }
-        judge(&web, &caller, one, Place::Batch(at), &mut body).await?;
-    }
-    body.extend_from_slice(b"]}");
-    Ok(with_json(StatusCode::OK, body))
-}
-
-/// Where one validation lies in its body.
-#[derive(Clone, Copy)]
-enum Place {
-    Alone,
-    Batch(usize),
-}
-
-impl Place {
-    fn pointer(self, field: &str) -> String {
-        match self {
-            Place::Alone => format!("/{field}"),
-            Place::Batch(at) => format!("/requests/{at}/{field}"),
-        }
-    }
-}
-
-/// Judges one token, and appends the answer to `out`.
-async fn judge(
-    web: &Web,
-    caller: &Caller,
-    ask: &ValidateRequest<'_>,
-    place: Place,
-    out: &mut Vec<u8>,
-) -> Result<(), Problem> {
-    let mut asked = Ask {
-        token: ask.token.as_deref().unwrap_or_default(),
-        ip: input::ip(ask.ip.as_deref()).map_err(|problem| problem.at(|| place.pointer("ip")))?,
-        user_agent: input::agent(ask.user_agent.as_deref()),
-        tags: Vec::new(),
-        groups: Vec::new(),
-        rotate: ask.rotate == Rotate::Auto,
-        touch: ask.touch.unwrap_or(true),
-        strong: ask.consistency == Consistency::Strong,
-    };
-    if !ask.required_tags.is_empty() {
-        asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
-    }
-    if !ask.required_access_groups.is_empty() {
-        asked.groups = input::groups(&place.pointer("required_access_groups"), &ask.required_access_groups)?;
-    }
-    match web.app.validate(caller, asked).await? {
-        Validated::Allowed { view, issued } => {
-            out.extend_from_slice(b"{\"valid\":true,\"session\":");
-            render::session(out, &view);
-            if let Some(issued) = &issued {
-                rotated(web, out, &view, issued)?;
-            }
-            out.push(b'}');
-            Ok(())
-        }
-        Validated::Refused { refusal, session } => write(
-            out,
-            &ValidateResponse::Invalid {
-                valid: false,
-                code: refusal.code.text(),
-                detail: refusal.detail(),
-                evidence: EvidenceBody::of_refusal(&refusal),
-                status: refusal.code.status(),
-                session_id: session.map(|id| id.to_string()),
-            },
-        ),
-    }
-}
-
-/// Appends the successor that is to be delivered.
-fn rotated(web: &Web, out: &mut Vec<u8>, view: &View, issued: &Issued) -> Result<(), Problem> {
-    let token = issued.session.reveal();
-    out.extend_from_slice(b",\"rotated_token\":");
-    write(out, &token)?;
-    out.extend_from_slice(b",\"set_cookie\":");
-    write(out, &[web.cookie.session(token, view.ends.earliest(), web.app.now())])
-}
-
-fn write<T: Serialize>(out: &mut Vec<u8>, body: &T) -> Result<(), Problem> {
-    serde_json::to_writer(out, body).map_err(|_| Problem::code(Code::InternalError))
-}
-
-/// `GET /v1/sessions/{id}`
-pub async fn get(State(web): State<Arc<Web>>, By(caller): By, Path(id): Path<String>) -> Answer {
+/// Reads a session, live or ended.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "get_session",
+    params(("id" = String, Path, description = "`ses_...`")),
+    responses((status = 200, description = "The session.", body = SessionBody<'static>))
+)]
+pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>) -> Answer {
     let view = web.app.get(&caller, input::session(&id)?).await?;
     Ok(json(StatusCode::OK, &SessionBody::of(&view)))
 }
 
-/// `PATCH /v1/sessions/{id}`
+/// Changes a live session.
+///
+/// Tags, groups, data, or a new beginning of its idle time (`extend`).
+#[utoipa::path(
+    patch, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "update_session",
+    params(("id" = String, Path, description = "`ses_...`")),
+    request_body = UpdateRequest,
+    responses((status = 200, description = "The session as it is now.", body = Updated<'static>))
+)]
 pub async fn update(
     State(web): State<Arc<Web>>,
     By(caller): By,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Json(ask, _): Json<UpdateRequest>,
 ) -> Answer {
     let view = web.app.update(&caller, input::session(&id)?, &ask.read("")?).await?;
-    #[derive(Serialize)]
-    struct Updated<'a> {
-        session: SessionBody<'a>,
-    }
     Ok(json(StatusCode::OK, &Updated { session: SessionBody::of(&view) }))
 }
 
 impl UpdateRequest {
     /// Checks every value; `at` is where the patch lies in the body.
     pub(super) fn read(self, at: &str) -> Result<Update, Problem> {
-        let (tags, groups) = (self.tags.unwrap_or_default(), self.access_groups.unwrap_or_default());
-        let data = match (input::data(self.data)?, self.data_patch) {
+        let Object(tags) = self.tags.unwrap_or_default();
+        let Object(groups) = self.access_groups.unwrap_or_default();
+        let data = input::data(&format!("{at}/data"), self.data)?;
+        let data = match (data, input::data(&format!("{at}/data_patch"), self.data_patch)?) {
             (Some(_), Some(_)) => {
                 return Err(Problem::field(
                     format!("{at}/data_patch"),
                     "send either `data` or `data_patch`, not both",
                 ));
             }
-            (Some(text), None) => DataChange::Replace(text),
+            (Some(raw), None) => DataChange::Replace(raw.get().to_owned()),
             (None, Some(patch)) => DataChange::Merge(patch),
             (None, None) => DataChange::Keep,
         };
@@ -431,77 +201,23 @@ impl UpdateRequest {
     }
 }
 
-/// `DELETE /v1/sessions/{id}`
-pub async fn end(
-    State(web): State<Arc<Web>>,
-    By(caller): By,
-    Path(id): Path<String>,
-    query: search::Params,
-) -> Answer {
+/// Ends a session.
+///
+/// Ended is final; the session stays readable for its retention. Ended again, it answers `{"ended": 0}`.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "end_session",
+    params(
+        ("id" = String, Path, description = "`ses_...`"),
+        ("user_id" = Option<String>, Query, description = "A guard: another user's session is not found."),
+        ("reason" = Option<String>, Query, description = "For history: at most 500 characters.")
+    ),
+    responses((status = 200, description = "Whether this call ended it.", body = Ended))
+)]
+pub async fn end(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>, query: Params) -> Answer {
     let guard = query.get("user_id")?.map(|text| input::user("user_id", text)).transpose()?;
-    let reason = reason("reason", query.get("reason")?)?;
-    query.only(&["user_id", "reason"])?;
+    let reason = input::reason("reason", query.get("reason")?)?;
     let ended = web.app.end(&caller, input::session(&id)?, guard.as_ref(), reason).await?;
-    Ok(json(StatusCode::OK, &serde_json::json!({ "ended": u8::from(ended) })))
-}
-
-/// `POST /v1/sessions/revoke`
-pub async fn revoke(
-    State(web): State<Arc<Web>>,
-    By(caller): By,
-    Json(ask, _): Json<RevokeRequest>,
-) -> Answer {
-    let dry_run = ask.dry_run;
-    let ask = ask.read()?;
-    let (status, body) = match web.app.revoke(&caller, &ask).await? {
-        Revoked::Ended { count, sessions } => {
-            let sessions = sessions.iter().map(ToString::to_string).collect();
-            (
-                StatusCode::OK,
-                RevokeResponse { ended: Some(count), estimate: None, sessions: Some(sessions), dry_run },
-            )
-        }
-        Revoked::Raised { estimate } => {
-            let status = if dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
-            (status, RevokeResponse { ended: None, estimate: Some(estimate), sessions: None, dry_run })
-        }
-    };
-    Ok(json(status, &body))
-}
-
-impl RevokeRequest {
-    fn read(self) -> Result<Revoke, Problem> {
-        let filter = search::RevokeFilter {
-            user_id: self.user_id,
-            tags: self.tags,
-            ip: self.ip,
-            before: self.before,
-            after: self.after,
-        };
-        let filter = filter.read("")?;
-        let targets = usize::from(self.token.is_some())
-            + usize::from(self.all == Some(true))
-            + usize::from(!filter.is_empty());
-        if targets != 1 {
-            let message = if targets == 0 {
-                "say whom: `token`, a filter (user_id, tags, ip, before, after), or `all: true`"
-            } else {
-                "`token`, `all` and a filter exclude each other"
-            };
-            return Err(Problem::field("", message));
-        }
-        let target = match (self.token, self.all) {
-            (Some(token), _) => Target::Token(token),
-            (None, Some(true)) => Target::Everybody,
-            (None, _) => Target::Filter(filter),
-        };
-        Ok(Revoke {
-            target,
-            except: self.except,
-            dry_run: self.dry_run,
-            reason: reason("/reason", self.reason.as_deref())?,
-        })
-    }
+    Ok(json(StatusCode::OK, &Ended { ended: u8::from(ended) }))
 }
 
 fn seconds(n: u64) -> Result<Span, Problem> {
@@ -513,41 +229,10 @@ fn seconds(n: u64) -> Result<Span, Problem> {
 }
 
 fn idempotency(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default();
+    const NAME: &str = "Idempotency-Key";
+    let Some(text) = input::header_once(headers, "idempotency-key", NAME)? else { return Ok(None) };
     if text.is_empty() || text.len() > 255 {
-        return Err(Problem::field("Idempotency-Key", "1 to 255 visible characters"));
+        return Err(Problem::field(NAME, "1 to 255 visible characters"));
     }
     Ok(Some(text.to_owned()))
-}
-
-/// A reason for history: up to 500 characters without control characters.
-pub(super) fn reason(pointer: &str, text: Option<&str>) -> Result<Option<Box<str>>, Problem> {
-    match text {
-        None | Some("") => Ok(None),
-        Some(text) if text.chars().count() > 500 || text.chars().any(char::is_control) => {
-            Err(Problem::field(pointer, "at most 500 characters without control characters"))
-        }
-        Some(text) => Ok(Some(text.into())),
-    }
-}
-
-/// A JSON answer.
-pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Body> {
-    match serde_json::to_vec(body) {
-        Ok(bytes) => with_json(status, bytes),
-        Err(_) => Problem::code(Code::InternalError).into_response(),
-    }
-}
-
-fn with_json(status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// Reads an instant of a request.
-pub(super) fn instant(pointer: &str, text: &str) -> Result<Millis, Problem> {
-    Millis::parse(text).map_err(|why| Problem::field(pointer, why))
 }

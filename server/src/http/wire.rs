@@ -23,6 +23,16 @@ impl Serialize for Time {
     }
 }
 
+/// A page of a list.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Page)]
+pub struct PageBody<T> {
+    /// The items of this page. It may have fewer than asked for and still not be the last.
+    pub(super) items: Vec<T>,
+    /// To be sent as `cursor` for the next page; `null` on the last.
+    pub(super) next_cursor: Option<String>,
+}
+
 /// A session.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Session)]
@@ -38,7 +48,7 @@ pub struct SessionBody<'a> {
     #[schema(value_type = Vec<String>)]
     tags: &'a [HeldTag],
     /// The application's own data.
-    #[schema(value_type = Object, nullable)]
+    #[schema(value_type = serde_json::Value)]
     data: Option<&'a RawValue>,
     /// Names of groups.
     #[serde(serialize_with = "groups")]
@@ -99,6 +109,7 @@ pub struct EndBody<'a> {
     #[schema(value_type = String, format = DateTime)]
     at: Time,
     /// Why.
+    #[schema(value_type = super::openapi::CodeList)]
     code: &'static str,
     /// The same in a sentence, with numbers and origin.
     detail: String,
@@ -127,6 +138,7 @@ pub struct EventBody<'a> {
     user_id: &'a str,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<super::openapi::CodeList>)]
     code: Option<&'static str>,
     /// The rule that spoke.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,19 +166,19 @@ pub enum EvidenceBody<'a> {
     /// A limit.
     Limit {
         /// What the rule allows.
-        #[schema(value_type = Object)]
+        #[schema(value_type = serde_json::Value)]
         allowed: ValueBody<'a>,
         /// What was seen.
-        #[schema(value_type = Object)]
+        #[schema(value_type = serde_json::Value)]
         seen: ValueBody<'a>,
     },
     /// A change.
     Change {
         /// What was known.
-        #[schema(value_type = Object)]
+        #[schema(value_type = serde_json::Value)]
         before: ValueBody<'a>,
         /// What came.
-        #[schema(value_type = Object)]
+        #[schema(value_type = serde_json::Value)]
         after: ValueBody<'a>,
     },
 }

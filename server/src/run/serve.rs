@@ -13,11 +13,12 @@ use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Reloads, Stop, listen};
 use crate::http::cookie::Style;
 use crate::http::listener::{self, Limits, Tls};
-use crate::http::{Door, Web};
+use crate::http::{Door, Web, door};
 use crate::store::Store;
 use crate::store::sqlite::{Options, Sqlite};
 use handstamp_core::secret::PlainToken;
 use handstamp_core::time::Span;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -31,6 +32,7 @@ const LAST_WRITES: Duration = Duration::from_secs(4);
 /// Why it could not start: one sentence, and the way out.
 pub fn serve(config: Config, sources: Sources) -> Result<(), Failure> {
     let logs = logs::start(&config.log);
+    door::quiet_panics();
     config.warnings.iter().for_each(|line| tracing::warn!("{line}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -44,7 +46,11 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
     let tls = tls(&config)?;
     let (app, first) = open(&config).await?;
     let app = Arc::new(app);
-    let socket = bind(&config).await?;
+    let socket = bind(config.server.listen, "--listen ADDRESS:PORT").await?;
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(bind(address, "`[metrics] listen`").await?),
+        None => None,
+    };
     let address =
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
 
@@ -61,7 +67,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
 
     welcome::print(&config, address, first.as_ref());
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let drained = serve_all(socket, tls, web, limits, stop).await;
+    let drained = serve_all(socket, metrics, tls, web, limits, stop).await;
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
 
     rereader.abort();
@@ -80,14 +86,25 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
     Ok(())
 }
 
+/// Serves the main listener, and beside it the one of `/metrics` where there is one.
 async fn serve_all(
     socket: TcpListener,
+    metrics: Option<TcpListener>,
     tls: Option<Tls>,
     web: Arc<Web>,
     limits: Limits,
     stop: Stop,
 ) -> listener::Drained {
-    listener::serve(socket, tls, Door::new(web), limits, stop).await
+    let Some(metrics) = metrics else {
+        return listener::serve(socket, tls, Door::new(web), limits, stop).await;
+    };
+    if let Ok(address) = metrics.local_addr() {
+        tracing::info!(%address, "serving metrics");
+    }
+    let door = Door::of_metrics(web.clone());
+    let beside = listener::serve(metrics, None, door, limits.clone(), stop.clone());
+    let main = listener::serve(socket, tls, Door::without_metrics(web), limits, stop);
+    tokio::join!(main, beside).0
 }
 
 /// Opens the service; the first access key on the first start.
@@ -130,11 +147,11 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
     }
 }
 
-async fn bind(config: &Config) -> Result<TcpListener, Failure> {
-    let address = config.server.listen;
+async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|why| {
-        Failure::new(format!("cannot listen on {address}: {why}"))
-            .help("another program may use the port; choose another one with --listen ADDRESS:PORT (port 0 picks one)")
+        Failure::new(format!("cannot listen on {address}: {why}")).help(format!(
+            "another program may use the port; choose another one with {setting} (port 0 picks one)"
+        ))
     })
 }
 

@@ -9,8 +9,12 @@ mod conformance;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod listener;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,172 @@
+//! The service that the listener calls: the hot path first, then the table of routes; and what every answer has in
+//! common, whatever became of the request.
+//!
+//! Decided here, for every call alike:
+//!
+//! * A request gets its name from us. An `X-Request-Id` that came with it is not taken over: it would put a stranger's
+//!   text into our logs, and let two requests have one name. Whoever has a name of their own logs it beside ours.
+//! * The `Host` of a request is not looked at. Behind a proxy it is whatever the proxy passes on, and a page that had its
+//!   name point here (DNS rebinding) gains nothing: every call needs an access key in a header that no browser sends
+//!   by itself, and every change a content type that no browser sends across origins unasked. Doors that take cookies
+//!   look at origins.
+//! * An access key in the address is refused, and said why, rather than ignored.
+
+use super::problem::{self, Problem};
+use super::{RequestId, Web, routes, validate};
+use crate::host::clock::instant;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use futures_util::FutureExt;
+use handstamp_core::refusal::Code;
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// The whole management door.
+#[derive(Clone)]
+pub struct Door {
+    web: Arc<Web>,
+    routes: axum::Router,
+    manages: bool,
+}
+
+/// The pattern of the route that answered, as an extension of the answer: what logs name instead of the path, in which
+/// a caller may have put anything.
+#[derive(Clone, Copy)]
+pub(super) struct Pattern(pub(super) &'static str);
+
+impl Door {
+    /// The door of the management API and everything beside it.
+    pub fn new(web: Arc<Web>) -> Door {
+        Door { routes: routes::router(web.clone(), routes::table()), web, manages: true }
+    }
+
+    /// The same without `/metrics`, which have a listener of their own.
+    pub fn without_metrics(web: Arc<Web>) -> Door {
+        Door { routes: routes::router(web.clone(), routes::without_metrics()), web, manages: true }
+    }
+
+    /// The door of that listener.
+    pub fn of_metrics(web: Arc<Web>) -> Door {
+        Door { routes: routes::router(web.clone(), routes::metrics_alone()), web, manages: false }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        let id = self.web.next_request();
+        // `validate` is answered before the table of routes is asked: nothing is between it and the socket.
+        let hot = self.manages
+            && request.method() == Method::POST
+            && request.uri().path() == "/v1/sessions/validate";
+        // What a panic leaves behind is a session store's ordinary case: nothing was committed, or all of it was.
+        let answering = AssertUnwindSafe(self.find(request, id, hot)).catch_unwind();
+        let answer = match answering.await {
+            Ok(answer) => answer,
+            Err(_) => Problem::accident(Code::InternalError, &"a handler panicked").into_response(),
+        };
+        finish(answer, id, hot)
+    }
+
+    async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
+        if let Err(problem) = no_key_in(request.uri()) {
+            return problem.into_response();
+        }
+        if hot {
+            return validate::validate(&self.web, request).await;
+        }
+        let began = instant();
+        let method = request.method().clone();
+        let answer = match self.routes.clone().oneshot(request.map(Body::new)).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        tracing::debug!(
+            request_id = id.as_str(),
+            method = if known(&method) { method.as_str() } else { "other" },
+            route = answer.extensions().get::<Pattern>().map_or("none", |pattern| pattern.0),
+            status = answer.status().as_u16(),
+            micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        answer
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Door {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let door = self.clone();
+        Box::pin(async move { Ok(door.answer(request).await) })
+    }
+}
+
+/// Methods of HTTP itself; any other text is the caller's own.
+fn known(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ]
+    .contains(method)
+}
+
+/// Refuses credentials in the address.
+fn no_key_in(uri: &Uri) -> Result<(), Problem> {
+    let Some(query) = uri.query() else { return Ok(()) };
+    let named = |part: &str| {
+        let name = part.split('=').next().unwrap_or_default();
+        ["apikey", "api_key", "access_key", "access_token", "authorization", "token", "key"]
+            .into_iter()
+            .find(|known| name.eq_ignore_ascii_case(known))
+    };
+    match query.split('&').find_map(named) {
+        None => Ok(()),
+        Some(name) => Err(Problem::field(
+            name,
+            "keys and tokens do not belong in addresses: addresses are written to logs, histories and referrers. \
+             Send `Authorization: Bearer hsk_...`, and a session token in the body. Take this one for known to \
+             others, and replace it",
+        )),
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// The headers that every answer has, and the body of a problem. The hot path, which answers other servers only, goes
+/// without the headers that speak to browsers.
+fn finish(answer: Response<Body>, id: RequestId, hot: bool) -> Response<Body> {
+    let mut answer = problem::render(answer, id);
+    let headers = answer.headers_mut();
+    if let Ok(value) = HeaderValue::from_bytes(id.as_str().as_bytes()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !hot {
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(CSP);
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+    answer
+}
+
+/// From now on a panic anywhere says where it happened and nothing else: its message may quote what it tripped over.
+pub fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map_or_else(String::new, ToString::to_string);
+        let thread = std::thread::current();
+        tracing::error!(at, thread = thread.name().unwrap_or("unnamed"), "a panic");
+    }));
+}

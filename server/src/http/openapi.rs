@@ -1,0 +1,233 @@
+//! The OpenAPI 3.1 document: shapes and words from the handlers and the wire, refusals from the table of routes, codes
+//! from the closed list. It is generated, committed as `openapi.json`, and a test fails when the two differ.
+
+use super::problem::{FieldError, ProblemDocument};
+use super::routes::{Needs, Route, table};
+use super::{docs, environments, health, keys, metrics, revoke, search, sessions, validate};
+use handstamp_core::caller::Scope;
+use handstamp_core::refusal::Code;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{OpenApi, PartialSchema, ToSchema};
+
+/// What `/livez` and `/readyz` say.
+#[derive(Serialize, ToSchema)]
+pub struct Status {
+    /// `alive` or `ready`.
+    pub(super) status: &'static str,
+}
+
+/// The closed list of codes, as a schema.
+pub struct CodeList;
+
+impl PartialSchema for CodeList {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "Every reason we ever give. The list only grows; /docs/errors/ has a page for each.",
+            ))
+            .enum_values(Some(Code::ALL.iter().map(|code| code.text())))
+            .into()
+    }
+}
+
+impl ToSchema for CodeList {
+    fn name() -> Cow<'static, str> {
+        "Code".into()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Handstamp",
+        description = "Remembers that somebody is logged in: makes, checks and ends sessions.\n\nTimes are RFC 3339, \
+            UTC, with milliseconds; lengths of time are seconds. Ids and tokens are opaque texts. Unknown members and \
+            parameters are refused by name. Bodies have at most 64 KiB, batches 512 KiB. Every answer has an \
+            `X-Request-Id` of ours; one that a request brings is not taken over. A method that an address does not \
+            have is 405 `method_not_allowed` with `Allow`, an address that is not here 404 `not_found`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "sessions", description = "Make, check, find, change and end sessions."),
+        (name = "keys", description = "Access keys of applications."),
+        (name = "environments", description = "Products and their environments; for operators."),
+        (name = "operation", description = "Health and numbers."),
+        (name = "documentation", description = "What you are reading.")
+    ),
+    paths(
+        sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events,
+        keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
+        environments::list, environments::create, environments::delete,
+        health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
+    )
+)]
+struct Described;
+
+/// The document.
+pub fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
+    &DOCUMENT
+}
+
+/// The document as it is served and committed.
+pub fn text() -> String {
+    let mut text = serde_json::to_string_pretty(document()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn build() -> Value {
+    let mut document = serde_json::to_value(Described::openapi()).unwrap_or_default();
+    for route in table() {
+        let at = format!("/paths/{}/{}", route.path.replace('/', "~1"), route.method.to_lowercase());
+        if let Some(Value::Object(operation)) = document.pointer_mut(&at) {
+            complete(operation, &route);
+        }
+    }
+    let examples: Map<String, Value> =
+        Code::ALL.iter().map(|code| (code.text().to_owned(), example(*code))).collect();
+    if let Some(Value::Object(components)) = document.pointer_mut("/components") {
+        if let Some(Value::Object(schemas)) = components.get_mut("schemas") {
+            let mut add = |name: &str, schema: RefOr<Schema>| {
+                schemas.insert(name.to_owned(), serde_json::to_value(schema).unwrap_or_default());
+            };
+            add("Code", CodeList::schema());
+            add("Problem", ProblemDocument::schema());
+            add("FieldError", FieldError::schema());
+        }
+        components.insert("examples".to_owned(), Value::Object(examples));
+        components.insert("headers".to_owned(), headers());
+        components.insert("securitySchemes".to_owned(), schemes());
+        components.insert("responses".to_owned(), json!({ "Edge": edge() }));
+    }
+    document
+}
+
+/// Adds what the table knows of a call.
+fn complete(operation: &mut Map<String, Value>, route: &Route) {
+    let scopes: Vec<&str> = match route.needs {
+        Needs::Nothing => Vec::new(),
+        Needs::Key(scope) => vec![scope.text()],
+        Needs::Operator => vec!["operator"],
+    };
+    let security = match route.needs {
+        Needs::Nothing => json!([]),
+        Needs::Key(_) | Needs::Operator => {
+            json!([{ "accessKey": scopes }, { "accessKey": scopes, "environment": [] }])
+        }
+    };
+    operation.insert("security".to_owned(), security);
+    let responses = operation.entry("responses").or_insert_with(|| json!({}));
+    let Value::Object(responses) = responses else { return };
+    for good in responses.values_mut().filter_map(Value::as_object_mut) {
+        good.insert("headers".to_owned(), json!({ "X-Request-Id": header("X-Request-Id") }));
+    }
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in &route.refusals {
+        by_status.entry(code.status()).or_default().push(*code);
+    }
+    for (status, codes) in by_status {
+        responses.insert(status.to_string(), refusal(&codes));
+    }
+    responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Edge" }));
+}
+
+/// The answer of one status, with the codes it can have.
+fn refusal(codes: &[Code]) -> Value {
+    let lines = codes.iter().map(|code| format!("`{}`: {}", code.text(), code.title()));
+    let mut with = Map::from_iter([("X-Request-Id".to_owned(), header("X-Request-Id"))]);
+    if codes.iter().any(|code| matches!(code.status(), 429 | 503)) {
+        with.insert("Retry-After".to_owned(), header("Retry-After"));
+    }
+    let texts: Vec<&str> = codes.iter().map(|code| code.text()).collect();
+    let examples: Map<String, Value> = texts
+        .iter()
+        .map(|text| ((*text).to_owned(), json!({ "$ref": format!("#/components/examples/{text}") })))
+        .collect();
+    json!({
+        "description": lines.collect::<Vec<_>>().join("; "),
+        "headers": with,
+        "content": { "application/problem+json": {
+            "schema": { "allOf": [
+                { "$ref": "#/components/schemas/Problem" },
+                { "properties": { "code": { "enum": texts } } }
+            ] },
+            "examples": examples
+        } }
+    })
+}
+
+fn header(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/headers/{name}") })
+}
+
+fn headers() -> Value {
+    let text =
+        |description: &str, kind: &str| json!({ "description": description, "schema": { "type": kind } });
+    json!({
+        "X-Request-Id": text("The name of the request, also in problems and in the log.", "string"),
+        "Retry-After": text("Seconds to wait before the next try.", "integer"),
+        "Allow": text("The methods that the address has, with 405.", "string")
+    })
+}
+
+fn schemes() -> Value {
+    let scopes = Scope::ALL.iter().map(|scope| format!("`{}`: {}", scope.text(), scope.means()));
+    json!({
+        "accessKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "hsk_...",
+            "description": format!(
+                "An access key. What it may do is said by its scopes: {}. An operator's key may do everything, in any \
+                 environment.",
+                scopes.collect::<Vec<_>>().join("; ")
+            )
+        },
+        "environment": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Handstamp-Env",
+            "description": "`product/environment`: the environment that an operator's key works in; left out: \
+                `default/prd`. With any other key it can only name the key's own."
+        }
+    })
+}
+
+fn edge() -> Value {
+    let mut response = refusal(Code::EDGE);
+    response["description"] = format!(
+        "The network edge turned the request away before this call saw it, and ended the connection. {}",
+        response["description"].as_str().unwrap_or_default()
+    )
+    .into();
+    response
+}
+
+fn example(code: Code) -> Value {
+    let detail = format!("{} {}", code.means(), code.remedy());
+    let mut value = json!({
+        "type": format!("/docs/errors/{}", code.text()),
+        "title": code.title(),
+        "status": code.status(),
+        "code": code.text(),
+        "detail": detail,
+        "error": detail,
+        "request_id": "9e3779b97f4a7c15"
+    });
+    if matches!(code.status(), 429 | 503) {
+        value["retry_after"] = 1.into();
+    }
+    if code == Code::InvalidRequest {
+        value["errors"] = json!([{ "pointer": "/user_id", "message": "is missing" }]);
+    }
+    json!({ "summary": code.title(), "value": value })
+}

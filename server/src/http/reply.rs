@@ -1,0 +1,33 @@
+//! Answers that are no problems: JSON, and the pages.
+
+use super::problem::Problem;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use handstamp_core::refusal::Code;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+/// A JSON answer.
+pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response<Body> {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => with_json(status, bytes),
+        Err(error) => Problem::accident(Code::InternalError, &error).into_response(),
+    }
+}
+
+/// An answer that is JSON already.
+pub(super) fn with_json(status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A document that says nothing about any session: it may be kept, but is asked for again before it is used.
+pub(super) fn document(kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}

@@ -1,0 +1,295 @@
+//! The calls that every request of an application waits for: may it pass?
+
+use super::caller::{By, recognise};
+use super::input::{self, BATCH, BODY, Raw};
+use super::parse::{Object, Text, parse};
+use super::problem::{Answer, Problem};
+use super::reply::with_json;
+use super::wire::{EvidenceBody, SessionBody};
+use super::{Web, query, render};
+use crate::app::callers::Caller;
+use crate::app::validate::{Ask, Validated};
+use crate::app::view::View;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use handstamp_core::caller::Scope;
+use handstamp_core::refusal::Code;
+use handstamp_core::rotation::Issued;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// The most requests of a batch.
+pub const BATCH_MOST: usize = 256;
+
+/// What a request asks of a session.
+#[derive(Deserialize, Default, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "token": "hst_...", "ip": "203.0.113.7", "user_agent": "Mozilla/5.0", "required_tags": ["role:admin"]
+}))]
+pub struct ValidateRequest<'a> {
+    /// What the client presented. Missing or empty is a verdict, not bad input.
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<String>)]
+    token: Option<Text<'a>>,
+    /// The client's address.
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    ip: Option<Text<'a>>,
+    /// The client's user agent; what is longer than 512 bytes is cut.
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    user_agent: Option<Text<'a>>,
+    /// Tags that the session must carry, all of them; at most 32.
+    #[serde(default)]
+    required_tags: Vec<String>,
+    /// Groups that it must be in, all of them; at most 64.
+    #[serde(default)]
+    required_access_groups: Vec<String>,
+    /// Whether you can deliver a successor to the client. Left out: `never`.
+    #[serde(default)]
+    #[schema(inline)]
+    rotate: Rotate,
+    /// Whether this is activity of the user. Left out: true.
+    touch: Option<bool>,
+    /// Whether memory may answer. Left out: `cached`.
+    #[serde(default)]
+    #[schema(inline)]
+    consistency: Consistency,
+}
+
+/// Whether a successor can be delivered.
+#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotate {
+    /// No: none is made.
+    #[default]
+    Never,
+    /// Yes: when its time has come, the answer has one.
+    Auto,
+}
+
+/// Whether memory may answer.
+#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// As far as it is known to be the newest.
+    #[default]
+    Cached,
+    /// No: always read through.
+    Strong,
+}
+
+/// Many validations.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateBatchRequest<'a> {
+    /// 1 to 256.
+    #[serde(borrow)]
+    #[schema(value_type = Vec<ValidateRequest<'static>>, min_items = 1, max_items = 256)]
+    requests: Vec<Object<ValidateRequest<'a>>>,
+}
+
+/// The verdicts, in order.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ValidateBatchResponse {
+    /// As many as there were requests.
+    #[schema(value_type = Vec<ValidateResponse<'static>>)]
+    results: Vec<Box<RawValue>>,
+}
+
+/// The verdict.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack of one answer; boxing would cost the hot path an allocation"
+)]
+pub enum ValidateResponse<'a> {
+    /// It may pass.
+    Valid {
+        /// Always true here.
+        valid: bool,
+        /// The session.
+        session: SessionBody<'a>,
+        /// The successor to deliver.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rotated_token: Option<&'a str>,
+        /// Ready `Set-Cookie` values for the successor.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        set_cookie: Option<Vec<String>>,
+    },
+    /// It may not.
+    Invalid {
+        /// Always false here.
+        valid: bool,
+        /// Why: one of the closed list.
+        #[schema(value_type = super::openapi::CodeList)]
+        code: &'static str,
+        /// The same in a sentence, with numbers and origin.
+        detail: String,
+        /// What was compared.
+        evidence: Option<EvidenceBody<'a>>,
+        /// The status to answer your client with.
+        status: u16,
+        /// Which session, when the token was genuine.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_id: Option<String>,
+    },
+}
+
+/// May this request pass?
+///
+/// The answer is 200 whenever the call itself was right; whether the session is good is in it. An ill-formed or missing
+/// token is a verdict, too.
+#[utoipa::path(
+    post, path = "/v1/sessions/validate", tag = "sessions", operation_id = "validate_session",
+    request_body = ValidateRequest<'static>,
+    responses((status = 200, description = "The verdict.", body = ValidateResponse<'static>,
+        examples(
+            ("allowed" = (value = json!({
+                "valid": true,
+                "session": {
+                    "id": "ses_0DpzHXOvOhCLeeOqjZBZT4", "user_id": "ada", "tags": ["role:admin"], "data": null,
+                    "access_groups": [], "state": "live", "created_at": "2026-01-01T00:00:00.000Z",
+                    "authenticated_at": "2026-01-01T00:00:00.000Z", "last_active_at": "2026-01-01T00:05:00.000Z",
+                    "expires_at": "2026-01-02T00:05:00.000Z", "absolute_expires_at": "2026-01-31T00:00:00.000Z",
+                    "idle_expires_at": "2026-01-02T00:05:00.000Z",
+                    "client": { "ip": "203.0.113.7", "user_agent": null }, "generation": 0
+                }
+            }))),
+            ("refused" = (value = json!({
+                "valid": false, "code": "session_idle", "detail": "idle 31m, allowed 15m by default",
+                "evidence": { "allowed": 900, "seen": 1860 }, "status": 401,
+                "session_id": "ses_0DpzHXOvOhCLeeOqjZBZT4"
+            })))
+        )))
+)]
+pub async fn validate(web: &Web, request: Request<Incoming>) -> Response<Body> {
+    match validate_one(web, request).await {
+        Ok(bytes) => with_json(StatusCode::OK, bytes),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn validate_one(web: &Web, request: Request<Incoming>) -> Result<Vec<u8>, Problem> {
+    query::only(request.uri(), &[])?;
+    let caller = recognise(web, request.headers())?;
+    caller.allow(Scope::SessionsRead)?;
+    input::is_json(request.headers())?;
+    let bytes = input::read(request.into_body(), BODY).await?;
+    let ask: ValidateRequest<'_> = parse(&bytes)?;
+    let mut answer = Vec::with_capacity(1_024);
+    judge(web, &caller, &ask, Place::Alone, &mut answer).await?;
+    Ok(answer)
+}
+
+/// May these requests pass?
+///
+/// Each is judged by itself; what is wrong with one fails the whole batch, and so does an accident.
+#[utoipa::path(
+    post, path = "/v1/sessions/validate-batch", tag = "sessions", operation_id = "validate_sessions",
+    request_body = ValidateBatchRequest<'static>,
+    responses((status = 200, description = "The verdicts, in order.", body = ValidateBatchResponse))
+)]
+pub async fn validate_batch(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Raw<BATCH>) -> Answer {
+    caller.allow(Scope::SessionsRead)?;
+    let ask: ValidateBatchRequest<'_> = parse(&bytes)?;
+    if ask.requests.is_empty() || ask.requests.len() > BATCH_MOST {
+        return Err(Problem::field(
+            "/requests",
+            format!("a batch has 1 to {BATCH_MOST} requests, this has {}", ask.requests.len()),
+        ));
+    }
+    let mut body = Vec::with_capacity(ask.requests.len() * 1_024);
+    body.extend_from_slice(b"{\"results\":[");
+    for (at, Object(one)) in ask.requests.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        judge(&web, &caller, one, Place::Batch(at), &mut body).await?;
+    }
+    body.extend_from_slice(b"]}");
+    Ok(with_json(StatusCode::OK, body))
+}
+
+/// Where one validation lies in its body.
+#[derive(Clone, Copy)]
+enum Place {
+    Alone,
+    Batch(usize),
+}
+
+impl Place {
+    fn pointer(self, field: &str) -> String {
+        match self {
+            Place::Alone => format!("/{field}"),
+            Place::Batch(at) => format!("/requests/{at}/{field}"),
+        }
+    }
+}
+
+/// Judges one token, and appends the answer to `out`.
+async fn judge(
+    web: &Web,
+    caller: &Caller,
+    ask: &ValidateRequest<'_>,
+    place: Place,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let mut asked = Ask {
+        token: ask.token.as_deref().unwrap_or_default(),
+        ip: input::ip(|| place.pointer("ip"), ask.ip.as_deref())?,
+        user_agent: input::agent(ask.user_agent.as_deref()),
+        tags: Vec::new(),
+        groups: Vec::new(),
+        rotate: ask.rotate == Rotate::Auto,
+        touch: ask.touch.unwrap_or(true),
+        strong: ask.consistency == Consistency::Strong,
+    };
+    if !ask.required_tags.is_empty() {
+        asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
+    }
+    if !ask.required_access_groups.is_empty() {
+        asked.groups = input::groups(&place.pointer("required_access_groups"), &ask.required_access_groups)?;
+    }
+    match web.app.validate(caller, asked).await? {
+        Validated::Allowed { view, issued } => {
+            out.extend_from_slice(b"{\"valid\":true,\"session\":");
+            render::session(out, &view);
+            if let Some(issued) = &issued {
+                rotated(web, out, &view, issued)?;
+            }
+            out.push(b'}');
+            Ok(())
+        }
+        Validated::Refused { refusal, session } => write(
+            out,
+            &ValidateResponse::Invalid {
+                valid: false,
+                code: refusal.code.text(),
+                detail: refusal.detail(),
+                evidence: EvidenceBody::of_refusal(&refusal),
+                status: refusal.code.status(),
+                session_id: session.map(|id| id.to_string()),
+            },
+        ),
+    }
+}
+
+/// Appends the successor that is to be delivered.
+fn rotated(web: &Web, out: &mut Vec<u8>, view: &View, issued: &Issued) -> Result<(), Problem> {
+    let token = issued.session.reveal();
+    out.extend_from_slice(b",\"rotated_token\":");
+    write(out, &token)?;
+    out.extend_from_slice(b",\"set_cookie\":");
+    write(out, &[web.cookie.session(token, view.ends.earliest(), web.app.now())])
+}
+
+fn write<T: Serialize>(out: &mut Vec<u8>, body: &T) -> Result<(), Problem> {
+    serde_json::to_writer(out, body).map_err(|error| Problem::accident(Code::InternalError, &error))
+}

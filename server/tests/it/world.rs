@@ -1,0 +1,363 @@
+//! A whole server in this process: the real door on a real socket, over the real service, with a clock that the test
+//! moves, randomness that repeats itself, and a store in memory that can be told to have accidents.
+//!
+//! Every option has a default, so that what a test sets is what it is about.
+
+use bytes::Bytes;
+use handstamp_core::policy::Policy;
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::token::Kind;
+use handstamp_core::token::access_key::Parts;
+use handstamp_core::token::keyring::MasterKey;
+use handstamp_server::app::App;
+use handstamp_server::app::callers::root_key;
+use handstamp_server::app::open::Setup;
+use handstamp_server::host::clock::ManualClock;
+use handstamp_server::host::entropy::SeededEntropy;
+use handstamp_server::host::signals::{Stopper, stop};
+use handstamp_server::http::cookie::Style;
+use handstamp_server::http::listener::{Limits, serve};
+use handstamp_server::http::{Door, Web};
+use handstamp_server::store::Store;
+use handstamp_server::store::faulty::{self, Fault, Faulty};
+use handstamp_server::store::memory::Memory;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// No answer takes longer on the slowest machine; reaching it is a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When a world's clock begins: 2026-01-01T00:00:00.000Z.
+pub(crate) const BEGINNING: Millis = Millis(1_767_225_600_000);
+
+/// What a test may choose.
+pub(crate) struct Options {
+    /// The rules.
+    pub(crate) policy: Policy,
+    /// What stands behind the accidents.
+    pub(crate) store: Arc<dyn Store>,
+    /// The time; share it to open a second server at the same instant.
+    pub(crate) clock: Arc<ManualClock>,
+    /// How many bytes of sessions are kept in memory.
+    pub(crate) cache_bytes: u64,
+    /// How long ended sessions stay readable.
+    pub(crate) retention: Span,
+    /// What randomness repeats.
+    pub(crate) seed: u64,
+    /// What the edge allows.
+    pub(crate) limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            policy: Policy::default(),
+            store: Arc::new(Memory::new()),
+            clock: Arc::new(ManualClock::new(BEGINNING)),
+            cache_bytes: 1 << 20,
+            retention: Span::days(30),
+            seed: 1,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A running server, and a client that holds its first access key.
+pub(crate) struct World {
+    /// The service behind the door.
+    pub(crate) app: Arc<App>,
+    /// The time: stands until the test moves it.
+    pub(crate) clock: Arc<ManualClock>,
+    /// The store; plan accidents on it.
+    pub(crate) store: Arc<Faulty>,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The first access key: every scope of `default/prd`.
+    pub(crate) key: String,
+    /// An operator's key.
+    pub(crate) operator: String,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    _stopper: Stopper,
+}
+
+impl World {
+    /// With every default.
+    pub(crate) async fn new() -> World {
+        World::with(Options::default()).await
+    }
+
+    /// With some options. Opened twice on one store, it is a restart (or a second node).
+    pub(crate) async fn with(options: Options) -> World {
+        let store = Arc::new(Faulty::new(options.store));
+        let first = || Parts::new(Kind::AccessKey, [7; 16], [9; 32]);
+        let setup = Setup {
+            store: store.clone(),
+            clock: options.clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(options.seed)),
+            master: MasterKey::new([5; 32]),
+            policy: options.policy,
+            cache_bytes: options.cache_bytes,
+            retention: options.retention,
+        };
+        let (app, _) = App::open(setup, || Ok(first())).await.unwrap();
+        let app = Arc::new(app);
+        let style = Style {
+            name: "__Host-handstamp".to_owned(),
+            same_site: "Lax",
+            domain: None,
+            secure: true,
+            partitioned: false,
+        };
+        let web = Arc::new(Web::new(app.clone(), style, options.seed));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stopper, stop) = stop();
+        tokio::spawn(serve(listener, None, Door::new(web), options.limits, stop));
+        World {
+            app,
+            clock: options.clock,
+            store,
+            address,
+            key: first().text().reveal().to_owned(),
+            operator: root_key(&MasterKey::new([5; 32])).text().reveal().to_owned(),
+            idle: Mutex::new(Vec::new()),
+            _stopper: stopper,
+        }
+    }
+
+    /// Moves the clock on.
+    pub(crate) fn advance(&self, by: Span) {
+        self.clock.advance(by);
+    }
+
+    /// A request with the first access key, to be finished and sent.
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call<'_> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, format!("Bearer {}", self.key).parse().unwrap());
+        Call { world: self, method, path: path.to_owned(), headers, body: Bytes::new() }
+    }
+
+    /// `GET`
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path).send().await
+    }
+    /// `POST` of JSON.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path).json(&body).send().await
+    }
+    /// `PATCH` with JSON.
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PATCH, path).json(&body).send().await
+    }
+    /// `DELETE`
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path).send().await
+    }
+
+    /// Makes a session of `body` and gives its id and its token.
+    pub(crate) async fn create(&self, body: Value) -> Made {
+        let answer = self.post("/v1/sessions", body).await.expect(201);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Made { id: text(&answer["session"]["id"]), token: text(&answer["token"]) }
+    }
+    /// Makes a session of a user and gives its id and its token.
+    pub(crate) async fn login(&self, user: &str) -> Made {
+        self.create(json!({ "user_id": user })).await
+    }
+    /// The verdict on a token, as a default validation gives it.
+    pub(crate) async fn validate(&self, token: &str) -> Value {
+        self.post("/v1/sessions/validate", json!({ "token": token })).await.expect(200)
+    }
+    /// The code of the refusal of a token, or `"valid"`.
+    pub(crate) async fn verdict(&self, token: &str) -> String {
+        let answer = self.validate(token).await;
+        if answer["valid"] == true { "valid".to_owned() } else { answer["code"].as_str().unwrap().to_owned() }
+    }
+
+    /// A connection that rests, or a new one.
+    async fn connection(&self) -> SendRequest<Full<Bytes>> {
+        while let Some(mut rested) = {
+            let mut idle = self.idle.lock().unwrap();
+            idle.pop()
+        } {
+            if rested.ready().await.is_ok() {
+                return rested;
+            }
+        }
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let (sender, connection) = handshake(TokioIo::new(tcp)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+}
+
+/// A session that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+/// A request in the making.
+pub(crate) struct Call<'a> {
+    world: &'a World,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call<'_> {
+    /// Sets a header; what was there under that name is gone.
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        self
+    }
+    /// Adds a header beside those of the same name.
+    pub(crate) fn add_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.append(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        self
+    }
+    /// Another access key.
+    pub(crate) fn key(self, key: &str) -> Self {
+        self.header("authorization", &format!("Bearer {key}"))
+    }
+    /// Without an access key.
+    pub(crate) fn no_key(mut self) -> Self {
+        self.headers.remove(header::AUTHORIZATION);
+        self
+    }
+    /// A JSON body.
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+    /// Any body; says nothing about its type.
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sends it, and reads the whole answer.
+    pub(crate) async fn send(self) -> Answer {
+        let what = format!("{} {}", self.method, self.path);
+        tokio::time::timeout(PATIENCE, self.exchange())
+            .await
+            .unwrap_or_else(|_| panic!("no answer to {what}"))
+    }
+
+    async fn exchange(self) -> Answer {
+        let mut connection = self.world.connection().await;
+        let what = format!("{} {}", self.method, self.path);
+        let mut request = Request::new(Full::new(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.path.parse().unwrap();
+        *request.headers_mut() = self.headers;
+        request
+            .headers_mut()
+            .entry(header::HOST)
+            .or_insert_with(|| self.world.address.to_string().parse().unwrap());
+        let response = connection.send_request(request).await.unwrap_or_else(|why| panic!("{what}: {why}"));
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap_or_else(|why| panic!("{what}: {why}")).to_bytes();
+        self.world.idle.lock().unwrap().push(connection);
+        Answer { what, status: head.status, headers: head.headers, body }
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Method and path of the request.
+    pub(crate) what: String,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The body as text.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|why| panic!("{}: {why}: {}", self.what, self.text()))
+    }
+    /// A header as text; empty when it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+    /// The JSON of an answer that must have this status.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}: {}", self.what, self.text());
+        self.json()
+    }
+    /// The problem of an answer that must be a refusal of this status and code, whole in its form.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
+        let problem = self.expect(status);
+        assert_eq!(problem["code"], code, "{}: {problem}", self.what);
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.what);
+        assert_eq!(problem["type"], format!("/docs/errors/{code}"), "{}", self.what);
+        assert_eq!(problem["status"], status, "{}", self.what);
+        assert_eq!(problem["detail"], problem["error"], "{}", self.what);
+        assert_eq!(problem["request_id"], self.header("x-request-id"), "{}", self.what);
+        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{}", self.what);
+        problem
+    }
+    /// Like [`Answer::refused`] with `invalid_request`, and the field that it points at.
+    #[track_caller]
+    pub(crate) fn invalid(&self, pointer: &str) -> Value {
+        self.invalid_as("invalid_request", pointer)
+    }
+    /// Like [`Answer::invalid`] with a code of its own.
+    #[track_caller]
+    pub(crate) fn invalid_as(&self, code: &str, pointer: &str) -> Value {
+        let problem = self.refused(400, code);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{}: {problem}", self.what);
+        problem
+    }
+}
+
+#[tokio::test]
+async fn a_world_makes_checks_and_ends_a_session() {
+    let world = World::new().await;
+    let made = world.login("ada").await;
+    assert_eq!(world.verdict(&made.token).await, "valid");
+    world.advance(Span::hours(24));
+    assert_eq!(world.verdict(&made.token).await, "session_idle");
+    let made = world.login("ada").await;
+    assert_eq!(world.delete(&format!("/v1/sessions/{}", made.id)).await.expect(200), json!({ "ended": 1 }));
+    assert_eq!(world.verdict(&made.token).await, "session_revoked");
+    world.call(Method::GET, "/v1/environments").key(&world.operator).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_world_has_the_accidents_it_is_told() {
+    let world = World::new().await;
+    let made = world.login("ada").await;
+    world.store.plan(faulty::Call::Load, [Fault::Before]);
+    world.get(&format!("/v1/sessions/{}", made.id)).await.refused(503, "store_unavailable");
+    assert_eq!(world.store.left(), 0);
+    assert_eq!(world.verdict(&made.token).await, "valid");
+    world.app.close().await;
+    world.get(&format!("/v1/sessions/{}", made.id)).await.refused(503, "store_unavailable");
+}
+
+#[tokio::test]
+async fn a_world_opened_again_on_its_store_is_a_restart() {
+    let (store, clock) = (Arc::new(Memory::new()), Arc::new(ManualClock::new(BEGINNING)));
+    let options = || Options { store: store.clone(), clock: clock.clone(), ..Options::default() };
+    let made = World::with(options()).await.login("ada").await;
+    assert_eq!(World::with(Options { seed: 2, ..options() }).await.verdict(&made.token).await, "valid");
+}

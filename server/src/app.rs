@@ -5,7 +5,7 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about.
+//! * [`housekeeping`]: what time brings about. [`observe`]: from where a session was last used.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -28,6 +28,7 @@ pub mod end;
 pub mod environments;
 pub mod housekeeping;
 pub mod keys;
+pub mod observe;
 pub mod open;
 pub mod read;
 pub mod records;
@@ -53,6 +54,7 @@ pub struct App {
     cache: cache::Cache,
     activity: Arc<activity::Activity>,
     behind: housekeeping::Behind,
+    observer: observe::Observer,
     verdicts: verdicts::Verdicts,
     retention: Span,
 }

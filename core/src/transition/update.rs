@@ -122,6 +122,23 @@ pub fn lift(living: Living<'_>, at: u64) -> Change {
     Change { session: next, user: None, events: Vec::new() }
 }
 
+/// The session was used from elsewhere than what is known of it. `None` when it is known already.
+pub fn observe(living: Living<'_>, client: Client) -> Option<Change> {
+    let session = living.session;
+    let known = session.last_client.as_deref().unwrap_or(&session.client);
+    // What the caller did not say is no news.
+    let client = Client {
+        ip: client.ip.or(known.ip),
+        user_agent: client.user_agent.or_else(|| known.user_agent.clone()),
+    };
+    if client == *known {
+        return None;
+    }
+    let mut next = session.clone();
+    next.last_client = (client != session.client).then(|| Box::new(client));
+    Some(Change { session: next, user: None, events: Vec::new() })
+}
+
 /// The user authenticated again: both times restart and the credentials rotate with fresh nonces, so that whoever holds
 /// the old ones does not get the new (design, section 3.2).
 ///

@@ -17,6 +17,8 @@ mod histories;
 #[cfg(test)]
 mod honest;
 #[cfg(test)]
+mod hot_path;
+#[cfg(test)]
 mod judge;
 #[cfg(test)]
 mod machine;

@@ -117,6 +117,7 @@ impl App {
             };
             self.store.commit(batch).await?;
         }
+        self.write_observed().await?;
         for env in self.all_environments() {
             self.settle_due(&env).await?;
             self.settle_epochs(&env).await?;

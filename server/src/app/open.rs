@@ -4,6 +4,7 @@ use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, batch, load, put, ready};
 use super::housekeeping::Behind;
+use super::observe::Observer;
 use super::records::Turns;
 use super::{App, Fault, callers, keys, verdicts};
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
@@ -102,6 +103,7 @@ impl App {
             turns: Turns::new(),
             activity,
             behind: Behind::default(),
+            observer: Observer::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
         };

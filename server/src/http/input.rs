@@ -146,24 +146,22 @@ pub(super) fn session(text: &str) -> Result<SessionId, Problem> {
         .ok_or_else(|| Problem::new(Code::NotFound, "a session id is written ses_ and 22 letters and digits"))
 }
 
-/// Address and agent of a request's client, as the caller tells them. Leading zeros in addresses are refused: they mean
-/// different things to different programs.
-pub(super) fn client(ip: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
-    let ip = ip
-        .map(|text| {
-            text.parse::<IpAddr>().map_err(|_| {
-                Problem::field("/ip", "not an IP address: write it such as 203.0.113.7 or 2001:db8::7")
-            })
-        })
-        .transpose()?;
-    let user_agent = user_agent.filter(|agent| !agent.is_empty()).map(|agent| {
-        let mut end = agent.len().min(Client::AGENT);
-        while !agent.is_char_boundary(end) {
-            end -= 1;
-        }
-        agent.get(..end).unwrap_or_default().into()
-    });
-    Ok(Client { ip: ip.map(canonical), user_agent })
+/// Address and agent of a request's client, as the caller tells them.
+pub(super) fn client(address: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
+    Ok(Client { ip: ip(address)?, user_agent: agent(user_agent).map(Into::into) })
+}
+
+/// An address, in its canonical form. Leading zeros are refused: they mean different things to different programs.
+pub(super) fn ip(text: Option<&str>) -> Result<Option<IpAddr>, Problem> {
+    let wrong = || Problem::field("/ip", "not an IP address: write it such as 203.0.113.7 or 2001:db8::7");
+    text.map(|text| text.parse().map(canonical).map_err(|_| wrong())).transpose()
+}
+
+/// A user agent, cut to what is kept. An empty one is none.
+pub(super) fn agent(text: Option<&str>) -> Option<&str> {
+    let agent = text.filter(|agent| !agent.is_empty())?;
+    let end = agent.floor_char_boundary(Client::AGENT.min(agent.len()));
+    agent.get(..end)
 }
 
 /// Session data: any JSON up to 16 KiB.

@@ -307,7 +307,8 @@ async fn judge(web: &Web, caller: &Caller, ask: &ValidateRequest, at: &str) -> R
     };
     let asked = Ask {
         token: ask.token.as_deref().unwrap_or_default(),
-        client: input::client(ask.ip.as_deref(), ask.user_agent.as_deref())?,
+        ip: input::ip(ask.ip.as_deref())?,
+        user_agent: input::agent(ask.user_agent.as_deref()),
         tags,
         groups,
         rotate: ask.rotate == Rotate::Auto,

@@ -7,6 +7,10 @@ mod config;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod listener;
+#[cfg(test)]
+mod sqlite;
 #[cfg(test)]
 mod tidy;

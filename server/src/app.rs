@@ -19,6 +19,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub mod activity;
 pub mod cache;
@@ -52,6 +53,7 @@ pub struct App {
     policy: ArcSwap<Policy>,
     control: ArcSwap<Control>,
     control_turn: tokio::sync::Mutex<()>,
+    control_stale: AtomicBool,
     turns: records::Turns,
     cache: cache::Cache,
     activity: Arc<activity::Activity>,
@@ -94,6 +96,18 @@ pub enum Fault {
     /// Others came first too often.
     #[error("a change was overtaken by others for too long")]
     Contended,
+}
+
+impl Fault {
+    /// Whether it is the store that does not answer, so that trying again soon may help.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Fault::Store(StoreError::Damaged(_)) | Fault::Impossible(_) => false,
+            Fault::Store(StoreError::Conflict | StoreError::Unavailable(_))
+            | Fault::Entropy
+            | Fault::Contended => true,
+        }
+    }
 }
 
 impl Stop {

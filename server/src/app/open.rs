@@ -22,6 +22,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What the service is made of.
 pub struct Setup {
@@ -100,6 +101,7 @@ impl App {
             policy: ArcSwap::from_pointee(parts.policy),
             control: ArcSwap::from_pointee(Control::default()),
             control_turn: tokio::sync::Mutex::new(()),
+            control_stale: AtomicBool::new(false),
             turns: Turns::new(),
             activity,
             behind: Behind::default(),

@@ -6,7 +6,7 @@ use super::{Text, clean, finds, texts};
 const MOST: usize = 400;
 
 /// Files that are longer, with the lines they have now. A ratchet: the numbers only fall, and no line is added here.
-const LONGER: &[(&str, usize)] = &[("server/src/http/sessions.rs", 517)];
+const LONGER: &[(&str, usize)] = &[];
 
 fn heads(files: &[Text]) -> Vec<String> {
     let silent = |t: &&Text| !t.text.starts_with("//! ");

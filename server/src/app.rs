@@ -5,7 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about.
+//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
+//!   [`tighter`]: rules that changed.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -20,6 +21,7 @@ use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
 
 pub mod activity;
+mod behind;
 pub mod cache;
 pub mod callers;
 pub mod control;
@@ -29,30 +31,32 @@ pub mod environments;
 pub mod housekeeping;
 pub mod keys;
 pub mod open;
+mod purge;
 pub mod read;
 pub mod records;
 pub mod search;
+pub mod tighter;
 pub mod update;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
 
-use control::{Control, Env};
+use control::Env;
 
 /// The service.
 pub struct App {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    master: MasterKey,
+    master: Arc<MasterKey>,
     keys: Keyring,
     policy: ArcSwap<Policy>,
-    control: ArcSwap<Control>,
-    control_turn: tokio::sync::Mutex<()>,
+    control: Arc<control::Room>,
     turns: records::Turns,
-    cache: cache::Cache,
+    cache: Arc<cache::Cache>,
     activity: Arc<activity::Activity>,
-    behind: housekeeping::Behind,
+    behind: Arc<behind::Behind>,
+    checked: tighter::Checked,
     verdicts: verdicts::Verdicts,
     retention: Span,
 }

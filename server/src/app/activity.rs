@@ -16,8 +16,12 @@ pub struct Activity {
     waiting: Mutex<HashMap<Key, Millis>>,
 }
 
-/// Above this many waiting keys the next flush is not waited for.
+/// How many are written in one call.
 const CROWD: usize = 4_096;
+
+/// Above this many waiting keys nobody adds to them without waiting for the store, so that a store that cannot be
+/// written does not fill the memory.
+pub const MOST: usize = 131_072;
 
 impl Activity {
     /// Takes note that a record was active.
@@ -27,10 +31,17 @@ impl Activity {
         *slot = (*slot).max(at);
     }
 
+    /// Takes over what an entry that leaves the cache knows. Whoever still holds it either was seen here, or sees that it
+    /// is gone and hands its activity on itself: one of the two, in any order of events.
+    pub fn leave(&self, id: SessionId, held: &Held) {
+        held.gone.store(true, Ordering::SeqCst);
+        self.take_over(id, held);
+    }
+
     /// Takes over what a cache entry knows and has not handed on yet.
     pub fn take_over(&self, id: SessionId, held: &Held) {
-        let seen = held.seen.load(Ordering::Relaxed);
-        if seen > held.offered.fetch_max(seen, Ordering::Relaxed) {
+        let seen = held.seen.load(Ordering::SeqCst);
+        if seen > held.offered.fetch_max(seen, Ordering::SeqCst) {
             self.offer(session_key(held.env, id), Millis(seen));
         }
     }
@@ -67,9 +78,25 @@ impl Activity {
     }
 }
 
-/// How old the stored time may be before it is written again: a twentieth of the idle time, between 1 and 60 s.
+/// How old the stored time may be before it is written again: a twentieth of the idle time, between 1 and 60 s. Half of
+/// the idle time goes before it, so a very short idle time is written with nearly every request.
 pub fn resolution(idle: Span) -> Span {
     Span((idle.0 / 20).clamp(1_000, 60_000))
+}
+
+/// What is known of a session's activity beside the store.
+#[derive(Clone, Copy)]
+pub(super) struct Unwritten {
+    held: Option<Millis>,
+    waiting: Option<Millis>,
+}
+
+impl Unwritten {
+    /// The last activity, and the last one that is stored or on its way; `stored` was loaded afterwards.
+    pub(super) fn over(self, stored: Millis) -> (Millis, Millis) {
+        let offered = stored.max(self.waiting.unwrap_or(stored));
+        (offered.max(self.held.unwrap_or(offered)), offered)
+    }
 }
 
 impl App {
@@ -79,30 +106,37 @@ impl App {
     /// # Errors
     /// What the store says, when it was waited for.
     pub(super) async fn seen(&self, held: &Held, idle: Span, now: Millis) -> Result<(), StoreError> {
-        held.seen.fetch_max(now.0, Ordering::Relaxed);
-        let offered = Millis(held.offered.load(Ordering::Relaxed));
+        held.seen.fetch_max(now.0, Ordering::SeqCst);
+        let offered = Millis(held.offered.load(Ordering::SeqCst));
         let age = now.since(offered);
-        if age < resolution(idle) {
-            return Ok(());
-        }
-        held.offered.fetch_max(now.0, Ordering::Relaxed);
-        let key = session_key(held.env, held.session.id);
         if age.0 > idle.0 / 2 {
-            if let Err(error) = self.store.touch(&[(key, now)]).await {
-                held.offered.fetch_min(offered.0, Ordering::Relaxed);
-                return Err(error);
-            }
+            let key = session_key(held.env, held.session.id);
+            self.store.touch(&[(key, now)]).await?;
+            held.offered.fetch_max(now.0, Ordering::SeqCst);
             return Ok(());
         }
-        self.activity.offer(key, now);
+        if age >= resolution(idle) || held.gone.load(Ordering::SeqCst) {
+            held.offered.fetch_max(now.0, Ordering::SeqCst);
+            self.activity.offer(session_key(held.env, held.session.id), now);
+            self.not_too_many().await?;
+        }
         Ok(())
     }
 
-    /// The last activity of a session, whatever the store says of it.
-    pub(super) fn last_seen(&self, env: EnvironmentId, id: SessionId, stored: Millis) -> Millis {
+    /// Waits for the store when too much activity waits for it.
+    pub(super) async fn not_too_many(&self) -> Result<(), StoreError> {
+        if self.activity.waiting_count() > MOST {
+            self.flush_activity().await?;
+        }
+        Ok(())
+    }
+
+    /// The last activity of a session that the store need not know of yet. To be asked before the store is: activity
+    /// moves from the cache to what is waiting and from there into the store, and who looks in that order misses none.
+    pub(super) fn unwritten(&self, env: EnvironmentId, id: SessionId) -> Unwritten {
+        let held = self.cache.peek(env, id).map(|held| held.last_seen());
         let waiting = self.activity.known(&session_key(env, id));
-        let held = self.cache.peek(id).map(|held| held.last_seen());
-        stored.max(waiting.unwrap_or(stored)).max(held.unwrap_or(stored))
+        Unwritten { held, waiting }
     }
 
     /// Writes what is waiting. Called in short turns by housekeeping, and at the end.

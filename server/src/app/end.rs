@@ -18,7 +18,7 @@ use handstamp_core::transition::finish::revoke;
 use handstamp_core::transition::update::lift;
 
 /// Whom to end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Target {
     /// The session of this token, of whatever generation: a logout.
     Token(String),
@@ -233,23 +233,26 @@ impl App {
                 .decide(bucket, || async {
                     let env = self.env(caller.env.record.id)?;
                     let known = self.load_user(env.record.id, user).await?;
-                    let chosen = self.some_of(&env, filter, spared).await?;
-                    let ids: Vec<SessionId> = chosen.iter().map(|l| l.session.id).collect();
-                    if ids.is_empty() {
-                        return Ok(Decision::Answer(ids));
-                    }
-                    Ok(Decision::Commit(self.end_together(&env, known, &chosen, caller, ask), ids))
+                    let (chosen, all) = self.some_of(&env, filter, spared).await?;
+                    let (stage, ids) = self.end_together(&env, known, &chosen, caller, ask);
+                    Ok(match stage {
+                        Some(stage) => Decision::Commit(stage, (ids, all)),
+                        None => Decision::Answer((ids, all)),
+                    })
                 })
                 .await?;
-            if some.is_empty() {
-                return Ok(Revoked::Ended { count, sessions: named });
-            }
+            let (some, all) = some;
             count += u64::try_from(some.len()).unwrap_or(u64::MAX);
             let room = NAMED.saturating_sub(named.len());
             named.extend(some.into_iter().take(room));
+            // What is made from here on is made after the end of all others.
+            if all {
+                return Ok(Revoked::Ended { count, sessions: named });
+            }
         }
     }
 
+    /// Which of them this ends, and the commit that does.
     fn end_together(
         &self,
         env: &Env,
@@ -257,12 +260,13 @@ impl App {
         chosen: &[Loaded],
         caller: &Caller,
         ask: &Revoke,
-    ) -> Stage {
+    ) -> (Option<Stage>, Vec<SessionId>) {
         let now = self.now();
         let bucket = self.keys.bucket(env.record.id, &known.user.id);
         let mut stage = Stage::new(bucket, now);
         let mut record = known.user;
         let policy = self.policy.load();
+        let mut ids = Vec::with_capacity(chosen.len());
         for loaded in chosen {
             // Time may have ended it since it was found; housekeeping writes that down.
             let Ok(living) = self.ground(env, &policy, now).living(&loaded.session, loaded.seen) else {
@@ -271,25 +275,26 @@ impl App {
             let change = revoke(living, record.clone(), caller.by(), ask.reason.clone(), Client::default());
             stage.session(self, env, Some(loaded), &change.session, loaded.seen);
             stage.events(env, &change.events);
+            ids.push(loaded.session.id);
             record = change.user.unwrap_or(record);
         }
         stage.user(env, bucket, known.expect, &record);
-        stage
+        ((!ids.is_empty()).then_some(stage), ids)
     }
 
-    /// The next live sessions of a filter, without the one to keep.
+    /// The next live sessions of a filter, without the one to keep, and whether they are all.
     async fn some_of(
         &self,
         env: &Env,
         filter: &Filter,
         spared: Option<SessionId>,
-    ) -> Result<Vec<Loaded>, Stop> {
+    ) -> Result<(Vec<Loaded>, bool), Stop> {
         let mut cursor = None;
         loop {
             let (mut found, next) = self.candidates(env, filter, TOGETHER, cursor).await?;
             found.retain(|loaded| Some(loaded.session.id) != spared);
             if !found.is_empty() || next.is_none() {
-                return Ok(found);
+                return Ok((found, next.is_none()));
             }
             cursor = next;
         }

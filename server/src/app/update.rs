@@ -63,8 +63,8 @@ impl App {
             let seen = if patch.extend { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, None, &change, seen);
-            let view =
-                self.view(&env, Loaded { session: change.session, seen, version: loaded.version + 1 }, now)?;
+            let after = Loaded { session: change.session, seen, offered: seen, version: loaded.version + 1 };
+            let view = self.view(&env, after, now)?;
             Ok(Decision::Commit(stage, view))
         })
         .await

@@ -7,4 +7,6 @@ mod config;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod listener;

@@ -1,0 +1,15 @@
+//! The engine: what must stay true of the service whatever its store, its clock and its callers do.
+//!
+//! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
+//!   and its answer. * [`activity`]: idle times are exact.
+
+mod accidents;
+mod activity;
+mod background;
+pub(crate) mod house;
+
+/// The long campaigns are run with `HANDSTAMP_TEST_FULL=1`.
+pub(crate) fn full() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "a test is told by its environment how long to run")]
+    std::env::var_os("HANDSTAMP_TEST_FULL").is_some_and(|text| text == "1")
+}

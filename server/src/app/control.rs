@@ -267,18 +267,17 @@ impl App {
     ) -> Result<Turn, Fault> {
         let (room, store, master) = (self.control.clone(), self.store.clone(), self.master.clone());
         let batch = batch(self.now(), ops);
-        room.stale.store(true, Ordering::Release);
         let changing = tokio::spawn(async move {
             match store.commit(batch).await {
                 Ok(()) => {
                     let mut next = Control::clone(&room.load());
                     apply(&mut next);
                     room.replace(next);
-                    room.stale.store(false, Ordering::Release);
                     Ok(turn)
                 }
                 Err(error) => {
                     if let Err(again) = room.refresh(store.as_ref(), &master).await {
+                        room.stale.store(true, Ordering::Release);
                         tracing::warn!(%again, "the control records will be read again before the next change");
                     }
                     Err(error)
@@ -289,7 +288,8 @@ impl App {
         Ok(changing.await.unwrap_or_else(cut)?)
     }
 
-    /// Reads the control records again if a change left doubts about them.
+    /// Reads the control records again if a change left doubts about them. What is made must know of every raise whose
+    /// answer went before it, or one that failed without being undone would end it later.
     pub(super) async fn doubts(&self) -> Result<(), StoreError> {
         if self.control.stale.load(Ordering::Acquire) {
             self.control_turn().await?;

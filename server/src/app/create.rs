@@ -58,6 +58,7 @@ impl App {
         let mut client = ask.client.clone();
         self.cache.shared_agent(&mut client);
         self.decide(bucket, || async {
+            self.doubts().await?;
             let env = self.env(env_id)?;
             let now = self.now();
             let policy = self.policy.load();

@@ -51,6 +51,7 @@ impl App {
     pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<View, Stop> {
         caller.allow(Scope::SessionsWrite)?;
         self.decide(id.bucket(), || async {
+            self.doubts().await?;
             let env = self.env(caller.env.record.id)?;
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();

@@ -4,6 +4,7 @@
 //! fresh store of its own, which it can close and open again.
 
 mod batches;
+mod changes;
 mod durability;
 mod histories;
 mod model;
@@ -29,6 +30,7 @@ fn cases() -> Vec<Case> {
         durability::CASES,
         model::CASES,
         rules::CASES,
+        changes::CASES,
     ]
     .concat()
 }

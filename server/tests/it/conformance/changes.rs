@@ -12,7 +12,7 @@ use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::update::{DataChange, Update};
 use handstamp_server::codec::{session_key, sessions};
 use handstamp_server::host::clock::ManualClock;
-use handstamp_server::store::{Query, Store};
+use handstamp_server::store::Query;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::{JoinSet, yield_now};

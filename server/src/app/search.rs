@@ -108,10 +108,10 @@ impl Filter {
         }
     }
 
-    /// Ties a cursor to the filter it was made for.
-    fn seal(&self) -> [u8; 4] {
+    /// Ties a cursor to the environment and the filter it was made for.
+    fn seal(&self, env: &Env) -> [u8; 4] {
         let text = format!("{self:?}");
-        digest(&[text.as_bytes()]).first_chunk().copied().unwrap_or_default()
+        digest(&[&env.record.id.0.to_be_bytes(), text.as_bytes()]).first_chunk().copied().unwrap_or_default()
     }
 }
 
@@ -128,12 +128,12 @@ impl App {
         cursor: Option<&str>,
     ) -> Result<Found, Stop> {
         caller.allow(Scope::SessionsRead)?;
-        let cursor = cursor.map(|text| read_cursor(filter, text)).transpose()?;
+        let cursor = cursor.map(|text| read_cursor(&caller.env, filter, text)).transpose()?;
         if filter.which != Which::Live {
             self.settle_due(&caller.env).await?;
         }
         let (items, next) = self.page(&caller.env, filter, limit, cursor).await?;
-        Ok(Found { items, next: next.map(|next| write_cursor(filter, &next)) })
+        Ok(Found { items, next: next.map(|next| write_cursor(&caller.env, filter, &next)) })
     }
 
     /// How many; exact up to [`COUNT_MOST`], then the second value is true.
@@ -224,12 +224,12 @@ impl App {
     }
 }
 
-fn write_cursor(filter: &Filter, cursor: &Cursor) -> String {
-    let bytes = filter.seal().into_iter().chain(cursor.0.iter().copied());
+fn write_cursor(env: &Env, filter: &Filter, cursor: &Cursor) -> String {
+    let bytes = filter.seal(env).into_iter().chain(cursor.0.iter().copied());
     bytes.map(|b| format!("{b:02x}")).collect()
 }
 
-fn read_cursor(filter: &Filter, text: &str) -> Result<Cursor, Stop> {
+fn read_cursor(env: &Env, filter: &Filter, text: &str) -> Result<Cursor, Stop> {
     let wrong =
         || Stop::field("/cursor", "this cursor does not belong to this search; begin again without it");
     if !text.len().is_multiple_of(2) || text.len() > 4_096 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -239,7 +239,7 @@ fn read_cursor(filter: &Filter, text: &str) -> Result<Cursor, Stop> {
     let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
     let bytes = bytes.ok_or_else(wrong)?;
     let (seal, rest) = bytes.split_first_chunk::<4>().ok_or_else(wrong)?;
-    if *seal != filter.seal() {
+    if *seal != filter.seal(env) {
         return Err(wrong());
     }
     Ok(Cursor(rest.into()))

@@ -14,6 +14,9 @@
 //! * [`facet`]: by what a session can be found.
 //! * [`sealing`]: session data at rest.
 
+#![deny(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
+
 pub mod base62;
 pub mod caller;
 pub mod ending;

@@ -144,13 +144,17 @@ impl Millis {
         let (days, in_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
         let (year, month, day) = civil_from_days(days);
         let mut out = *b"0000-00-00T00:00:00.000Z";
-        digits(&mut out, 0, 4, year);
-        digits(&mut out, 5, 2, month);
-        digits(&mut out, 8, 2, day);
-        digits(&mut out, 11, 2, in_day / 3_600_000);
-        digits(&mut out, 14, 2, in_day / 60_000 % 60);
-        digits(&mut out, 17, 2, in_day / 1_000 % 60);
-        digits(&mut out, 20, 3, in_day % 1_000);
+        pair(&mut out, 0, year / 100);
+        pair(&mut out, 2, year % 100);
+        pair(&mut out, 5, month);
+        pair(&mut out, 8, day);
+        pair(&mut out, 11, in_day / 3_600_000);
+        pair(&mut out, 14, in_day / 60_000 % 60);
+        pair(&mut out, 17, in_day / 1_000 % 60);
+        pair(&mut out, 20, in_day % 1_000 / 10);
+        if let Some(slot) = out.get_mut(22) {
+            *slot = b'0' + u8::try_from(in_day % 10).unwrap_or(0);
+        }
         out
     }
 }
@@ -164,13 +168,11 @@ impl fmt::Display for Millis {
 const MIN_MS: i64 = -62_167_219_200_000; // 0000-01-01T00:00:00Z
 const MAX_MS: i64 = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
 
-fn digits(out: &mut [u8; 24], at: usize, width: usize, mut value: i64) {
-    for place in (at..at + width).rev() {
-        let digit = u8::try_from(value % 10).unwrap_or(0);
-        if let Some(slot) = out.get_mut(place) {
-            *slot = b'0' + digit;
-        }
-        value /= 10;
+/// Two digits at a place; the caller keeps `value` below 100.
+fn pair(out: &mut [u8; 24], at: usize, value: i64) {
+    let value = u8::try_from(value).unwrap_or(0);
+    if let Some(slot) = out.get_mut(at..at + 2) {
+        slot.copy_from_slice(&[b'0' + value / 10 % 10, b'0' + value % 10]);
     }
 }
 

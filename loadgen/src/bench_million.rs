@@ -84,7 +84,7 @@ pub(crate) async fn bounded(context: &Context, filled: &Filled) -> Result<()> {
         size(context.sessions)
     );
     context.report.borrow_mut().row(row.note(note));
-    server.child.stop("TERM")
+    server.child.stop("TERM").map(drop)
 }
 
 /// Every filter of the search, one page at a time on one connection.

@@ -27,7 +27,7 @@ pub(crate) async fn small(context: &Context) -> Result<()> {
     let server = Handstamp::start(context, &data, None)?;
     let (tokens, _) = server.fill(context, 1000, "token").await?;
     compare(context, &server, &Rc::new(tokens), false).await?;
-    server.child.stop("TERM")
+    server.child.stop("TERM").map(drop)
 }
 
 /// Every peer that is asked for against a server that holds `tokens`. The targets of the design are for the large

@@ -98,20 +98,22 @@ impl Child {
         Ok(())
     }
 
-    /// Asks it to leave (SIGTERM, or SIGINT where that means a fast stop) and waits for up to 30 s.
+    /// Asks it to leave (SIGTERM, or SIGINT where that means a fast stop) and answers how many seconds that took. One
+    /// that is still there after 30 s is killed, and that is said: it is no reason to lose the figures of a long run.
     ///
     /// # Errors
-    /// When it has to be killed.
-    pub(crate) fn stop(mut self, signal: &str) -> Result<()> {
+    /// When it cannot be asked.
+    pub(crate) fn stop(mut self, signal: &str) -> Result<f64> {
+        let asked = Instant::now();
         Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status()?;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
+        while asked.elapsed() < Duration::from_secs(30) {
             if self.process.try_wait()?.is_some() {
-                return Ok(());
+                return Ok(asked.elapsed().as_secs_f64());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err(format!("{} does not stop", self.name).into())
+        eprintln!("  {} did not stop within 30 s of SIG{signal}, and is killed", self.name);
+        Ok(asked.elapsed().as_secs_f64())
     }
 }
 

@@ -188,12 +188,15 @@ impl Filled {
         context.fresh_folder(&format!("filled-{}", context.size()))?;
         std::fs::create_dir_all(&data)?;
         let server = Handstamp::start(context, &data, None)?;
-        let (tokens, creation) = server.fill(context, context.sessions, "token").await?;
+        // The ended ones first, with the numbers behind the live ones: the search finds them below a million others.
+        server.next.set(context.sessions);
         let (ids, _) = server.fill(context, Self::ended(context), "id").await?;
         let ids: Vec<String> = (context.sessions..ids.len())
             .map(|index| String::from_utf8_lossy(ids.get(index)).into_owned())
             .collect();
         server.end(&ids).await?;
+        server.next.set(0);
+        let (tokens, creation) = server.fill(context, context.sessions, "token").await?;
         server.child.stop("TERM")?;
         tokens.save(&file)?;
         Ok(Self { data, tokens: Rc::new(tokens), creation: Some(creation) })

@@ -25,7 +25,7 @@ impl Population {
         Self { agents: (0..AGENTS).map(agent).collect() }
     }
 
-    /// The `turn`-th session to create below `end`: each once, but the sessions of one user far apart, because people do
+    /// The `turn`-th session to create of `end`: each once, but the sessions of one user far apart, because people do
     /// not log in four times at once, and rows that wait for each other would be another benchmark.
     pub(crate) fn in_turn(turn: usize, end: usize) -> usize {
         const BLOCK: usize = 4096;

@@ -124,7 +124,7 @@ impl Run {
             number(*p99_us),
             known(*cpu_us, number(*cpu_us)),
             known(*cpu_us, format!("{:.0} %", cpu_us * per_second / 1e4)),
-            known(*load_us, number(*load_us)),
+            known(*cpu_us, number(*load_us)),
         ]
     }
 }
@@ -241,6 +241,12 @@ mod tests {
         let document = format!("a\n{BEGIN}\nold\n{END}\nz\n");
         assert_eq!(replace_section(&document, "new\n").unwrap(), format!("a\n{BEGIN}\n\nnew\n\n{END}\nz\n"));
         assert!(replace_section("nothing", "new").is_none());
+    }
+
+    #[test]
+    fn the_document_has_its_marks() {
+        let document = include_str!("../../docs/benchmarks.md");
+        assert!(replace_section(document, "new").is_some());
     }
 
     #[test]

@@ -52,10 +52,11 @@ impl Pick {
     }
 }
 
-/// Creates sessions `from..to`, and keeps their tokens or ids when asked to.
+/// Creates the sessions from `next` to `end`, and keeps their tokens or ids when asked to.
 pub(crate) struct Create {
     head: Head,
     population: Rc<Population>,
+    first: usize,
     next: Rc<Cell<usize>>,
     end: usize,
     body: Vec<u8>,
@@ -73,7 +74,16 @@ impl Create {
         end: usize,
     ) -> Self {
         let head = Head::post("/v1/sessions", address, key);
-        Self { head, population, next, end, body: Vec::new(), keep: None, kept: Tokens::default() }
+        Self {
+            head,
+            population,
+            first: next.get(),
+            next,
+            end,
+            body: Vec::new(),
+            keep: None,
+            kept: Tokens::default(),
+        }
     }
 
     /// Keeps this member of each answer, `token` or `id`.
@@ -91,7 +101,7 @@ impl Source for Create {
             return None;
         }
         self.next.set(turn + 1);
-        let index = Population::in_turn(turn, self.end);
+        let index = self.first + Population::in_turn(turn - self.first, self.end - self.first);
         self.body.clear();
         self.population.creation(index, &mut self.body);
         self.head.append(&self.body, out);
@@ -270,5 +280,21 @@ impl Source for Prepared {
         } else {
             Err(answer.complaint(&format!("200 with {holds}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn creations_that_begin_anywhere_make_each_session_once() {
+        let (start, count) = (1_000_001, 10_000);
+        let next = Rc::new(Cell::new(start));
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut create = Create::new(address, "", Rc::new(Population::new()), next, start + count);
+        let mut made: Vec<usize> = std::iter::from_fn(|| create.next(&mut Vec::new())).collect();
+        made.sort_unstable();
+        assert!(made.into_iter().eq(start..start + count));
     }
 }

@@ -79,7 +79,9 @@ async fn large(context: &Context, filled: &Filled) -> Result<()> {
         if context.wants("batch") {
             bench_validate::batch(context, &server, &filled.tokens).await?;
         }
-        server.child.stop("TERM")?;
+        let seconds = server.child.stop("TERM")?;
+        let row = Row::new(&format!("stop after SIGTERM, {} in use", size(context.sessions)), "s", seconds);
+        context.report.borrow_mut().row(row.at_most(10.0));
     }
     if context.wants("search") {
         let server = Handstamp::start(context, &filled.data, None)?;

@@ -5,7 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about. [`gauges`]: what can be counted.
+//! * [`housekeeping`]: what time brings about. [`observe`]: from where a session was last used. [`gauges`]: what can be
+//!   counted.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -18,6 +19,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub mod activity;
 pub mod cache;
@@ -29,6 +31,7 @@ pub mod environments;
 pub mod gauges;
 pub mod housekeeping;
 pub mod keys;
+pub mod observe;
 pub mod open;
 pub mod read;
 pub mod records;
@@ -50,10 +53,12 @@ pub struct App {
     policy: ArcSwap<Policy>,
     control: ArcSwap<Control>,
     control_turn: tokio::sync::Mutex<()>,
+    control_stale: AtomicBool,
     turns: records::Turns,
     cache: cache::Cache,
     activity: Arc<activity::Activity>,
     behind: housekeeping::Behind,
+    observer: observe::Observer,
     verdicts: verdicts::Verdicts,
     retention: Span,
 }
@@ -91,6 +96,18 @@ pub enum Fault {
     /// Others came first too often.
     #[error("a change was overtaken by others for too long")]
     Contended,
+}
+
+impl Fault {
+    /// Whether it is the store that does not answer, so that trying again soon may help.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Fault::Store(StoreError::Damaged(_)) | Fault::Impossible(_) => false,
+            Fault::Store(StoreError::Conflict | StoreError::Unavailable(_))
+            | Fault::Entropy
+            | Fault::Contended => true,
+        }
+    }
 }
 
 impl Stop {

@@ -2,7 +2,7 @@
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`keys`],
 //!   [`environments`]: what they do. [`door`]: what stands before them and after them.
-//! * [`wire`]: what answers look like; [`input`]: what requests look like, read by [`parse`] and [`query`];
+//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`cookie`]: ready `Set-Cookie` values.
 //! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
@@ -29,6 +29,7 @@ pub mod openapi;
 mod parse;
 pub mod problem;
 mod query;
+mod render;
 mod reply;
 pub mod revoke;
 pub mod routes;

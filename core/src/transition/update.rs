@@ -113,13 +113,21 @@ fn note(patch: &Patch) -> String {
     parts.join(", ")
 }
 
-/// Lifts a session over a raise of the epoch counter to `at` that is to spare it: from then on it counts as made, and its
-/// tags as got, after the raise. History has nothing to say of it.
-pub fn lift(living: Living<'_>, at: u64) -> Change {
-    let mut next = living.session.clone();
-    next.born = at;
-    next.tags.iter_mut().for_each(|held| held.since = at);
-    Change { session: next, user: None, events: Vec::new() }
+/// The session was used from elsewhere than what is known of it. `None` when it is known already.
+pub fn observe(living: Living<'_>, client: Client) -> Option<Change> {
+    let session = living.session;
+    let known = session.last_client.as_deref().unwrap_or(&session.client);
+    // What the caller did not say is no news.
+    let client = Client {
+        ip: client.ip.or(known.ip),
+        user_agent: client.user_agent.or_else(|| known.user_agent.clone()),
+    };
+    if client == *known {
+        return None;
+    }
+    let mut next = session.clone();
+    next.last_client = (client != session.client).then(|| Box::new(client));
+    Some(Change { session: next, user: None, events: Vec::new() })
 }
 
 /// The user authenticated again: both times restart and the credentials rotate with fresh nonces, so that whoever holds

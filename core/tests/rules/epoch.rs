@@ -131,9 +131,14 @@ fn both_sides_of_the_counter() {
     let by = |scope| {
         let mut ledger = world.ledger.clone();
         ledger.raise(scope, world.now.plus(Span(1)), By::System, None);
+        // a later raise of no concern, so that the counter itself is above them all
+        for _ in 0..3 {
+            ledger.raise(Scope::User(user("nobody")), world.now.plus(Span(1)), By::System, None);
+        }
         ledger
     };
     let (all, one) = (by(Scope::All), by(Scope::Tags(vec![tag("a:1")])));
+    let ada = by(Scope::User(user("ada")));
     for (born, since, by_all, by_tag) in [
         (3, 3, true, true),
         (4, 4, false, false),
@@ -142,6 +147,18 @@ fn both_sides_of_the_counter() {
         (3, 5, true, false),
     ] {
         assert_eq!(ended(&all, &with(born, since)), by_all, "{born} {since}");
+        assert_eq!(ended(&ada, &with(born, since)), by_all, "{born} {since}");
         assert_eq!(ended(&one, &with(born, since)), by_tag, "{born} {since}");
     }
+}
+
+#[test]
+fn the_spared_one_lives_until_the_next_raise() {
+    let mut world = World::new();
+    let (kept, other) = (tagged(&mut world, "ada", &["a:1"]), tagged(&mut world, "bob", &["a:1"]));
+    world.ledger.raise_sparing(Some(kept.session.id), Scope::All, world.now, By::System, None);
+    assert!(world.ledger.ended(&kept.session).is_none());
+    assert!(world.ledger.ended(&other.session).is_some());
+    raise(&mut world, Scope::Tags(vec![tag("a:1")]));
+    assert!(world.ledger.ended(&kept.session).is_some(), "another raise spares nobody");
 }

@@ -11,9 +11,13 @@ mod epoch;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod honest;
+#[cfg(test)]
+mod hot_path;
 #[cfg(test)]
 mod judge;
 #[cfg(test)]
@@ -22,6 +26,8 @@ mod machine;
 mod model;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod small_worlds;
 #[cfg(test)]

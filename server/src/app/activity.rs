@@ -3,12 +3,14 @@
 use super::App;
 use super::cache::Held;
 use crate::codec::{session_id, session_key};
+use crate::host::clock::instant;
 use crate::store::{Key, StoreError};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::time::{Millis, Span};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What is waiting to be written.
 #[derive(Default)]
@@ -18,13 +20,20 @@ pub struct Activity {
 
 /// Above this many waiting keys the next flush is not waited for.
 const CROWD: usize = 4_096;
+/// More than this many keys never wait.
+const MOST: usize = 262_144;
 
 impl Activity {
-    /// Takes note that a record was active.
-    pub fn offer(&self, key: Key, at: Millis) {
+    /// Takes note that a record was active. Says no when too many are waiting; then the record is offered again with
+    /// its next request, or is written a resolution late.
+    pub fn offer(&self, key: Key, at: Millis) -> bool {
         let mut waiting = self.waiting();
+        if waiting.len() >= MOST && !waiting.contains_key(&key) {
+            return false;
+        }
         let slot = waiting.entry(key).or_insert(at);
         *slot = (*slot).max(at);
+        true
     }
 
     /// Takes over what a cache entry knows and has not handed on yet.
@@ -67,9 +76,10 @@ impl Activity {
     }
 }
 
-/// How old the stored time may be before it is written again: a twentieth of the idle time, between 1 and 60 s.
+/// How old the stored time may be before it is written again: a twentieth of the idle time, between 1 s and 5 minutes.
+/// That much earlier, at most, can a session look idle after a crash.
 pub fn resolution(idle: Span) -> Span {
-    Span((idle.0 / 20).clamp(1_000, 60_000))
+    Span((idle.0 / 20).clamp(1_000, 300_000))
 }
 
 impl App {
@@ -85,16 +95,15 @@ impl App {
         if age < resolution(idle) {
             return Ok(());
         }
-        held.offered.fetch_max(now.0, Ordering::Relaxed);
         let key = session_key(held.env, held.session.id);
         if age.0 > idle.0 / 2 {
-            if let Err(error) = self.store.touch(&[(key, now)]).await {
-                held.offered.fetch_min(offered.0, Ordering::Relaxed);
-                return Err(error);
-            }
+            self.store.touch(&[(key, now)]).await?;
+            held.offered.fetch_max(now.0, Ordering::Relaxed);
             return Ok(());
         }
-        self.activity.offer(key, now);
+        if self.activity.offer(key, now) {
+            held.offered.fetch_max(now.0, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -118,14 +127,30 @@ impl App {
         Ok(batch.len())
     }
 
-    /// Writes all activity, also what is not due yet: before leaving.
+    /// Writes all activity, also what is not due yet: before leaving. What is due comes first; what `time` does not
+    /// suffice for is left, and is within the [`resolution`]. How many were written, and how many left.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn flush_all_activity(&self) -> Result<usize, StoreError> {
-        self.cache.surrender();
-        self.note_key_use();
-        self.flush_activity().await
+    pub async fn flush_all_activity(&self, time: Duration) -> Result<(usize, usize), StoreError> {
+        let began = instant();
+        let mut written = 0;
+        for due in [true, false] {
+            if !due {
+                self.cache.surrender();
+                self.note_key_use();
+            }
+            let batch = self.activity.snapshot();
+            for part in batch.chunks(CROWD) {
+                if began.elapsed() > time {
+                    return Ok((written, self.activity.waiting_count()));
+                }
+                self.store.touch(part).await?;
+                self.activity.written(part);
+                written += part.len();
+            }
+        }
+        Ok((written, self.activity.waiting_count()))
     }
 
     /// How many sessions wait for their activity to be written.

@@ -1,6 +1,7 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
+use super::callers::root_entry;
 use super::{App, Fault, Stop};
 use crate::codec::control::{
     environment_key, ledger_key, read_access_key, read_environment, read_ledger, write_ledger,
@@ -17,7 +18,7 @@ use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::MasterKey;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// All of it, replaced as a whole when something changes.
 #[derive(Default, Clone)]
@@ -197,10 +198,30 @@ impl App {
         ops: Vec<Op>,
         apply: impl FnOnce(&mut Control),
     ) -> Result<(), Fault> {
-        self.store.commit(batch(self.now(), ops)).await?;
+        if let Err(error) = self.store.commit(batch(self.now(), ops)).await {
+            // It may have gone through all the same, or others came first: what is in memory can no longer be trusted.
+            self.control_stale.store(true, Ordering::Release);
+            self.reload_control().await?;
+            return Err(error.into());
+        }
         let mut next = Control::clone(&self.control.load());
         apply(&mut next);
         self.control.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Reads all control records again, if they are in doubt. Tried until it succeeds, by housekeeping at the latest.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn reload_control(&self) -> Result<(), Fault> {
+        if !self.control_stale.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut control = load(self.store.as_ref(), &self.master).await?;
+        control.put_key(root_entry(&self.master, self.keys.current()));
+        self.control.store(Arc::new(control));
+        self.control_stale.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -217,10 +238,7 @@ impl App {
         let _turn = self.control_turn.lock().await;
         let current = self.env(env)?;
         let mut ledger = current.ledger.clone();
-        let at = ledger.raise(scope, self.now(), by, reason);
-        if let Some(id) = spared {
-            self.lift(&current, id, at).await?;
-        }
+        let at = ledger.raise_sparing(spared, scope, self.now(), by, reason);
         self.store_ledger(&current, ledger).await?;
         Ok(at)
     }

@@ -8,6 +8,7 @@ use super::{App, Stop};
 use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
 use crate::store::{Expect, Op};
+use bytes::Bytes;
 use handstamp_core::caller::Scope;
 use handstamp_core::id::UserId;
 use handstamp_core::refusal::Code;
@@ -31,8 +32,8 @@ pub struct Create {
     pub expires_in: Option<Span>,
     /// From where.
     pub client: Client,
-    /// The `Idempotency-Key`, and the digest of the body it came with.
-    pub idempotency: Option<(String, [u8; 32])>,
+    /// The `Idempotency-Key`, and the body it came with.
+    pub idempotency: Option<(String, Bytes)>,
 }
 
 /// The new session and its credentials.
@@ -53,8 +54,8 @@ impl App {
         let env_id = caller.env.record.id;
         let bucket = self.keys.bucket(env_id, &ask.user);
         let key_id = caller.key().id;
-        let request =
-            ask.idempotency.as_ref().map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), body]));
+        let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
+        let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
         let mut client = ask.client.clone();
         self.cache.shared_agent(&mut client);
         self.decide(bucket, || async {
@@ -62,7 +63,7 @@ impl App {
             let now = self.now();
             let policy = self.policy.load();
             let ground = self.ground(&env, &policy, now);
-            if let Some((text, body)) = &ask.idempotency {
+            if let Some((text, body)) = &idempotency {
                 let found = self.store.load(&[idempotency_key(env_id, key_id, text)]).await?;
                 if let Some(found) = found.into_iter().next().flatten() {
                     let known = read_idempotency(&found)?;
@@ -97,7 +98,7 @@ impl App {
                 stage.user(&env, bucket, known.expect, user);
             }
             stage.events(&env, &made.change.events);
-            if let Some((text, body)) = &ask.idempotency {
+            if let Some((text, body)) = &idempotency {
                 let value = Idempotency { body: *body, session: made.change.session.id };
                 let record =
                     write_idempotency(env_id, key_id, text, bucket, &value, now.plus(Span::hours(24)));

@@ -15,10 +15,9 @@ use handstamp_core::session::{By, Client};
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::open;
 use handstamp_core::transition::finish::revoke;
-use handstamp_core::transition::update::lift;
 
 /// Whom to end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Target {
     /// The session of this token, of whatever generation: a logout.
     Token(String),
@@ -181,7 +180,7 @@ impl App {
         if live && fits { Ok(id) } else { Err(invalid()) }
     }
 
-    /// Raises an epoch; who is to be kept is lifted over it first.
+    /// Raises an epoch.
     async fn raise(
         &self,
         caller: &Caller,
@@ -197,21 +196,6 @@ impl App {
             self.raise_epoch(env, whom, caller.by(), ask.reason.clone(), spared).await?;
         }
         Ok(Revoked::Raised { estimate })
-    }
-
-    /// Lifts a session over an epoch that is about to be raised to `at`.
-    pub(super) async fn lift(&self, env: &Env, id: SessionId, at: u64) -> Result<(), Stop> {
-        self.decide(id.bucket(), || async {
-            let loaded =
-                self.load_session(env.record.id, id).await?.ok_or_else(|| Stop::code(Code::ExceptInvalid))?;
-            let (now, policy) = (self.now(), self.policy.load());
-            let living = self.ground(env, &policy, now).living(&loaded.session, loaded.seen);
-            let change = lift(living.map_err(|_| Stop::code(Code::ExceptInvalid))?, at);
-            let mut stage = Stage::new(id.bucket(), now);
-            stage.change(self, env, &loaded, None, &change, loaded.seen);
-            Ok(Decision::Commit(stage, ()))
-        })
-        .await
     }
 
     /// Ends a user's sessions, many in one commit; the user's record sees to it that no creation slips in between.

@@ -1,10 +1,10 @@
 //! What can be counted of the service, each without a scan.
 
-use super::App;
 use super::control::Env;
 use super::records::{ALL, TAG};
+use super::{App, Fault};
 use crate::codec::sessions;
-use crate::store::{Condition, FacetRange, Query, StoreError};
+use crate::store::{Condition, FacetRange, Query};
 use handstamp_core::facet;
 use handstamp_core::refusal::Code;
 use handstamp_core::time::{Millis, Span};
@@ -31,7 +31,7 @@ impl App {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn live_sessions(&self) -> Result<HashMap<u64, Live>, StoreError> {
+    pub async fn live_sessions(&self) -> Result<HashMap<u64, Live>, Fault> {
         let mut live: HashMap<u64, Live> = HashMap::new();
         for (tally, count) in self.store.tallies().await? {
             let count = u64::try_from(count).unwrap_or(0);
@@ -52,7 +52,7 @@ impl App {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn stalled_rotations(&self, env: &Env) -> Result<usize, StoreError> {
+    pub async fn stalled_rotations(&self, env: &Env) -> Result<usize, Fault> {
         let until = Millis(self.now().0.saturating_sub(STALLED_AFTER.0));
         let low = Box::from(facet::instant(Millis(0)));
         let pending = FacetRange { name: facet::PENDING, low, high: Box::from(facet::instant(until)) };

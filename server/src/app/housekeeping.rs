@@ -117,6 +117,11 @@ impl App {
             };
             self.store.commit(batch).await?;
         }
+        {
+            let _turn = self.control_turn.lock().await;
+            self.reload_control().await?;
+        }
+        self.write_observed().await?;
         for env in self.all_environments() {
             self.settle_due(&env).await?;
             self.settle_epochs(&env).await?;

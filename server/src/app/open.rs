@@ -4,6 +4,7 @@ use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, batch, load, put, ready};
 use super::housekeeping::Behind;
+use super::observe::Observer;
 use super::records::Turns;
 use super::{App, Fault, callers, keys, verdicts};
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
@@ -21,6 +22,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What the service is made of.
 pub struct Setup {
@@ -99,9 +101,11 @@ impl App {
             policy: ArcSwap::from_pointee(parts.policy),
             control: ArcSwap::from_pointee(Control::default()),
             control_turn: tokio::sync::Mutex::new(()),
+            control_stale: AtomicBool::new(false),
             turns: Turns::new(),
             activity,
             behind: Behind::default(),
+            observer: Observer::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
         };

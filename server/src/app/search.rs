@@ -55,6 +55,9 @@ pub struct Found {
     pub next: Option<String>,
 }
 
+/// How often the store is asked for one page, when most of what it finds has ended by now.
+const ROUNDS: usize = 40;
+
 /// Counting stops here and says "or more".
 pub const COUNT_MOST: usize = 10_000;
 
@@ -179,7 +182,7 @@ impl App {
     ) -> Result<(Vec<View>, Option<Cursor>), Stop> {
         let mut items = Vec::new();
         let now = self.now();
-        for _ in 0..4 {
+        for _ in 0..ROUNDS {
             let room = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
             let (found, next) = self.candidates(env, filter, room, cursor).await?;
             for loaded in found {

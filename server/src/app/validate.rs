@@ -14,12 +14,13 @@ use handstamp_core::judge::{Demand, Effect, Verdict, judge};
 use handstamp_core::policy::Policy;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::Client;
+use handstamp_core::session::{Client, Session};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
 use handstamp_core::token::opaque::{Opened, open};
 use handstamp_core::token::{Kind, Unreadable};
 use handstamp_core::transition::present::present;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is asked.
@@ -27,8 +28,10 @@ use std::sync::Arc;
 pub struct Ask<'a> {
     /// What the client presented.
     pub token: &'a str,
-    /// From where.
-    pub client: Client,
+    /// From which address, in its canonical form.
+    pub ip: Option<IpAddr>,
+    /// By which agent, already cut to [`Client::AGENT`] bytes.
+    pub user_agent: Option<&'a str>,
     /// Tags that the session must carry.
     pub tags: Vec<Tag>,
     /// Groups that it must be in.
@@ -59,6 +62,20 @@ pub enum Validated {
     },
 }
 
+impl Ask<'_> {
+    /// Who is at the other end, for records and history.
+    fn client(&self) -> Client {
+        Client { ip: self.ip, user_agent: self.user_agent.map(Into::into) }
+    }
+
+    /// Whether it comes from elsewhere than what is known of the session. What is not said is no news.
+    fn is_elsewhere(&self, session: &Session) -> bool {
+        let known = session.last_client.as_deref().unwrap_or(&session.client);
+        (self.ip.is_some() && self.ip != known.ip)
+            || (self.user_agent.is_some() && self.user_agent != known.user_agent.as_deref())
+    }
+}
+
 impl App {
     /// Judges a token.
     ///
@@ -79,6 +96,9 @@ impl App {
         if let Some(held) = self.at_hand(env, &token, ask.strong).await?
             && let Some(view) = self.pass(env, &policy, held, &token, &ask, now)
         {
+            if ask.is_elsewhere(&view.held.session) {
+                self.observer.offer(&view.held, ask.client());
+            }
             if ask.touch {
                 self.seen(&view.held, view.held.session.limits.idle, now).await?;
             }
@@ -139,7 +159,7 @@ impl App {
             if verdict.effect == Effect::StoreBehind
                 && let Some(refusal) = &verdict.refusal
             {
-                self.behind.note(env.record.id, &loaded.session, refusal, &ask.client, now);
+                self.behind.note(env.record.id, &loaded.session, refusal, &ask.client(), now);
             }
             let user = match verdict.effect {
                 Effect::EndStolen | Effect::Settle => {
@@ -151,7 +171,7 @@ impl App {
             let record =
                 record.unwrap_or_else(|| handstamp_core::user::User::new(loaded.session.user.clone()));
             let presented =
-                present(ground, &loaded.session, loaded.seen, record, token, &verdict, &ask.client)?;
+                present(ground, &loaded.session, loaded.seen, record, token, &verdict, &ask.client())?;
             let allowed = verdict.refusal.is_none();
             let seen = if allowed && ask.touch { loaded.seen.max(now) } else { loaded.seen };
             let stage = presented.change.as_ref().map(|change| {

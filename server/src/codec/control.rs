@@ -131,6 +131,7 @@ pub fn write_ledger(env: EnvironmentId, ledger: &Ledger) -> Record {
                 w.list(tags.iter(), |w, tag| w.text(tag.as_str()));
             }
         }
+        w.option(raised.spared, |w, id| w.fixed(&id.0));
         w.number(raised.at);
         w.signed(raised.when.0);
         write_by(w, &raised.by);
@@ -153,6 +154,7 @@ pub fn read_ledger(found: &Versioned) -> Result<Ledger, StoreError> {
                         2 => Whom::Tags(r.list(|r| Tag::parse(r.text()?).map_err(|_| Unreadable))?),
                         _ => return Err(Unreadable),
                     },
+                    spared: r.option(|r| r.fixed().map(SessionId))?,
                     at: r.number()?,
                     when: Millis(r.signed()?),
                     by: read_by(r)?,

@@ -166,7 +166,6 @@ fn finish(answer: Response<Body>, id: RequestId, hot: bool) -> Response<Body> {
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map_or_else(String::new, ToString::to_string);
-        let thread = std::thread::current();
-        tracing::error!(at, thread = thread.name().unwrap_or("unnamed"), "a panic");
+        tracing::error!(at, "a panic");
     }));
 }

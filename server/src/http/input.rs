@@ -25,12 +25,23 @@ pub const BATCH: usize = 512 * 1_024;
 /// A JSON body of at most `MOST` bytes, and its exact bytes.
 pub struct Json<T, const MOST: usize = BODY>(pub T, pub Bytes);
 
-impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for Json<T, MOST> {
+/// The bytes of a JSON body of at most `MOST`, for what is parsed in place.
+pub struct Raw<const MOST: usize = BODY>(pub Bytes);
+
+impl<S: Send + Sync, const MOST: usize> FromRequest<S> for Raw<MOST> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         is_json(request.headers())?;
-        let bytes = read(request.into_body(), MOST).await?;
+        Ok(Raw(read(request.into_body(), MOST).await?))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for Json<T, MOST> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Raw(bytes) = Raw::<MOST>::from_request(request, state).await?;
         Ok(Json(parse(&bytes)?, bytes))
     }
 }
@@ -165,27 +176,22 @@ pub(super) fn session(text: &str) -> Result<SessionId, Problem> {
         .ok_or_else(|| Problem::new(Code::NotFound, "a session id is written ses_ and 22 letters and digits"))
 }
 
-/// Address and agent of a request's client, as the caller tells them; `at` is where they lie in the body. Leading zeros in addresses are refused: they mean
-/// different things to different programs.
-pub(super) fn client(at: &str, ip: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
-    let ip = ip
-        .map(|text| {
-            text.parse::<IpAddr>().map_err(|_| {
-                Problem::field(
-                    format!("{at}/ip"),
-                    "not an IP address: write it such as 203.0.113.7 or 2001:db8::7",
-                )
-            })
-        })
-        .transpose()?;
-    let user_agent = user_agent.filter(|agent| !agent.is_empty()).map(|agent| {
-        let mut end = agent.len().min(Client::AGENT);
-        while !agent.is_char_boundary(end) {
-            end -= 1;
-        }
-        agent.get(..end).unwrap_or_default().into()
-    });
-    Ok(Client { ip: ip.map(canonical), user_agent })
+/// Address and agent of a request's client, as the caller tells them; `at` is where they lie in the body.
+pub(super) fn client(at: &str, address: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
+    Ok(Client { ip: ip(|| format!("{at}/ip"), address)?, user_agent: agent(user_agent).map(Into::into) })
+}
+
+/// An address, in its canonical form. Leading zeros are refused: they mean different things to different programs.
+pub(super) fn ip(pointer: impl FnOnce() -> String, text: Option<&str>) -> Result<Option<IpAddr>, Problem> {
+    let wrong =
+        |_| Problem::field(pointer(), "not an IP address: write it such as 203.0.113.7 or 2001:db8::7");
+    text.map(|text| text.parse().map(canonical)).transpose().map_err(wrong)
+}
+
+/// A user agent, cut to what is kept. An empty one is none.
+pub(super) fn agent(text: Option<&str>) -> Option<&str> {
+    let agent = text.filter(|agent| !agent.is_empty())?;
+    agent.get(..agent.floor_char_boundary(Client::AGENT.min(agent.len())))
 }
 
 /// Session data, or a patch of it: any sound JSON up to 16 KiB.

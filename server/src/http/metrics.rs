@@ -4,6 +4,7 @@
 use super::Web;
 use super::problem::Answer;
 use super::reply::document;
+use crate::app::Fault;
 use crate::host::process;
 use axum::extract::State;
 use std::fmt::Write;
@@ -96,7 +97,7 @@ async fn page(web: &Web) -> String {
 }
 
 /// The numbers that come from the store; none of them when it fails on the way.
-async fn sessions(web: &Web, page: &mut Page) -> Result<(), crate::store::StoreError> {
+async fn sessions(web: &Web, page: &mut Page) -> Result<(), Fault> {
     let live = web.app.live_sessions().await?;
     let environments = web.app.all_environments();
     let mut stalled = Vec::new();

@@ -3,8 +3,7 @@
 //! A handler returns a [`Problem`]; its body is written at the very end, where the request's name is known.
 
 use super::RequestId;
-use crate::app::{Fault, Stop};
-use crate::store::StoreError;
+use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use handstamp_core::refusal::Code;
@@ -123,12 +122,7 @@ impl From<Stop> for Problem {
                 Problem { errors: errors.collect(), ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
-                let code = match fault {
-                    Fault::Store(StoreError::Damaged(_)) | Fault::Impossible(_) => Code::InternalError,
-                    Fault::Store(StoreError::Conflict | StoreError::Unavailable(_))
-                    | Fault::Entropy
-                    | Fault::Contended => Code::StoreUnavailable,
-                };
+                let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
                 Problem::accident(code, &fault)
             }
         }

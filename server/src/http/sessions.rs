@@ -10,7 +10,6 @@ use super::reply::json;
 use super::wire::SessionBody;
 use crate::app::create::Create;
 use crate::app::update::{DataChange, Update};
-use crate::codec::digest;
 use axum::extract::State;
 use handstamp_core::policy::Policy;
 use handstamp_core::time::Span;
@@ -122,7 +121,7 @@ pub async fn create(
         data: input::data("/data", ask.data)?.map(|raw| raw.get().to_owned()),
         expires_in,
         client: input::client("", ask.ip.as_deref(), ask.user_agent.as_deref())?,
-        idempotency: idempotency(&headers)?.map(|text| (text, digest(&[&bytes]))),
+        idempotency: idempotency(&headers)?.map(|text| (text, bytes)),
     };
     let made = web.app.create(&caller, ask).await?;
     let set_cookie =

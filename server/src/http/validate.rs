@@ -1,14 +1,15 @@
 //! The calls that every request of an application waits for: may it pass?
 
 use super::caller::{By, recognise};
-use super::input::{self, BATCH, BODY, Json};
-use super::parse::{Object, parse};
+use super::input::{self, BATCH, BODY, Raw};
+use super::parse::{Object, Text, parse};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
 use super::wire::{EvidenceBody, SessionBody};
-use super::{Web, query};
+use super::{Web, query, render};
 use crate::app::callers::Caller;
 use crate::app::validate::{Ask, Validated};
+use crate::app::view::View;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -30,14 +31,19 @@ pub const BATCH_MOST: usize = 256;
 #[schema(example = json!({
     "token": "hst_...", "ip": "203.0.113.7", "user_agent": "Mozilla/5.0", "required_tags": ["role:admin"]
 }))]
-pub struct ValidateRequest {
+pub struct ValidateRequest<'a> {
     /// What the client presented. Missing or empty is a verdict, not bad input.
-    #[serde(default)]
-    token: Option<String>,
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<String>)]
+    token: Option<Text<'a>>,
     /// The client's address.
-    ip: Option<String>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    ip: Option<Text<'a>>,
     /// The client's user agent; what is longer than 512 bytes is cut.
-    user_agent: Option<String>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    user_agent: Option<Text<'a>>,
     /// Tags that the session must carry, all of them; at most 32.
     #[serde(default)]
     required_tags: Vec<String>,
@@ -81,10 +87,11 @@ pub enum Consistency {
 /// Many validations.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ValidateBatchRequest {
+pub struct ValidateBatchRequest<'a> {
     /// 1 to 256.
-    #[schema(value_type = Vec<ValidateRequest>, min_items = 1, max_items = 256)]
-    requests: Vec<Object<ValidateRequest>>,
+    #[serde(borrow)]
+    #[schema(value_type = Vec<ValidateRequest<'static>>, min_items = 1, max_items = 256)]
+    requests: Vec<Object<ValidateRequest<'a>>>,
 }
 
 /// The verdicts, in order.
@@ -141,7 +148,7 @@ pub enum ValidateResponse<'a> {
 /// token is a verdict, too.
 #[utoipa::path(
     post, path = "/v1/sessions/validate", tag = "sessions", operation_id = "validate_session",
-    request_body = ValidateRequest,
+    request_body = ValidateRequest<'static>,
     responses((status = 200, description = "The verdict.", body = ValidateResponse<'static>,
         examples(
             ("allowed" = (value = json!({
@@ -175,9 +182,9 @@ async fn validate_one(web: &Web, request: Request<Incoming>) -> Result<Vec<u8>, 
     caller.allow(Scope::SessionsRead)?;
     input::is_json(request.headers())?;
     let bytes = input::read(request.into_body(), BODY).await?;
-    let ask: ValidateRequest = parse(&bytes)?;
+    let ask: ValidateRequest<'_> = parse(&bytes)?;
     let mut answer = Vec::with_capacity(1_024);
-    judge(web, &caller, &ask, "", &mut answer).await?;
+    judge(web, &caller, &ask, Place::Alone, &mut answer).await?;
     Ok(answer)
 }
 
@@ -186,15 +193,12 @@ async fn validate_one(web: &Web, request: Request<Incoming>) -> Result<Vec<u8>, 
 /// Each is judged by itself; what is wrong with one fails the whole batch, and so does an accident.
 #[utoipa::path(
     post, path = "/v1/sessions/validate-batch", tag = "sessions", operation_id = "validate_sessions",
-    request_body = ValidateBatchRequest,
+    request_body = ValidateBatchRequest<'static>,
     responses((status = 200, description = "The verdicts, in order.", body = ValidateBatchResponse))
 )]
-pub async fn validate_batch(
-    State(web): State<Arc<Web>>,
-    By(caller): By,
-    Json(ask, _): Json<ValidateBatchRequest, BATCH>,
-) -> Answer {
+pub async fn validate_batch(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Raw<BATCH>) -> Answer {
     caller.allow(Scope::SessionsRead)?;
+    let ask: ValidateBatchRequest<'_> = parse(&bytes)?;
     if ask.requests.is_empty() || ask.requests.len() > BATCH_MOST {
         return Err(Problem::field(
             "/requests",
@@ -207,59 +211,85 @@ pub async fn validate_batch(
         if at > 0 {
             body.push(b',');
         }
-        judge(&web, &caller, one, &format!("/requests/{at}"), &mut body).await?;
+        judge(&web, &caller, one, Place::Batch(at), &mut body).await?;
     }
     body.extend_from_slice(b"]}");
     Ok(with_json(StatusCode::OK, body))
 }
 
-/// Judges one request and appends the answer; `at` is where the request lies in the body.
+/// Where one validation lies in its body.
+#[derive(Clone, Copy)]
+enum Place {
+    Alone,
+    Batch(usize),
+}
+
+impl Place {
+    fn pointer(self, field: &str) -> String {
+        match self {
+            Place::Alone => format!("/{field}"),
+            Place::Batch(at) => format!("/requests/{at}/{field}"),
+        }
+    }
+}
+
+/// Judges one token, and appends the answer to `out`.
 async fn judge(
     web: &Web,
     caller: &Caller,
-    ask: &ValidateRequest,
-    at: &str,
-    into: &mut Vec<u8>,
+    ask: &ValidateRequest<'_>,
+    place: Place,
+    out: &mut Vec<u8>,
 ) -> Result<(), Problem> {
-    let tags = if ask.required_tags.is_empty() {
-        Vec::new()
-    } else {
-        input::tags(&format!("{at}/required_tags"), &ask.required_tags)?
-    };
-    let groups = if ask.required_access_groups.is_empty() {
-        Vec::new()
-    } else {
-        input::groups(&format!("{at}/required_access_groups"), &ask.required_access_groups)?
-    };
-    let asked = Ask {
+    let mut asked = Ask {
         token: ask.token.as_deref().unwrap_or_default(),
-        client: input::client(at, ask.ip.as_deref(), ask.user_agent.as_deref())?,
-        tags,
-        groups,
+        ip: input::ip(|| place.pointer("ip"), ask.ip.as_deref())?,
+        user_agent: input::agent(ask.user_agent.as_deref()),
+        tags: Vec::new(),
+        groups: Vec::new(),
         rotate: ask.rotate == Rotate::Auto,
         touch: ask.touch.unwrap_or(true),
         strong: ask.consistency == Consistency::Strong,
     };
-    let answer = web.app.validate(caller, asked).await?;
-    let body = match &answer {
+    if !ask.required_tags.is_empty() {
+        asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
+    }
+    if !ask.required_access_groups.is_empty() {
+        asked.groups = input::groups(&place.pointer("required_access_groups"), &ask.required_access_groups)?;
+    }
+    match web.app.validate(caller, asked).await? {
         Validated::Allowed { view, issued } => {
-            let token = issued.as_ref().map(|issued: &Issued| issued.session.reveal());
-            ValidateResponse::Valid {
-                valid: true,
-                session: SessionBody::of(view),
-                rotated_token: token,
-                set_cookie: token
-                    .map(|token| vec![web.cookie.session(token, view.ends.earliest(), web.app.now())]),
+            out.extend_from_slice(b"{\"valid\":true,\"session\":");
+            render::session(out, &view);
+            if let Some(issued) = &issued {
+                rotated(web, out, &view, issued)?;
             }
+            out.push(b'}');
+            Ok(())
         }
-        Validated::Refused { refusal, session } => ValidateResponse::Invalid {
-            valid: false,
-            code: refusal.code.text(),
-            detail: refusal.detail(),
-            evidence: EvidenceBody::of_refusal(refusal),
-            status: refusal.code.status(),
-            session_id: session.map(|id| id.to_string()),
-        },
-    };
-    serde_json::to_writer(into, &body).map_err(|error| Problem::accident(Code::InternalError, &error))
+        Validated::Refused { refusal, session } => write(
+            out,
+            &ValidateResponse::Invalid {
+                valid: false,
+                code: refusal.code.text(),
+                detail: refusal.detail(),
+                evidence: EvidenceBody::of_refusal(&refusal),
+                status: refusal.code.status(),
+                session_id: session.map(|id| id.to_string()),
+            },
+        ),
+    }
+}
+
+/// Appends the successor that is to be delivered.
+fn rotated(web: &Web, out: &mut Vec<u8>, view: &View, issued: &Issued) -> Result<(), Problem> {
+    let token = issued.session.reveal();
+    out.extend_from_slice(b",\"rotated_token\":");
+    write(out, &token)?;
+    out.extend_from_slice(b",\"set_cookie\":");
+    write(out, &[web.cookie.session(token, view.ends.earliest(), web.app.now())])
+}
+
+fn write<T: Serialize>(out: &mut Vec<u8>, body: &T) -> Result<(), Problem> {
+    serde_json::to_writer(out, body).map_err(|error| Problem::accident(Code::InternalError, &error))
 }

@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
+/// How long the writing of activity may take at the end: with it the server leaves within 10 s of being told to.
+const LAST_WRITES: Duration = Duration::from_secs(4);
+
 /// Runs until told to stop.
 ///
 /// # Errors
@@ -70,8 +73,11 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
     rereader.abort();
     let _ = house.send(true);
     let _ = keeper.await;
-    match app.flush_all_activity().await {
-        Ok(written) => tracing::info!(written, "activity written"),
+    match app.flush_all_activity(LAST_WRITES).await {
+        Ok((written, 0)) => tracing::info!(written, "activity written"),
+        Ok((written, left)) => {
+            tracing::warn!(written, left, "the last minutes of activity of some sessions were not written")
+        }
         Err(error) => {
             tracing::error!(%error, "activity could not be written; some sessions look idle since their last written activity")
         }
@@ -174,6 +180,7 @@ fn limits(given: &Given) -> Limits {
         max_connections: count(given.max_connections),
         max_connections_per_peer: count(given.max_connections_per_address),
         header_bytes: count(given.max_header_bytes),
+        drain: Duration::from_secs(5),
         ..Limits::default()
     }
 }

@@ -48,19 +48,24 @@ impl Sqlite {
     /// A sentence that names the file and the way out.
     pub fn open(path: &Path, options: &Options) -> Result<Sqlite, OpenError> {
         let opened = open::open(path, options)?;
+        // Made first, so that its end closes the queues should a thread not start.
+        let store = Sqlite {
+            writes: Arc::new(Queue::new(PLACES)),
+            reads: Arc::new(Queue::new(PLACES)),
+            ended: Mutex::default(),
+        };
         let mut ended = Vec::new();
-        let writes = Arc::new(Queue::new(PLACES));
-        let reads = Arc::new(Queue::new(PLACES));
         let lock = Arc::new(opened.lock);
-        let worker = Worker::new(&writes, false);
+        let worker = Worker::new(&store.writes, false);
         let writer = opened.writer;
         ended.push(start(path, "store-writer", &lock, move || writer.run(&worker))?);
         for (number, reader) in opened.readers.into_iter().enumerate() {
             // The first takes short jobs only.
-            let worker = Worker::new(&reads, number > 0);
+            let worker = Worker::new(&store.reads, number > 0);
             ended.push(start(path, "store-reader", &lock, move || reader.run(&worker))?);
         }
-        Ok(Sqlite { writes, reads, ended: Mutex::new(ended) })
+        *store.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+        Ok(store)
     }
 
     /// Every statement this store runs, for the test that reads their query plans.

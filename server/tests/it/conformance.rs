@@ -14,7 +14,7 @@ mod touches;
 pub(crate) mod world;
 
 use std::time::Duration;
-use world::{Case, Home, MemoryHome, SqliteHome, World};
+use world::{Case, FaultyHome, Home, MemoryHome, SqliteHome, World};
 
 /// Every case of the contract.
 fn cases() -> Vec<Case> {
@@ -44,6 +44,7 @@ macro_rules! suite {
 suite! {
     memory => MemoryHome::default(),
     sqlite => SqliteHome::new(),
+    faulty_without_faults => FaultyHome::default(),
 }
 
 fn run(store: &str, home: fn() -> Box<dyn Home>) {

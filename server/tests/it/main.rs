@@ -7,8 +7,14 @@ mod config;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod listener;
+#[cfg(test)]
+mod sqlite;
+#[cfg(test)]
+mod tidy;
 #[cfg(test)]
 mod world;

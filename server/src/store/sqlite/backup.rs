@@ -60,6 +60,8 @@ pub enum BackupError {
 /// Copies the database at `from` into the new file `to` (mode 0600). Works while a server uses it, from any process that
 /// may read and write its files. `progress` hears pages done and pages in all.
 ///
+/// A restore is the same the other way: the verified backup is copied to where no database is.
+///
 /// What is there under the name `to` is complete and on disk, or is not there at all.
 ///
 /// # Errors
@@ -68,8 +70,13 @@ pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
     if !from.is_file() {
         return Err(BackupError::Missing(from.to_owned()));
     }
-    if to.symlink_metadata().is_ok() {
-        return Err(BackupError::Exists(to.to_owned()));
+    // The log of another database under that name would be taken for a part of the copy.
+    for end in ["", "-wal", "-shm", "-journal"] {
+        let mut name = to.as_os_str().to_owned();
+        name.push(end);
+        if Path::new(&name).symlink_metadata().is_ok() {
+            return Err(BackupError::Exists(name.into()));
+        }
     }
     let unfinished = Unfinished::new(to)?;
     copy(from, &unfinished.0, &mut progress)?;

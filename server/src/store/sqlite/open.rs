@@ -28,7 +28,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { readers: 3, cache_kib: 8_192, checkpoint_pages: 4_000, most_pages: None }
+        Options { readers: 3, cache_kib: 8_192, checkpoint_pages: 8_000, most_pages: None }
     }
 }
 
@@ -253,13 +253,15 @@ fn first_look(path: &Path, conn: &Connection) -> Result<Marks, OpenError> {
     ] {
         conn.query_row(sql, [], |_| Ok(())).optional().map_err(said)?;
     }
+    let size =
+        conn.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).map_err(said)?.unsigned_abs();
     let pages: u64 =
         conn.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).map_err(said)?.unsigned_abs();
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     // With a log beside it the file may rightly be shorter than its header says.
-    if length(Path::new(&wal)) == 0 && length(path) < pages.saturating_mul(4_096) {
+    if length(Path::new(&wal)) == 0 && length(path) < pages.saturating_mul(size) {
         return Err(damaged("its end is missing"));
     }
     let mark = |name: &[u8]| {

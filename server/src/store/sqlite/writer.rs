@@ -68,7 +68,8 @@ impl Writer {
             Ok(())
         }));
         self.work(worker);
-        // Best effort: what is in the log is safe there, too.
+        // Best effort: what is in the log is safe there, too. A backup that still reads is not waited for.
+        let _ = self.conn.busy_timeout(std::time::Duration::ZERO);
         let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
@@ -82,12 +83,20 @@ impl Writer {
         };
         let mut jobs = VecDeque::new();
         let mut next_checkpoint = self.checkpoint_at;
+        let mut failing = false;
         loop {
             worker.take(&mut jobs, MOST_JOBS, MOST_ROWS, weigh);
             if jobs.is_empty() {
                 return;
             }
-            turn(&self.conn, &mut statements, &mut self.marks, &self.path, &mut jobs);
+            let failed = turn(&self.conn, &mut statements, &mut self.marks, &self.path, &mut jobs).err();
+            // A full disk fails every turn: once said is enough, or the log fills what is left of it.
+            match &failed {
+                Some(error) if !failing => tracing::error!(%error, "nothing of a group commit was written"),
+                None if failing => tracing::info!("the store can be written again"),
+                _ => {}
+            }
+            failing = failed.is_some();
             let pages = WAL_PAGES.get();
             if pages < self.checkpoint_at {
                 next_checkpoint = self.checkpoint_at;
@@ -131,14 +140,14 @@ fn weigh(job: &Job) -> usize {
     }
 }
 
-/// One transaction with all the jobs, and their answers.
+/// One transaction with all the jobs, and their answers; what everybody was told when it failed.
 fn turn(
     conn: &Connection,
     statements: &mut Statements<'_>,
     marks: &mut Marks,
     path: &Path,
     jobs: &mut VecDeque<Job>,
-) {
+) -> Result<(), StoreError> {
     let mut pending = Vec::with_capacity(jobs.len());
     match transact(statements, *marks, jobs, &mut pending) {
         Ok(after) => {
@@ -150,6 +159,7 @@ fn turn(
                     Pending::Swept(reply, swept) => drop(reply.send(Ok(swept))),
                 }
             }
+            Ok(())
         }
         Err(error) => {
             if !conn.is_autocommit()
@@ -158,7 +168,6 @@ fn turn(
                 tracing::error!(%error, "a failed transaction could not be rolled back");
             }
             let error = fault(path, &error);
-            tracing::error!(%error, commits = pending.len() + jobs.len(), "nothing of a group commit was written");
             for answer in pending {
                 match answer {
                     Pending::Plain(reply, _) => drop(reply.send(Err(error.clone()))),
@@ -173,6 +182,7 @@ fn turn(
                     Job::Sweep(_, _, reply) => drop(reply.send(Err(error.clone()))),
                 }
             }
+            Err(error)
         }
     }
 }

@@ -15,6 +15,7 @@ cases![
     one_create_wins_an_id,
     delete_against_put,
     tallies_are_exact,
+    tallies_stop_at_the_end_of_the_scale,
     a_reader_sees_what_was_acknowledged,
     checks_hold_against_writers,
 ];
@@ -143,6 +144,15 @@ async fn tallies_are_exact(world: World) {
     assert_eq!(world.store.clock_floor().await, Ok(Millis(NOW.0 + 999)));
     world.store.done(Batch { tallies: vec![(tally("live"), -900)], ..batch([]) }).await;
     assert!(world.store.tallies().await.unwrap().iter().all(|(found, n)| *found != tally("live") && *n != 0));
+}
+
+async fn tallies_stop_at_the_end_of_the_scale(world: World) {
+    for (delta, value) in
+        [(i64::MAX, i64::MAX), (5, i64::MAX), (i64::MIN, -1), (i64::MIN, i64::MIN), (-1, i64::MIN)]
+    {
+        world.store.done(Batch { tallies: vec![(tally("t"), delta)], ..batch([]) }).await;
+        assert_eq!(world.store.counted("t").await, value);
+    }
 }
 
 async fn a_reader_sees_what_was_acknowledged(world: World) {

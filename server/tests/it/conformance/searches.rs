@@ -17,6 +17,7 @@ cases![
     wide_ranges_and_rare_hits,
     paging_under_writes,
     paging_under_rewrites,
+    a_range_that_grows_while_paging,
 ];
 
 const USER: u8 = 1;
@@ -283,4 +284,26 @@ async fn paging_under_rewrites(world: World) {
     writer.await.unwrap();
     assert_eq!(world.store.load(&[key(1)]).await.unwrap().len(), 1);
     assert_ne!(world.store.one(1).await.unwrap().record, record(1));
+}
+
+/// A range that was narrow when somebody began to page, and is wide when they go on.
+async fn a_range_that_grows_while_paging(world: World) {
+    let made = |n: u32| create(with_facets(n, [facet(IP, n.to_be_bytes()), facet(TAG, "x")]));
+    world.store.done(batch((0..900).map(|n| made(n * 10)))).await;
+    for all in [vec![between(IP, [0], [255])], vec![between(IP, [0], [255]), between(TAG, "a", "z")]] {
+        let mut query = Query { limit: 100, ..query(all) };
+        let first = world.store.search(&query).await.unwrap();
+        let mut found: Vec<u32> = first.items.iter().map(|item| number(&item.record.key)).collect();
+        for part in 1..8 {
+            let new = (0..900).map(|n| n * 10 + part);
+            let store = &world.store;
+            if store.one(part).await.is_none() {
+                store.done(batch(new.map(made))).await;
+            }
+        }
+        query.cursor = first.next;
+        found.extend(world.store.pages(query).await);
+        let stayed: Vec<u32> = sorted(&found).into_iter().filter(|n| n % 10 == 0).collect();
+        assert_eq!(stayed, (0..900).rev().map(|n| n * 10).collect::<Vec<_>>());
+    }
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use handstamp_core::time::Millis;
+use handstamp_server::store::faulty::Faulty;
 use handstamp_server::store::memory::Memory;
 use handstamp_server::store::sqlite::{Options, Sqlite};
 use handstamp_server::store::{
@@ -70,6 +71,20 @@ pub(crate) struct MemoryHome {}
 impl Home for MemoryHome {
     async fn open(&self) -> Arc<dyn Store> {
         Arc::new(Memory::new())
+    }
+    fn durable(&self) -> bool {
+        false
+    }
+}
+
+/// Stores in memory behind a decorator that has no script: it must change nothing.
+#[derive(Default)]
+pub(crate) struct FaultyHome {}
+
+#[async_trait]
+impl Home for FaultyHome {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Faulty::new(Arc::new(Memory::new())))
     }
     fn durable(&self) -> bool {
         false

@@ -1,0 +1,118 @@
+//! A session as JSON on the hot path: the same bytes as [`super::wire::SessionBody`], written straight into the answer.
+//!
+//! A validation is mostly the writing of its answer. Here each text is written once, into one buffer, and texts of our
+//! own making (ids, times, numbers) are not searched for characters to escape. A test holds the two forms together.
+
+use super::wire::SessionBody;
+use crate::app::view::View;
+use handstamp_core::base62;
+use handstamp_core::id::SessionId;
+use handstamp_core::session::Client;
+use handstamp_core::time::Millis;
+use std::io::Write;
+
+/// Appends the session.
+pub(super) fn session(out: &mut Vec<u8>, view: &View) {
+    if view.ended.is_some() {
+        // No validation ends here; kept whole so that nobody has to know that.
+        let _ = serde_json::to_writer(out, &SessionBody::of(view));
+        return;
+    }
+    let held = &*view.held;
+    let session = &held.session;
+    out.extend_from_slice(b"{\"id\":\"");
+    out.extend_from_slice(SessionId::PREFIX.as_bytes());
+    base62::encode_bytes(&session.id.0, out);
+    out.extend_from_slice(b"\",\"user_id\":");
+    text(out, session.user.as_str());
+    out.extend_from_slice(b",\"tags\":[");
+    list(out, session.tags.iter().map(|held| held.tag.as_str()));
+    out.extend_from_slice(b"],\"data\":");
+    out.extend_from_slice(held.data.as_deref().map_or("null", |data| data.get()).as_bytes());
+    out.extend_from_slice(b",\"access_groups\":[");
+    list(out, session.groups.iter().map(|group| group.as_str()));
+    out.extend_from_slice(b"],\"state\":\"live\",\"created_at\":");
+    let created = time(out, session.created_at);
+    out.extend_from_slice(b",\"authenticated_at\":");
+    again(out, session.authenticated_at, &[(session.created_at, created)]);
+    out.extend_from_slice(b",\"last_active_at\":");
+    time(out, view.seen);
+    out.extend_from_slice(b",\"expires_at\":");
+    let earliest = time(out, view.ends.earliest());
+    out.extend_from_slice(b",\"absolute_expires_at\":");
+    again(out, view.ends.absolute, &[(view.ends.earliest(), earliest)]);
+    out.extend_from_slice(b",\"idle_expires_at\":");
+    again(out, view.ends.idle, &[(view.ends.earliest(), earliest)]);
+    out.extend_from_slice(b",\"client\":");
+    client(out, &session.client);
+    if let Some(last) = &session.last_client {
+        out.extend_from_slice(b",\"last_client\":");
+        client(out, last);
+    }
+    out.extend_from_slice(b",\"generation\":");
+    let _ = write!(out, "{}", session.chain.generation);
+    if let Some(since) = session.chain.pending_since() {
+        out.extend_from_slice(b",\"rotation_pending_since\":");
+        time(out, since);
+    }
+    out.push(b'}');
+}
+
+fn client(out: &mut Vec<u8>, client: &Client) {
+    out.extend_from_slice(b"{\"ip\":");
+    match client.ip {
+        None => out.extend_from_slice(b"null"),
+        Some(ip) => {
+            let _ = write!(out, "\"{ip}\"");
+        }
+    }
+    out.extend_from_slice(b",\"user_agent\":");
+    match client.user_agent.as_deref() {
+        None => out.extend_from_slice(b"null"),
+        Some(agent) => text(out, agent),
+    }
+    out.push(b'}');
+}
+
+fn list<'a>(out: &mut Vec<u8>, mut items: impl Iterator<Item = &'a str>) {
+    if let Some(first) = items.next() {
+        text(out, first);
+    }
+    for item in items {
+        out.push(b',');
+        text(out, item);
+    }
+}
+
+/// A text of somebody else's making: almost never has anything to escape, and is looked at byte by byte to be sure.
+fn text(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        let _ = serde_json::to_writer(out, text);
+        return;
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+fn time(out: &mut Vec<u8>, at: Millis) -> [u8; 24] {
+    let written = at.rfc3339();
+    quoted(out, &written);
+    written
+}
+
+/// A time that was probably written already.
+fn again(out: &mut Vec<u8>, at: Millis, known: &[(Millis, [u8; 24])]) {
+    match known.iter().find(|(time, _)| *time == at) {
+        Some((_, written)) => quoted(out, written),
+        None => {
+            time(out, at);
+        }
+    }
+}
+
+fn quoted(out: &mut Vec<u8>, written: &[u8; 24]) {
+    out.push(b'"');
+    out.extend_from_slice(written);
+    out.push(b'"');
+}

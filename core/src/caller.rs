@@ -6,6 +6,9 @@ use crate::secret::Verifier;
 use crate::time::Millis;
 use crate::token::Kind;
 
+/// The rule's name in refusals.
+pub const RULE: &str = "scope";
+
 macro_rules! scopes {
     ($($name:ident = $text:literal, $means:literal;)*) => {
         /// What a key allows.
@@ -97,14 +100,14 @@ impl AccessKey {
     /// `insufficient_scope`, or `publishable_key_forbidden` for a publishable key.
     pub fn allows(&self, scope: Scope) -> Result<(), Refusal> {
         if self.kind != Kind::AccessKey {
-            return Err(Refusal::plain(Code::PublishableKeyForbidden, "scope"));
+            return Err(Refusal::plain(Code::PublishableKeyForbidden, RULE));
         }
         if matches!(self.home, Home::Operator) || self.scopes.contains(&scope) {
             return Ok(());
         }
         Err(Refusal {
             code: Code::InsufficientScope,
-            rule: "scope",
+            rule: RULE,
             origin: None,
             evidence: Some(Evidence::Limit {
                 allowed: Value::Texts(vec![scope.text().into()]),

@@ -199,7 +199,9 @@ pub fn detail(code: Code, rule: &str, origin: Option<&Origin>, evidence: Option<
     match evidence {
         Some(Evidence::Limit { allowed: Value::Texts(needed), seen: Value::Texts(held) }) => {
             let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
-            format!("{rule} requires {}, the session has {held}", needed.join(", "))
+            // Of an access key, the rule is its scopes.
+            let holder = if rule == crate::caller::RULE { "key" } else { "session" };
+            format!("{rule} requires {}, the {holder} has {held}", needed.join(", "))
         }
         Some(Evidence::Limit { allowed, seen }) => format!("{rule} {seen}, allowed {allowed}{by}"),
         Some(Evidence::Change { before, after }) => format!("{rule} changed from {before} to {after}{by}"),

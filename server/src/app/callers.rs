@@ -63,6 +63,18 @@ impl App {
     /// # Errors
     /// A refusal with what to do.
     pub fn caller(&self, presented: Option<&str>, env: Option<&str>) -> Result<Caller, Stop> {
+        self.recognise(presented, env, false)
+    }
+
+    /// Recognises a caller for a call that is about no environment, or about all: it needs none to be named.
+    ///
+    /// # Errors
+    /// A refusal with what to do.
+    pub fn caller_of_all(&self, presented: Option<&str>, env: Option<&str>) -> Result<Caller, Stop> {
+        self.recognise(presented, env, true)
+    }
+
+    fn recognise(&self, presented: Option<&str>, env: Option<&str>, any: bool) -> Result<Caller, Stop> {
         let Some(presented) = presented.filter(|text| !text.is_empty()) else {
             return Err(Stop::code(Code::AccessKeyMissing));
         };
@@ -97,9 +109,13 @@ impl App {
             Home::Operator => {
                 let name = env.unwrap_or("default/prd");
                 let name = EnvironmentName::parse(name).map_err(|why| Stop::field("X-Handstamp-Env", why))?;
-                control
-                    .env_named(&name)
-                    .ok_or_else(|| Stop::refuse(Code::NotFound, format!("there is no environment {name}")))?
+                let named = control.env_named(&name);
+                let found =
+                    named.or_else(|| control.envs().into_iter().next().filter(|_| any && env.is_none()));
+                let help = if env.is_none() { "; name one in X-Handstamp-Env" } else { "" };
+                found.ok_or_else(|| {
+                    Stop::refuse(Code::NotFound, format!("there is no environment {name}{help}"))
+                })?
             }
         };
         Ok(Caller { env, key: key.clone() })

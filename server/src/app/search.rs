@@ -120,10 +120,10 @@ impl Filter {
         }
     }
 
-    /// Ties a cursor to the filter it was made for.
-    fn seal(&self) -> [u8; 4] {
+    /// Ties a cursor to the environment and the filter it was made for.
+    fn seal(&self, env: &Env) -> [u8; 4] {
         let text = format!("{self:?}");
-        digest(&[text.as_bytes()]).first_chunk().copied().unwrap_or_default()
+        digest(&[&env.record.id.0.to_be_bytes(), text.as_bytes()]).first_chunk().copied().unwrap_or_default()
     }
 }
 
@@ -146,7 +146,7 @@ impl App {
         cursor: Option<&str>,
     ) -> Result<Found, Stop> {
         caller.allow(Scope::SessionsRead)?;
-        let cursor = cursor.map(|text| read_cursor(filter, text)).transpose()?;
+        let cursor = cursor.map(|text| read_cursor(&caller.env, filter, text)).transpose()?;
         let env = self.env(caller.env.record.id)?;
         // A search goes on as it began, for a place in it means nothing in another one.
         let (wide, cursor) = match cursor {
@@ -157,7 +157,7 @@ impl App {
             self.settle_due(&env).await?;
         }
         let (items, next) = self.page(&env, filter, wide, limit, cursor).await?;
-        Ok(Found { items, next: next.map(|next| write_cursor(filter, wide, &next)) })
+        Ok(Found { items, next: next.map(|next| write_cursor(&env, filter, wide, &next)) })
     }
 
     /// How many; exact up to [`COUNT_MOST`], then the second value is true.
@@ -273,12 +273,12 @@ impl App {
     }
 }
 
-fn write_cursor(filter: &Filter, wide: bool, cursor: &Cursor) -> String {
-    let bytes = filter.seal().into_iter().chain([u8::from(wide)]).chain(cursor.0.iter().copied());
+fn write_cursor(env: &Env, filter: &Filter, wide: bool, cursor: &Cursor) -> String {
+    let bytes = filter.seal(env).into_iter().chain([u8::from(wide)]).chain(cursor.0.iter().copied());
     bytes.map(|b| format!("{b:02x}")).collect()
 }
 
-fn read_cursor(filter: &Filter, text: &str) -> Result<(bool, Cursor), Stop> {
+fn read_cursor(env: &Env, filter: &Filter, text: &str) -> Result<(bool, Cursor), Stop> {
     let wrong =
         || Stop::field("/cursor", "this cursor does not belong to this search; begin again without it");
     if !text.len().is_multiple_of(2) || text.len() > 4_096 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -288,7 +288,7 @@ fn read_cursor(filter: &Filter, text: &str) -> Result<(bool, Cursor), Stop> {
     let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
     let bytes = bytes.ok_or_else(wrong)?;
     match bytes.split_first_chunk::<5>() {
-        Some(([a, b, c, d, wide], rest)) if [*a, *b, *c, *d] == filter.seal() => {
+        Some(([a, b, c, d, wide], rest)) if [*a, *b, *c, *d] == filter.seal(env) => {
             Ok((*wide == 1, Cursor(rest.into())))
         }
         _ => Err(wrong()),

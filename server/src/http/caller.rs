@@ -24,8 +24,26 @@ impl FromRequestParts<Arc<Web>> for By {
     }
 }
 
-/// Reads the key from `Authorization`: as `Bearer`, or raw.
+/// A recognised caller of a call that is about environments themselves: it works also when there is no `default/prd`.
+pub struct ByOperator(pub Caller);
+
+impl FromRequestParts<Arc<Web>> for ByOperator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<ByOperator, Problem> {
+        let (key, env) = presented(&parts.headers)?;
+        Ok(ByOperator(web.app.caller_of_all(key, env)?))
+    }
+}
+
+/// Recognises whoever presents the key in the headers.
 pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let (key, env) = presented(headers)?;
+    Ok(web.app.caller(key, env)?)
+}
+
+/// The key in `Authorization`, as `Bearer` or raw, and the environment that is named.
+fn presented(headers: &HeaderMap) -> Result<(Option<&str>, Option<&str>), Problem> {
     let mut keys = headers.get_all(header::AUTHORIZATION).iter();
     let key = keys
         .next()
@@ -39,5 +57,5 @@ pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Proble
         _ => text.trim(),
     });
     let env = header_once(headers, ENV, "X-Handstamp-Env")?;
-    Ok(web.app.caller(key, env)?)
+    Ok((key, env))
 }

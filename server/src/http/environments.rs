@@ -1,7 +1,7 @@
 //! The calls about products and environments: for operators.
 
 use super::Web;
-use super::caller::By;
+use super::caller::ByOperator;
 use super::input::{At, Json};
 use super::problem::{Answer, Problem};
 use super::reply::json;
@@ -50,7 +50,7 @@ pub struct Removed {
     get, path = "/v1/environments", tag = "environments", operation_id = "list_environments",
     responses((status = 200, description = "All of them, by name.", body = PageBody<EnvironmentBody>))
 )]
-pub async fn list(State(web): State<Arc<Web>>, By(caller): By) -> Answer {
+pub async fn list(State(web): State<Arc<Web>>, ByOperator(caller): ByOperator) -> Answer {
     let items = web.app.environments(&caller)?.iter().map(|env| body(env)).collect();
     Ok(json(StatusCode::OK, &PageBody { items, next_cursor: None }))
 }
@@ -65,7 +65,7 @@ pub async fn list(State(web): State<Arc<Web>>, By(caller): By) -> Answer {
 )]
 pub async fn create(
     State(web): State<Arc<Web>>,
-    By(caller): By,
+    ByOperator(caller): ByOperator,
     Json(ask, _): Json<CreateEnvironmentRequest>,
 ) -> Answer {
     // Each by itself first, so that what is wrong is pointed at.
@@ -90,7 +90,7 @@ pub async fn create(
 )]
 pub async fn delete(
     State(web): State<Arc<Web>>,
-    By(caller): By,
+    ByOperator(caller): ByOperator,
     At((product, environment)): At<(String, String)>,
 ) -> Answer {
     let name = EnvironmentName::new(&product, &environment);

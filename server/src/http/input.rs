@@ -140,7 +140,15 @@ pub(super) fn each<T>(
 /// Tags of a request.
 pub(super) fn tags(pointer: &str, texts: &[String]) -> Result<Vec<Tag>, Problem> {
     at_most(pointer, texts.len(), Tag::MOST, "tags")?;
-    each(pointer, texts, Tag::parse, Code::TagInvalid)
+    let read = |text: &str| {
+        // The core's own sentence repeats the text, which may be a secret in the wrong place.
+        Tag::parse(text).map_err(|_| {
+            "write a tag as name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter, the value 1 to \
+             128 bytes without control characters or commas, and not *"
+                .to_owned()
+        })
+    };
+    each(pointer, texts, read, Code::TagInvalid)
 }
 
 /// Access groups of a request.
@@ -211,7 +219,8 @@ pub(super) fn reason(pointer: &str, text: Option<&str>) -> Result<Option<Box<str
 
 /// Reads an instant of a request.
 pub(super) fn instant(pointer: &str, text: &str) -> Result<Millis, Problem> {
-    Millis::parse(text).map_err(|why| Problem::field(pointer, why))
+    Millis::parse(text)
+        .map_err(|_| Problem::field(pointer, "not an RFC 3339 time: write it such as 2026-01-31T13:45:00Z"))
 }
 
 /// Adding and removing names.

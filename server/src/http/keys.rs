@@ -171,6 +171,9 @@ pub async fn update(
     At(key): At<String>,
     Json(ask, _): Json<UpdateKeyRequest>,
 ) -> Answer {
+    if ask.name.is_none() && ask.state.is_none() && ask.scopes.is_none() {
+        return Err(Problem::field("", "nothing to change: send name, state or scopes"));
+    }
     let patch = KeyPatch {
         name: ask.name,
         suspended: ask.state.map(|s| s == KeyState::Suspended),

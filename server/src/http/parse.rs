@@ -89,7 +89,7 @@ fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Problem {
         return Problem::field(at, format!("the body is not well-formed JSON: {error}"));
     }
     let text = error.to_string();
-    if let Some(name) = missing(&text) {
+    if let Some(name) = named(&text) {
         at.push('/');
         at.push_str(&escaped(name));
     }
@@ -110,9 +110,10 @@ pub(super) fn sound(at: &str, value: &RawValue) -> Result<(), Problem> {
     }
 }
 
-/// `missing field` of serde, and which.
-fn missing(text: &str) -> Option<&str> {
-    text.strip_prefix("missing field `")?.split('`').next()
+/// The member that serde misses, or has met twice: its path leads to the object around it.
+fn named(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("missing field `").or_else(|| text.strip_prefix("duplicate field `"))?;
+    rest.split('`').next()
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -138,12 +139,12 @@ fn escaped(name: &str) -> String {
 /// What serde says, in words for whoever wrote the request, without the value that was sent.
 fn plain(text: &str) -> String {
     let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
-    if missing(text).is_some() {
+    if text.starts_with("missing field") {
         return "is missing".to_owned();
     }
     if let Some(rest) = text.strip_prefix("unknown field `") {
         // The name is in the pointer.
-        let expected = rest.rsplit_once("`, ").map_or("", |(_, expected)| expected);
+        let expected = rest.split_once("`, ").map_or("", |(_, expected)| expected);
         return format!(
             "unknown; {}",
             expected.replace("expected one of", "known are").replace("expected", "known is")
@@ -173,8 +174,8 @@ fn plain(text: &str) -> String {
         }
     }
     if text.starts_with("unknown variant") {
-        let expected = text.rsplit_once("`, ").map_or("", |(_, expected)| expected);
-        return expected.to_owned();
+        let expected = text.rsplit_once("`, expected ").map_or("", |(_, expected)| expected);
+        return format!("expected {expected}");
     }
     text.to_owned()
 }

@@ -99,6 +99,11 @@ impl Faulty {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).values().map(VecDeque::len).sum()
     }
 
+    /// Takes back what has not come up yet.
+    pub fn forget_plans(&self) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     async fn around<T>(
         &self,
         call: Call,

@@ -3,6 +3,9 @@
 //!
 //! Every option has a default, so that what a test sets is what it is about.
 
+mod answer;
+
+pub(crate) use answer::Answer;
 use bytes::Bytes;
 use handstamp_core::policy::Policy;
 use handstamp_core::time::{Millis, Span};
@@ -21,7 +24,7 @@ use handstamp_server::http::{Door, Web};
 use handstamp_server::store::Store;
 use handstamp_server::store::faulty::{self, Fault, Faulty};
 use handstamp_server::store::memory::Memory;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -167,6 +170,23 @@ impl World {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Made { id: text(&answer["session"]["id"]), token: text(&answer["token"]) }
     }
+    /// Makes an access key and gives its id and its text.
+    pub(crate) async fn make_key(&self, body: Value) -> Made {
+        let answer =
+            self.call(Method::POST, "/v1/keys").key(&self.operator).json(&body).send().await.expect(201);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Made { id: text(&answer["key"]["id"]), token: text(&answer["secret"]) }
+    }
+    /// Makes an environment and gives a key of it that has every scope.
+    pub(crate) async fn make_environment(&self, product: &str, environment: &str) -> Made {
+        let body = json!({ "product": product, "environment": environment });
+        self.call(Method::POST, "/v1/environments").key(&self.operator).json(&body).send().await.expect(201);
+        let call = self.call(Method::POST, "/v1/keys").key(&self.operator);
+        let named = call.header("x-handstamp-env", &format!("{product}/{environment}"));
+        let answer = named.json(&json!({ "name": "k" })).send().await.expect(201);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Made { id: text(&answer["key"]["id"]), token: text(&answer["secret"]) }
+    }
     /// Makes a session of a user and gives its id and its token.
     pub(crate) async fn login(&self, user: &str) -> Made {
         self.create(json!({ "user_id": user })).await
@@ -199,7 +219,7 @@ impl World {
     }
 }
 
-/// A session that was made.
+/// A session or a key that was made: its id, and its secret text.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub(crate) id: String,
@@ -219,6 +239,11 @@ impl Call<'_> {
     /// Sets a header; what was there under that name is gone.
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        self
+    }
+    /// Sets a header to a value that need not be text.
+    pub(crate) fn header_bytes(mut self, name: &'static str, value: http::HeaderValue) -> Self {
+        self.headers.insert(name, value);
         self
     }
     /// Adds a header beside those of the same name.
@@ -268,64 +293,9 @@ impl Call<'_> {
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap_or_else(|why| panic!("{what}: {why}")).to_bytes();
         self.world.idle.lock().unwrap().push(connection);
-        Answer { what, status: head.status, headers: head.headers, body }
-    }
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// Method and path of the request.
-    pub(crate) what: String,
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    /// The body as text.
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-    /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|why| panic!("{}: {why}: {}", self.what, self.text()))
-    }
-    /// A header as text; empty when it is not there.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-    /// The JSON of an answer that must have this status.
-    #[track_caller]
-    pub(crate) fn expect(&self, status: u16) -> Value {
-        assert_eq!(self.status.as_u16(), status, "{}: {}", self.what, self.text());
-        self.json()
-    }
-    /// The problem of an answer that must be a refusal of this status and code, whole in its form.
-    #[track_caller]
-    pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
-        let problem = self.expect(status);
-        assert_eq!(problem["code"], code, "{}: {problem}", self.what);
-        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.what);
-        assert_eq!(problem["type"], format!("/docs/errors/{code}"), "{}", self.what);
-        assert_eq!(problem["status"], status, "{}", self.what);
-        assert_eq!(problem["detail"], problem["error"], "{}", self.what);
-        assert_eq!(problem["request_id"], self.header("x-request-id"), "{}", self.what);
-        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{}", self.what);
-        problem
-    }
-    /// Like [`Answer::refused`] with `invalid_request`, and the field that it points at.
-    #[track_caller]
-    pub(crate) fn invalid(&self, pointer: &str) -> Value {
-        self.invalid_as("invalid_request", pointer)
-    }
-    /// Like [`Answer::invalid`] with a code of its own.
-    #[track_caller]
-    pub(crate) fn invalid_as(&self, code: &str, pointer: &str) -> Value {
-        let problem = self.refused(400, code);
-        assert_eq!(problem["errors"][0]["pointer"], pointer, "{}: {problem}", self.what);
-        problem
+        let answer = Answer { what, status: head.status, headers: head.headers, body };
+        answer.is_documented();
+        answer
     }
 }
 

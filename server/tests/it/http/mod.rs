@@ -1,4 +1,80 @@
-//! The management door over real sockets. One file an address; what every address has in common is in `refusals`.
+//! The management door over real sockets. One file an address; what every address has in common is in `refusals`,
+//! `callers`, `outage` and `random`.
 
+mod batch;
+mod callers;
+mod create;
+mod docs;
+mod environments;
+mod errors;
+mod events;
+mod expiry;
+mod idempotency;
+mod input;
+mod isolation;
+mod keys;
+mod metrics;
 mod openapi;
+mod outage;
+mod panics;
+mod random;
 mod refusals;
+mod revoke;
+mod rotation;
+mod search;
+mod secrets;
+mod session;
+mod update;
+mod validate;
+
+use crate::world::World;
+use handstamp_server::http::routes::{Needs, Route, table};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Every call that needs an access key.
+fn keyed() -> Vec<Route> {
+    table().into_iter().filter(|route| route.needs != Needs::Nothing).collect()
+}
+
+/// A good call of a route: an address and, where it takes one, a body. What it is about is made before.
+async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let user = format!("sample-{n}");
+    let session = async || world.login(&user).await.id;
+    let key = async || world.make_key(json!({ "name": "sample", "scopes": ["keys:write"] })).await.id;
+    let path = route.path.to_owned();
+    match (route.method, route.path) {
+        ("POST", "/v1/sessions") => (path, Some(json!({ "user_id": user }))),
+        ("POST", "/v1/sessions/validate") => {
+            (path, Some(json!({ "token": world.login(&user).await.token, "consistency": "strong" })))
+        }
+        ("POST", "/v1/sessions/validate-batch") => {
+            let token = world.login(&user).await.token;
+            (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
+        }
+        ("POST", "/v1/sessions/revoke") => (path, Some(json!({ "user_id": user }))),
+        ("POST", "/v1/sessions/update") => {
+            (path, Some(json!({ "filter": { "user_id": user }, "update": { "extend": true } })))
+        }
+        ("PATCH", "/v1/sessions/{id}") => {
+            (path.replace("{id}", &session().await), Some(json!({ "extend": true })))
+        }
+        ("POST", "/v1/keys") => (path, Some(json!({ "name": "another", "scopes": ["keys:write"] }))),
+        ("PATCH", "/v1/keys/{id}") => {
+            (path.replace("{id}", &key().await), Some(json!({ "name": "renamed" })))
+        }
+        ("POST", "/v1/keys/{id}/rotate") => (path.replace("{id}", &key().await), Some(json!({}))),
+        ("POST", "/v1/environments") => {
+            (path, Some(json!({ "product": "sample", "environment": format!("e{n}") })))
+        }
+        ("DELETE", "/v1/environments/{product}/{environment}") => {
+            world.make_environment("gone", &format!("e{n}")).await;
+            (format!("/v1/environments/gone/e{n}"), None)
+        }
+        (_, path) if path.starts_with("/v1/sessions/{id}") => (path.replace("{id}", &session().await), None),
+        (_, path) if path.starts_with("/v1/keys/{id}") => (path.replace("{id}", &key().await), None),
+        _ => (path, None),
+    }
+}

@@ -34,14 +34,14 @@ async fn no_false_theft() {
             _ => Fault::None,
         });
         store.plan(Call::Commit, script);
-        for at in 0..jars.len() {
+        for jar in &mut jars {
             // Some generations a client does not come by; then it is older than it should be.
             if dice.roll(10) == 0 {
                 continue;
             }
             let mut asking = JoinSet::new();
             for tab in 0..TABS {
-                let (house, token) = (house.clone(), jars[at].1.clone());
+                let (house, token) = (house.clone(), jar.1.clone());
                 asking.spawn(async move { house.try_validate(&token, true, tab == 1).await });
             }
             let mut next = None;
@@ -61,7 +61,7 @@ async fn no_false_theft() {
                 }
             }
             if let Some(token) = next {
-                jars[at].1 = token;
+                jar.1 = token;
                 rotations += 1;
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first.
 //! * [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
-//! * [`operate`]: backup, restore, doctor.
+//! * [`operate`]: backup and reload; [`restore`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
 
 use crate::app::callers::root_key;
 use crate::cli::{BackupDone, Failure, Finding, Hooks, Progress, RestoreDone, RestoreOptions};
@@ -12,9 +12,13 @@ use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
 use std::path::Path;
 
+pub mod certificate;
+pub mod doctor;
 pub mod files;
 pub mod logs;
 pub mod operate;
+pub mod presence;
+pub mod restore;
 pub mod serve;
 pub mod welcome;
 

@@ -330,6 +330,17 @@ impl App {
         Ok(at)
     }
 
+    /// Ends every session of every environment.
+    ///
+    /// # Errors
+    /// Faults; some environments may be done by then.
+    pub async fn end_everything(&self, reason: &str) -> Result<(), Stop> {
+        for env in self.all_environments() {
+            self.raise_epoch(env.record.id, Scope::All, By::System, Some(reason.into()), None).await?;
+        }
+        Ok(())
+    }
+
     /// Notes that every session these raises ended says so itself by now.
     pub(super) async fn settle_epochs_to(&self, env: EnvironmentId, settled: &[u64]) -> Result<(), Stop> {
         let turn = self.control_turn().await?;

@@ -115,6 +115,7 @@ impl App {
         let mut control = Control::clone(&app.control.load());
         control.put_key(callers::root_entry(&app.master, app.keys.current()));
         app.control.replace(control);
+        app.recall_rules(fresh).await?;
         Ok((app, fresh))
     }
 

@@ -7,7 +7,7 @@ use super::housekeeping::{Look, STEP};
 use super::{App, Stop};
 use crate::codec::control::{Times, read_times, times_key, write_times};
 use crate::codec::{read_session, sessions};
-use crate::store::{Condition, FacetRange, Query, Versioned};
+use crate::store::{Condition, FacetRange, Query, StoreError, Versioned};
 use handstamp_core::expiry;
 use handstamp_core::facet;
 use handstamp_core::id::{EnvironmentId, SessionId};
@@ -39,6 +39,20 @@ impl App {
     /// Whether all sessions were looked through since the rules changed.
     pub(super) fn rules_are_checked(&self) -> bool {
         self.checked.times() == Some(times(&self.policy.load()))
+    }
+
+    /// At a start: nothing is to be looked through when the rules are those of before, or the store is new.
+    pub(super) async fn recall_rules(&self, fresh: bool) -> Result<(), StoreError> {
+        let now = times(&self.policy.load());
+        let found = self.store.load(&[times_key()]).await?.into_iter().next().flatten();
+        let before = found.as_ref().map(read_times).transpose()?;
+        if fresh && before.is_none() {
+            self.store.commit(batch(self.now(), vec![put(write_times(&now), 0)])).await?;
+        }
+        if fresh || before == Some(now) {
+            self.checked.set(now);
+        }
+        Ok(())
     }
 
     /// Looks all sessions through if the rules became tighter, also while the server was down.

@@ -1,5 +1,6 @@
 //! From a configuration to a running server, and back: opened in order, closed in the reverse one.
 
+use super::presence::Announced;
 use super::{files, logs, welcome};
 use crate::app::App;
 use crate::app::open::{OpenError, Setup};
@@ -19,6 +20,7 @@ use crate::store::sqlite::{Options, Sqlite};
 use handstamp_core::secret::PlainToken;
 use handstamp_core::time::Span;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -44,7 +46,7 @@ pub fn serve(config: Config, sources: Sources) -> Result<(), Failure> {
 async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), Failure> {
     let (stop, reloads) = listen().map_err(|why| Failure::new(format!("cannot listen to signals: {why}")))?;
     let tls = tls(&config)?;
-    let (app, first) = open(&config).await?;
+    let (app, mut first) = open(&config).await?;
     let app = Arc::new(app);
     let socket = bind(config.server.listen, "--listen ADDRESS:PORT").await?;
     let metrics = match config.metrics.listen {
@@ -54,6 +56,11 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
     let address =
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
 
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));
+    if let Err(why) = &announced {
+        tracing::warn!(%why, "other commands will not find this process");
+    }
     let (house, keeping) = tokio::sync::watch::channel(false);
     let keeper = tokio::spawn({
         let app = app.clone();
@@ -65,7 +72,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
     let limits = limits(&config.server.limits);
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
 
-    welcome::print(&config, address, first.as_ref());
+    welcome::print(&config, address, first.take().as_ref());
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let drained = serve_all(socket, metrics, tls, web, limits, stop).await;
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
@@ -82,6 +89,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
             tracing::error!(%error, "activity could not be written; some sessions look idle since their last written activity")
         }
     }
+    drop(announced);
     app.close().await;
     Ok(())
 }
@@ -113,7 +121,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
     let path = files::database(config)?;
     let existed = path.exists();
     let master = files::master_key(config, existed, &SystemEntropy)?;
-    let store = Sqlite::open(&path, &Options::default()).map_err(|why| Failure::new(why.to_string()))?;
+    let store = Sqlite::open(&path, &Options::default()).map_err(|why| not_opened(&path, why.to_string()))?;
     let setup = Setup {
         store: Arc::new(store) as Arc<dyn Store>,
         clock: Arc::new(SystemClock::default()),
@@ -146,6 +154,20 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
             .help("`handstamp doctor` looks closer; a backup can be put back with `handstamp restore`")),
     }
 }
+
+/// A full disk shows in many ways when a database is opened; the disk itself says it best.
+fn not_opened(path: &Path, why: String) -> Failure {
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let free = rustix::fs::statvfs(directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    if free.is_ok_and(|free| free < LEAST_ROOM) && !why.contains("space") {
+        return Failure::new(format!("there is no space left to write {}: {why}", path.display()))
+            .help("make room on its disk");
+    }
+    Failure::new(why)
+}
+
+/// A store cannot be opened with less than this free.
+const LEAST_ROOM: u64 = 256 << 10;
 
 async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|why| {

@@ -1,0 +1,264 @@
+//! Looks at the installation from outside: files and their modes, the master key, the store, the running server, the
+//! clock, the certificate. Changes nothing, and works beside a running server.
+
+use super::certificate::end_of;
+use super::files;
+use super::presence::{Running, beside, running};
+use crate::cli::client::{Client, Target};
+use crate::cli::{Failure, Finding, Level};
+use crate::codec::control::{read_root, root_key};
+use crate::codec::{kind, session};
+use crate::config::Config;
+use crate::host::clock::{Clock, SystemClock};
+use crate::host::entropy::SystemEntropy;
+use crate::store::sqlite::verify_backup;
+use crate::store::{Record, Versioned};
+use handstamp_core::id::SessionId;
+use handstamp_core::time::{Millis, Span};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// A write-ahead log beyond this is not moved into the database as it should be.
+const LONG_LOG: u64 = 256 << 20;
+/// Less than this free is little.
+const LITTLE_ROOM: u64 = 1 << 30;
+/// How many of the newest sessions are looked at for stalled rotations.
+const SESSIONS: i64 = 100_000;
+/// A successor that nobody presents for this long, while the session is used, does not reach its client.
+const STALLED: Span = Span::minutes(10);
+
+/// Everything that can be looked at.
+pub fn doctor(config: &Config) -> Result<Vec<Finding>, Failure> {
+    let mut report = Report(Vec::new());
+    let dir = &config.server.data_dir;
+    let Ok(found) = fs::metadata(dir) else {
+        report.warn("data directory", format!("{} is not there: the first start makes it", dir.display()));
+        return Ok(report.0);
+    };
+    private(&mut report, "data directory", dir, found.permissions().mode());
+    for file in ["master.key", "access.key"].map(|name| dir.join(name)) {
+        if let Ok(found) = fs::metadata(&file) {
+            private(&mut report, "file", &file, found.permissions().mode());
+        }
+    }
+    room(&mut report, dir);
+    let path = files::database(config)?;
+    if path.exists() {
+        store(&mut report, config, &path);
+    } else {
+        report.warn("store", format!("{} is not there: the first start makes it", path.display()));
+    }
+    server(&mut report, config, running(&path));
+    if let Some(tls) = &config.server.tls {
+        certificate(&mut report, &tls.cert);
+    }
+    Ok(report.0)
+}
+
+struct Report(Vec<Finding>);
+
+impl Report {
+    fn add(&mut self, level: Level, what: &str, detail: String) {
+        self.0.push(Finding { level, what: what.to_owned(), detail });
+    }
+    fn fine(&mut self, what: &str, detail: impl Into<String>) {
+        self.add(Level::Fine, what, detail.into());
+    }
+    fn warn(&mut self, what: &str, detail: impl Into<String>) {
+        self.add(Level::Warning, what, detail.into());
+    }
+    fn problem(&mut self, what: &str, detail: impl Into<String>) {
+        self.add(Level::Problem, what, detail.into());
+    }
+}
+
+fn private(report: &mut Report, what: &str, path: &Path, mode: u32) {
+    if mode & 0o077 == 0 {
+        report.fine(what, format!("{} is for its owner only", path.display()));
+    } else {
+        let tight = if path.is_dir() { "700" } else { "600" };
+        report.problem(
+            what,
+            format!(
+                "{} can be read by others (mode {:o}): chmod {tight} {}",
+                path.display(),
+                mode & 0o777,
+                path.display()
+            ),
+        );
+    }
+}
+
+fn room(report: &mut Report, dir: &Path) {
+    match rustix::fs::statvfs(dir) {
+        Ok(disk) => {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            let text = format!("{} MiB are free at {}", free >> 20, dir.display());
+            if free < LITTLE_ROOM / 8 {
+                report.problem("disk", format!("{text}: make room, or the store cannot be written"));
+            } else if free < LITTLE_ROOM {
+                report.warn("disk", format!("{text}: that is little"));
+            } else {
+                report.fine("disk", text);
+            }
+        }
+        Err(why) => report.warn("disk", format!("cannot tell how much is free at {}: {why}", dir.display())),
+    }
+}
+
+fn store(report: &mut Report, config: &Config, path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let file = beside(path, suffix);
+        if let Ok(found) = fs::metadata(&file)
+            && found.permissions().mode() & 0o077 != 0
+        {
+            private(report, "store", &file, found.permissions().mode());
+        }
+    }
+    if let Err(why) = verify_backup(path) {
+        report.problem(
+            "store",
+            format!(
+                "{why}. Stop the server, keep the file for an inquiry, and put a backup in its place: handstamp restore FILE --replace"
+            ),
+        );
+        return;
+    }
+    report.fine("store", format!("{} is whole, every index agrees with its table", path.display()));
+    let log = fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len());
+    if log > LONG_LOG {
+        let text = format!("the write-ahead log has {} MiB", log >> 20);
+        report.warn("store", format!("{text}: does a backup run, or another program hold the file open?"));
+    }
+    let opened = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let looked = opened.and_then(|conn| {
+        conn.busy_timeout(Duration::from_secs(5))?;
+        master_key(report, config, path, &conn)?;
+        clock(report, &conn)?;
+        rotations(report, &conn)
+    });
+    if let Err(why) = looked {
+        report.problem("store", format!("{} cannot be read: {why}", path.display()));
+    }
+}
+
+fn master_key(report: &mut Report, config: &Config, path: &Path, conn: &Connection) -> rusqlite::Result<()> {
+    let key = root_key();
+    let name = [&[key.space.kind], key.space.env.to_be_bytes().as_slice(), &key.id].concat();
+    let body: Option<Vec<u8>> =
+        conn.query_row("SELECT body FROM records WHERE key = ?1", [&name], |row| row.get(0)).optional()?;
+    let Some(body) = body else {
+        report.warn("store", format!("{} is empty: the first start did not come to its end", path.display()));
+        return Ok(());
+    };
+    let record = Record { key, bucket: 0, facets: Vec::new(), seen: None, forget_at: None, body };
+    let Ok(root) = read_root(&Versioned { record, version: 1 }) else {
+        report.problem("store", format!("the first record of {} cannot be read", path.display()));
+        return Ok(());
+    };
+    match files::master_key(config, true, &SystemEntropy) {
+        Ok(master) if master.fingerprint() == root.fingerprint => {
+            report.fine("master key", "is the one the store was made with");
+        }
+        Ok(_) => report.problem(
+            "master key",
+            format!("is not the one that {} was made with: give the one that was", path.display()),
+        ),
+        Err(why) => report.problem("master key", why.to_string()),
+    }
+    Ok(())
+}
+
+fn clock(report: &mut Report, conn: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT value FROM counters WHERE name = ?1";
+    let floor: Option<i64> = conn.query_row(sql, [b"floor".as_slice()], |row| row.get(0)).optional()?;
+    let (floor, now) = (Millis(floor.unwrap_or(0)), SystemClock::default().now());
+    let ahead = floor.since(now);
+    if ahead > Span::secs(1) {
+        report.problem(
+            "clock",
+            format!(
+                "the store has seen {floor}, this machine says {now}: sessions do not age for {ahead}. Set the clock right"
+            ),
+        );
+    } else {
+        report.fine("clock", "is not behind what the store has seen");
+    }
+    Ok(())
+}
+
+/// Sessions whose successor was made, is not presented, and that are used all the same.
+fn rotations(report: &mut Report, conn: &Connection) -> rusqlite::Result<()> {
+    let mut newest = conn.prepare(
+        "SELECT key, seen, body FROM records WHERE key >= ?1 AND key < ?2 AND seen IS NOT NULL ORDER BY key DESC LIMIT ?3",
+    )?;
+    let mut rows = newest.query((vec![kind::SESSION], vec![kind::SESSION + 1], SESSIONS))?;
+    let (mut live, mut stalled) = (0u64, 0u64);
+    while let Some(row) = rows.next()? {
+        let key: Vec<u8> = row.get(0)?;
+        let (seen, body): (i64, Vec<u8>) = (row.get(1)?, row.get(2)?);
+        let Some(id) = key.get(9..).and_then(|id| <[u8; 16]>::try_from(id).ok()) else { continue };
+        match session::read(SessionId(id), &body) {
+            Ok((session, _)) => {
+                live += 1;
+                let pending = session.chain.pending_since();
+                stalled += u64::from(pending.is_some_and(|since| Millis(seen).since(since) > STALLED));
+            }
+            Err(_) => report.problem("session", format!("the record of {} cannot be read", SessionId(id))),
+        }
+    }
+    if stalled > 0 {
+        report.warn(
+            "rotation",
+            format!(
+                "{stalled} of {live} sessions are used with a token whose successor nobody presents: does the application hand `rotated_token` (or `set_cookie`) on to the client?"
+            ),
+        );
+    } else {
+        report.fine("rotation", format!("no session of {live} waits for a successor that does not arrive"));
+    }
+    Ok(())
+}
+
+fn server(report: &mut Report, config: &Config, running: Option<Running>) {
+    let Some(running) = running else {
+        report.fine("server", "none runs on this store");
+        return;
+    };
+    let who = running.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let target = Target { url: running.url.as_deref(), ca: None, environment: None };
+    let asked = Client::new(config, target, None, false)
+        .and_then(|mut client| client.probe("/readyz", Duration::from_secs(3)));
+    let place = running.url.clone().unwrap_or_else(|| config.server.listen.to_string());
+    match asked {
+        Ok(answer) if answer.status == 200 => {
+            report.fine("server", format!("runs{who} and is ready at {place}"));
+        }
+        Ok(answer) => report.problem(
+            "server",
+            format!("runs{who} at {place} and says it is not ready ({}): look at its log", answer.status),
+        ),
+        // Its certificate may be of an authority that is not known here.
+        Err(why) if config.server.tls.is_some() => {
+            report.warn("server", format!("runs{who}, and could not be asked at {place}: {why}"));
+        }
+        Err(why) => report.problem("server", format!("runs{who} and does not answer at {place}: {why}")),
+    }
+}
+
+fn certificate(report: &mut Report, file: &Path) {
+    let now = SystemClock::default().now();
+    match end_of(file) {
+        Err(why) => report.problem("certificate", why),
+        Ok(end) if end <= now => {
+            report.problem("certificate", format!("{} has ended {end}: renew it", file.display()));
+        }
+        Ok(end) if end.since(now) < Span::days(14) => {
+            report.warn("certificate", format!("{} ends {end}: renew it", file.display()));
+        }
+        Ok(end) => report.fine("certificate", format!("{} is good until {end}", file.display())),
+    }
+}

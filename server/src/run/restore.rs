@@ -1,0 +1,206 @@
+//! A backup takes the place of the store: checked, copied and prepared beside it first, and then put in its place in one
+//! step, so that at every moment there is either the old store or the new one, whole.
+
+use super::files::{self, cannot};
+use super::presence::{beside, lock};
+use crate::app::open::{OpenError, Setup};
+use crate::app::{App, Stop};
+use crate::cli::{Failure, Progress, RestoreDone, RestoreOptions};
+use crate::config::Config;
+use crate::host::clock::{Clock, SystemClock};
+use crate::host::entropy::SystemEntropy;
+use crate::store::Store;
+use crate::store::sqlite::{Options, Sqlite, verify_backup};
+use handstamp_core::token::keyring::MasterKey;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why all sessions of a backup are ended, as their history says it.
+const REASON: &str = "restored from a backup";
+
+/// Puts a backup in the place of the store.
+pub fn restore(
+    config: &Config,
+    file: &Path,
+    options: RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<RestoreDone, Failure> {
+    files::data_dir(config)?;
+    let path = files::database(config)?;
+    let Some(_lock) = lock(&path)? else {
+        return Err(Failure::new(format!("{} is in use: a server works on it", path.display()))
+            .help("stop the server, restore, and start it again"));
+    };
+    if path.exists() && !options.replace {
+        return Err(Failure::new(format!("there is a store at {} already", path.display()))
+            .help("with --replace it is put aside, not deleted"));
+    }
+    verify_backup(file).map_err(|why| Failure::new(why.to_string()))?;
+    let master = master_key(config, file)?;
+    let staged = Staged(beside(&path, ".restoring"));
+    staged.remove();
+    copy(file, &staged.0, progress)?;
+    prepare(config, file, &staged.0, master, options.keep_sessions)?;
+    sync(&staged.0).map_err(|why| cannot("write", &staged.0, &why))?;
+    put_in_place(&path, &staged.0)?;
+    let bytes = fs::metadata(&path).map_or(0, |m| m.len());
+    Ok(RestoreDone { bytes })
+}
+
+/// It is not in a backup, so it must be here.
+fn master_key(config: &Config, file: &Path) -> Result<MasterKey, Failure> {
+    files::master_key(config, true, &SystemEntropy).map_err(|why| match &config.server.master_key {
+        crate::config::server::MasterKey::Made(place) if !place.exists() => Failure::new(format!(
+            "there is no master key at {}, and none is in a backup",
+            place.display()
+        ))
+        .help(format!(
+            "put the master.key there that {} was made with; without it no session and no access key in it can be recognised",
+            file.display()
+        )),
+        _ => why,
+    })
+}
+
+/// The copy under another name, removed unless it got the store's.
+struct Staged(PathBuf);
+
+impl Staged {
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            let _ = fs::remove_file(beside(&self.0, suffix));
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn copy(from: &Path, to: &Path, progress: &dyn Progress) -> Result<(), Failure> {
+    let mut source = File::open(from).map_err(|why| cannot("read", from, &why))?;
+    let total = source.metadata().map_err(|why| cannot("read", from, &why))?.len();
+    let mut target = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(|why| cannot("make", to, &why))?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut done = 0;
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
+            Err(why) => return Err(cannot("read", from, &why)),
+        };
+        let piece = buffer.get(..count).unwrap_or_default();
+        target.write_all(piece).map_err(|why| match why.kind() {
+            ErrorKind::StorageFull => {
+                Failure::new(format!("there is no space left to write {}", to.display()))
+                    .help("make room on its disk; the store is as it was")
+            }
+            _ => cannot("write", to, &why),
+        })?;
+        done += u64::try_from(count).unwrap_or(0);
+        progress.at(done, total);
+    }
+    Ok(())
+}
+
+/// Opens the copy, which shows whether the master key is its own, and ends all of its sessions.
+fn prepare(
+    config: &Config,
+    file: &Path,
+    staged: &Path,
+    master: MasterKey,
+    keep_sessions: bool,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Failure::new(format!("cannot start threads: {why}")))?;
+    runtime.block_on(async {
+        let store = Sqlite::open(staged, &Options::default()).map_err(|why| Failure::new(why.to_string()))?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let setup = Setup {
+            store: store.clone(),
+            clock: Arc::new(SystemClock::default()),
+            entropy: Arc::new(SystemEntropy),
+            master,
+            policy: config.policy.default.clone(),
+            cache_bytes: 1 << 20,
+            retention: config.history.retention,
+        };
+        let outcome = match App::open(setup, || Err(OpenError::Prepared)).await {
+            Ok(_) if keep_sessions => Ok(()),
+            Ok((app, _)) => app.end_everything(REASON).await.map_err(|stop| match stop {
+                Stop::Fault(fault) => Failure::new(format!("{}: {fault}", staged.display())),
+                Stop::Refused(_) => Failure::new("the sessions of the backup could not be ended"),
+            }),
+            Err(OpenError::WrongMasterKey) => {
+                let message =
+                    format!("{} was made with another master key than the one given", file.display());
+                Err(Failure::new(message)
+                    .help("give the master.key that belongs to this backup; nothing was changed"))
+            }
+            Err(OpenError::Prepared) => {
+                Err(Failure::new(format!("{} is empty: it was copied before a first start", file.display())))
+            }
+            Err(OpenError::Fault(why)) => Err(Failure::new(format!("{}: {why}", file.display()))),
+        };
+        store.close().await;
+        outcome
+    })?;
+    match fs::metadata(beside(staged, "-wal")) {
+        Ok(log) if log.len() > 0 => Err(Failure::new(format!("{} could not be finished", staged.display()))),
+        _ => Ok(()),
+    }
+}
+
+/// The old store gets a second name, and then the new one its own.
+fn put_in_place(path: &Path, staged: &Path) -> Result<(), Failure> {
+    if path.exists() {
+        // What the old one has in its log goes into its file, if that can be read at all.
+        let folded = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .and_then(|old| old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        if let Err(why) = folded {
+            tracing::warn!(%why, "the old store is put aside as it is");
+        }
+        let now = SystemClock::default().now().to_string().replace([':', '.'], "-");
+        let aside = beside(path, &format!(".before-restore-{now}"));
+        second_name(path, &aside)?;
+        let log = beside(path, "-wal");
+        if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            second_name(&log, &beside(&aside, "-wal"))?;
+        }
+    }
+    // A log belongs to one file only.
+    for suffix in ["-wal", "-shm"] {
+        let name = beside(path, suffix);
+        match fs::remove_file(&name) {
+            Ok(()) => {}
+            Err(why) if why.kind() == ErrorKind::NotFound => {}
+            Err(why) => return Err(cannot("remove", &name, &why)),
+        }
+    }
+    fs::rename(staged, path).map_err(|why| cannot("put the backup at", path, &why))?;
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync(directory).map_err(|why| cannot("write the directory", directory, &why))
+}
+
+fn second_name(from: &Path, to: &Path) -> Result<(), Failure> {
+    // Some disks know no links; then it has only the new name for a moment.
+    fs::hard_link(from, to).or_else(|_| fs::rename(from, to)).map_err(|why| cannot("put aside", from, &why))
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    File::open(path)?.sync_all()
+}

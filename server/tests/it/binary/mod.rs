@@ -1,0 +1,12 @@
+//! The real binary, started as a person or a service manager starts it: a process of its own, real files, real signals,
+//! real sockets.
+
+mod disk;
+mod kill;
+mod operate;
+mod process;
+mod signals;
+mod start;
+mod trouble;
+
+pub(crate) use process::{Place, Server, clock, eventually};

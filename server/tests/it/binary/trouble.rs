@@ -1,0 +1,124 @@
+//! Starts that cannot be: each says which file, and the way out, and leaves everything as it was.
+
+use super::Place;
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+
+/// A place with a store that was used.
+fn used() -> (Place, String) {
+    let place = Place::new();
+    let server = place.serve();
+    let (_, token) = server.create("ada");
+    server.stop();
+    (place, token)
+}
+
+fn still_works(place: &Place, token: &str) {
+    let server = place.serve();
+    assert_eq!(server.validate(token), None);
+    server.stop();
+}
+
+#[test]
+fn a_second_process_on_the_same_data() {
+    let place = Place::new();
+    let server = place.serve();
+    let (_, token) = server.create("ada");
+    place.does_not_serve().failed(&["handstamp.db", "in use", "stop that one first"]);
+    assert_eq!(server.validate(&token), None);
+    server.create("bob");
+    server.stop();
+    still_works(&place, &token);
+}
+
+#[test]
+fn a_wrong_master_key() {
+    let (place, token) = used();
+    let file = place.data().join("master.key");
+    let right = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{}\n", "ab".repeat(32))).unwrap();
+    place.does_not_serve().failed(&["handstamp.db", "another master key", "master.key"]);
+    fs::write(&file, "not a key\n").unwrap();
+    place.does_not_serve().failed(&["master.key", "64 hexadecimal digits"]);
+    fs::write(&file, right).unwrap();
+    still_works(&place, &token);
+}
+
+#[test]
+fn a_lost_master_key() {
+    let (place, token) = used();
+    let (file, away) = (place.data().join("master.key"), place.path("away"));
+    fs::rename(&file, &away).unwrap();
+    place.does_not_serve().failed(&["master.key", "is gone", "put the file back"]);
+    assert!(!file.exists(), "a new key was made over a store that cannot be read with it");
+    fs::rename(&away, &file).unwrap();
+    still_works(&place, &token);
+}
+
+#[test]
+fn a_master_key_that_others_can_read() {
+    let (place, token) = used();
+    let file = place.data().join("master.key");
+    let mode = |mode| fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o644);
+    place.does_not_serve().failed(&["master.key", "chmod 600"]);
+    mode(0o600);
+    still_works(&place, &token);
+}
+
+#[test]
+fn a_damaged_database() {
+    let (place, token) = used();
+    let file = place.data().join("handstamp.db");
+    let whole = fs::read(&file).unwrap();
+    for (at, bytes) in [(0, 100), (4_096, 4_096), (whole.len() / 2, whole.len())] {
+        let mut damaged = fs::OpenOptions::new().write(true).open(&file).unwrap();
+        damaged.seek(SeekFrom::Start(at as u64)).unwrap();
+        damaged.write_all(&vec![0x5A; bytes.min(whole.len() - at)]).unwrap();
+        drop(damaged);
+        place.does_not_serve().failed(&["handstamp.db", "restore"]);
+        let said = place.run(&["doctor"]);
+        assert_eq!(said.code, Some(1), "{}", said.out);
+        assert!(said.out.contains("handstamp.db") && said.out.contains("problem"), "{}", said.out);
+        fs::write(&file, &whole).unwrap();
+    }
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(whole.len() as u64 / 2).unwrap();
+    place.does_not_serve().failed(&["handstamp.db", "damaged", "restore the last backup"]);
+    fs::write(&file, &whole).unwrap();
+    still_works(&place, &token);
+}
+
+#[test]
+fn a_newer_schema() {
+    let (place, token) = used();
+    let file = place.data().join("handstamp.db");
+    let version = |sql: &str| {
+        let conn = rusqlite::Connection::open(&file).unwrap();
+        conn.execute_batch(sql).unwrap();
+    };
+    version("PRAGMA user_version = 900");
+    place.does_not_serve().failed(&["handstamp.db", "newer Handstamp", "900"]);
+    version("PRAGMA user_version = 1");
+    still_works(&place, &token);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory() {
+    let place = Place::new();
+    fs::write(place.data(), "here I am").unwrap();
+    place.does_not_serve().failed(&["data", "data directory", "--data-dir"]);
+    assert_eq!(fs::read_to_string(place.data()).unwrap(), "here I am");
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let (place, token) = used();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_handstamp"));
+    command.env_clear().args(["serve", "--listen", &address]).arg("--data-dir").arg(place.data());
+    command.current_dir(place.path(""));
+    let ran = super::Server::start(command, &place);
+    ran.err().unwrap().failed(&[&address, "--listen"]);
+    still_works(&place, &token);
+}

@@ -1,6 +1,7 @@
 //! A small HTTP client for the management API: one connection, one request after the other, JSON both ways.
 
-use super::address::{Address, Target};
+use super::address::Address;
+pub use super::address::Target;
 use super::{Failure, progress, tls};
 use crate::config::{Config, Environment, Secret};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};

@@ -4,7 +4,7 @@
 //! the counter by one and notes the scope with the new value; a session is ended by it when the scope fits and what it
 //! stored is below. That is exact without any clock: whatever was made before the raise was known is below it.
 
-use crate::id::{SessionId, UserId};
+use crate::id::UserId;
 use crate::session::{By, Session};
 use crate::tag::Tag;
 use crate::time::{Millis, Span};
@@ -25,8 +25,6 @@ pub enum Scope {
 pub struct Raised {
     /// Whom it ends.
     pub scope: Scope,
-    /// The one session that it does not end.
-    pub spared: Option<SessionId>,
     /// The counter's value after it.
     pub at: u64,
     /// When it happened.
@@ -54,21 +52,9 @@ impl Ledger {
 
     /// Raises the counter and notes whom that ends.
     pub fn raise(&mut self, scope: Scope, when: Millis, by: By, reason: Option<Box<str>>) -> u64 {
-        self.raise_sparing(None, scope, when, by, reason)
-    }
-
-    /// Raises the counter and notes whom that ends, and which one session it does not end.
-    pub fn raise_sparing(
-        &mut self,
-        spared: Option<SessionId>,
-        scope: Scope,
-        when: Millis,
-        by: By,
-        reason: Option<Box<str>>,
-    ) -> u64 {
         self.counter = self.counter.saturating_add(1);
         self.raised.retain(|r| !(r.settled && when.since(r.when) > Ledger::KEPT));
-        self.raised.push(Raised { scope, spared, at: self.counter, when, by, reason, settled: false });
+        self.raised.push(Raised { scope, at: self.counter, when, by, reason, settled: false });
         self.counter
     }
 
@@ -85,9 +71,6 @@ impl Ledger {
 impl Raised {
     /// Whether this raise ended the session.
     pub fn ends(&self, session: &Session) -> bool {
-        if self.spared == Some(session.id) {
-            return false;
-        }
         match &self.scope {
             Scope::All => session.born < self.at,
             Scope::User(user) => session.born < self.at && session.user == *user,

@@ -5,8 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about. [`observe`]: from where a session was last used. [`gauges`]: what can be
-//!   counted.
+//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
+//!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -19,9 +19,9 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 pub mod activity;
+mod behind;
 pub mod cache;
 pub mod callers;
 pub mod control;
@@ -33,32 +33,33 @@ pub mod housekeeping;
 pub mod keys;
 pub mod observe;
 pub mod open;
+mod purge;
 pub mod read;
 pub mod records;
 pub mod search;
+pub mod tighter;
 pub mod update;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
 
-use control::{Control, Env};
+use control::Env;
 
 /// The service.
 pub struct App {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    master: MasterKey,
+    master: Arc<MasterKey>,
     keys: Keyring,
     policy: ArcSwap<Policy>,
-    control: ArcSwap<Control>,
-    control_turn: tokio::sync::Mutex<()>,
-    control_stale: AtomicBool,
+    control: Arc<control::Room>,
     turns: records::Turns,
-    cache: cache::Cache,
+    cache: Arc<cache::Cache>,
     activity: Arc<activity::Activity>,
-    behind: housekeeping::Behind,
+    behind: Arc<behind::Behind>,
     observer: observe::Observer,
+    checked: tighter::Checked,
     verdicts: verdicts::Verdicts,
     retention: Span,
 }

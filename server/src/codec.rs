@@ -31,6 +31,8 @@ pub mod kind {
     pub const LEDGER: u8 = 12;
     /// Removed environments whose records are still to be swept away.
     pub const PURGE: u8 = 14;
+    /// The times that sessions were last looked through under.
+    pub const TIMES: u8 = 15;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
 }

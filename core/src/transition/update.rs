@@ -113,6 +113,15 @@ fn note(patch: &Patch) -> String {
     parts.join(", ")
 }
 
+/// Lifts a session over a raise of the epoch counter to `at` that is to spare it: from then on it counts as made, and its
+/// tags as got, after the raise. History has nothing to say of it.
+pub fn lift(living: Living<'_>, at: u64) -> Change {
+    let mut next = living.session.clone();
+    next.born = at;
+    next.tags.iter_mut().for_each(|held| held.since = at);
+    Change { session: next, user: None, events: Vec::new() }
+}
+
 /// The session was used from elsewhere than what is known of it. `None` when it is known already.
 pub fn observe(living: Living<'_>, client: Client) -> Option<Change> {
     let session = living.session;

@@ -151,14 +151,3 @@ fn both_sides_of_the_counter() {
         assert_eq!(ended(&one, &with(born, since)), by_tag, "{born} {since}");
     }
 }
-
-#[test]
-fn the_spared_one_lives_until_the_next_raise() {
-    let mut world = World::new();
-    let (kept, other) = (tagged(&mut world, "ada", &["a:1"]), tagged(&mut world, "bob", &["a:1"]));
-    world.ledger.raise_sparing(Some(kept.session.id), Scope::All, world.now, By::System, None);
-    assert!(world.ledger.ended(&kept.session).is_none());
-    assert!(world.ledger.ended(&other.session).is_some());
-    raise(&mut world, Scope::Tags(vec![tag("a:1")]));
-    assert!(world.ledger.ended(&kept.session).is_some(), "another raise spares nobody");
-}

@@ -18,28 +18,32 @@ pub struct Activity {
     waiting: Mutex<HashMap<Key, Millis>>,
 }
 
-/// Above this many waiting keys the next flush is not waited for.
+/// How many are written in one call.
 const CROWD: usize = 4_096;
-/// More than this many keys never wait.
-const MOST: usize = 262_144;
+
+/// Above this many waiting keys nobody adds to them without waiting for the store, so that a store that cannot be
+/// written does not fill the memory.
+pub const MOST: usize = 131_072;
 
 impl Activity {
-    /// Takes note that a record was active. Says no when too many are waiting; then the record is offered again with
-    /// its next request, or is written a resolution late.
-    pub fn offer(&self, key: Key, at: Millis) -> bool {
+    /// Takes note that a record was active.
+    pub fn offer(&self, key: Key, at: Millis) {
         let mut waiting = self.waiting();
-        if waiting.len() >= MOST && !waiting.contains_key(&key) {
-            return false;
-        }
         let slot = waiting.entry(key).or_insert(at);
         *slot = (*slot).max(at);
-        true
+    }
+
+    /// Takes over what an entry that leaves the cache knows. Whoever still holds it either was seen here, or sees that it
+    /// is gone and hands its activity on itself: one of the two, in any order of events.
+    pub fn leave(&self, id: SessionId, held: &Held) {
+        held.gone.store(true, Ordering::SeqCst);
+        self.take_over(id, held);
     }
 
     /// Takes over what a cache entry knows and has not handed on yet.
     pub fn take_over(&self, id: SessionId, held: &Held) {
-        let seen = held.seen.load(Ordering::Relaxed);
-        if seen > held.offered.fetch_max(seen, Ordering::Relaxed) {
+        let seen = held.seen.load(Ordering::SeqCst);
+        if seen > held.offered.fetch_max(seen, Ordering::SeqCst) {
             self.offer(session_key(held.env, id), Millis(seen));
         }
     }
@@ -76,10 +80,26 @@ impl Activity {
     }
 }
 
-/// How old the stored time may be before it is written again: a twentieth of the idle time, between 1 s and 5 minutes.
-/// That much earlier, at most, can a session look idle after a crash.
+/// How old the stored time may be before it is written again: a twentieth of the idle time, between 1 s and 5 minutes. That
+/// much earlier, at most, can a session look idle after a crash. Half of
+/// the idle time goes before it, so a very short idle time is written with nearly every request.
 pub fn resolution(idle: Span) -> Span {
     Span((idle.0 / 20).clamp(1_000, 300_000))
+}
+
+/// What is known of a session's activity beside the store.
+#[derive(Clone, Copy)]
+pub(super) struct Unwritten {
+    held: Option<Millis>,
+    waiting: Option<Millis>,
+}
+
+impl Unwritten {
+    /// The last activity, and the last one that is stored or on its way; `stored` was loaded afterwards.
+    pub(super) fn over(self, stored: Millis) -> (Millis, Millis) {
+        let offered = stored.max(self.waiting.unwrap_or(stored));
+        (offered.max(self.held.unwrap_or(offered)), offered)
+    }
 }
 
 impl App {
@@ -89,29 +109,37 @@ impl App {
     /// # Errors
     /// What the store says, when it was waited for.
     pub(super) async fn seen(&self, held: &Held, idle: Span, now: Millis) -> Result<(), StoreError> {
-        held.seen.fetch_max(now.0, Ordering::Relaxed);
-        let offered = Millis(held.offered.load(Ordering::Relaxed));
+        held.seen.fetch_max(now.0, Ordering::SeqCst);
+        let offered = Millis(held.offered.load(Ordering::SeqCst));
         let age = now.since(offered);
-        if age < resolution(idle) {
-            return Ok(());
-        }
-        let key = session_key(held.env, held.session.id);
         if age.0 > idle.0 / 2 {
+            let key = session_key(held.env, held.session.id);
             self.store.touch(&[(key, now)]).await?;
-            held.offered.fetch_max(now.0, Ordering::Relaxed);
+            held.offered.fetch_max(now.0, Ordering::SeqCst);
             return Ok(());
         }
-        if self.activity.offer(key, now) {
-            held.offered.fetch_max(now.0, Ordering::Relaxed);
+        if age >= resolution(idle) || held.gone.load(Ordering::SeqCst) {
+            held.offered.fetch_max(now.0, Ordering::SeqCst);
+            self.activity.offer(session_key(held.env, held.session.id), now);
+            self.not_too_many().await?;
         }
         Ok(())
     }
 
-    /// The last activity of a session, whatever the store says of it.
-    pub(super) fn last_seen(&self, env: EnvironmentId, id: SessionId, stored: Millis) -> Millis {
+    /// Waits for the store when too much activity waits for it.
+    pub(super) async fn not_too_many(&self) -> Result<(), StoreError> {
+        if self.activity.waiting_count() > MOST {
+            self.flush_activity().await?;
+        }
+        Ok(())
+    }
+
+    /// The last activity of a session that the store need not know of yet. To be asked before the store is: activity
+    /// moves from the cache to what is waiting and from there into the store, and who looks in that order misses none.
+    pub(super) fn unwritten(&self, env: EnvironmentId, id: SessionId) -> Unwritten {
+        let held = self.cache.peek(env, id).map(|held| held.last_seen());
         let waiting = self.activity.known(&session_key(env, id));
-        let held = self.cache.peek(id).map(|held| held.last_seen());
-        stored.max(waiting.unwrap_or(stored)).max(held.unwrap_or(stored))
+        Unwritten { held, waiting }
     }
 
     /// Writes what is waiting. Called in short turns by housekeeping, and at the end.
@@ -140,8 +168,7 @@ impl App {
                 self.cache.surrender();
                 self.note_key_use();
             }
-            let batch = self.activity.snapshot();
-            for part in batch.chunks(CROWD) {
+            for part in self.activity.snapshot().chunks(CROWD) {
                 if began.elapsed() > time {
                     return Ok((written, self.activity.waiting_count()));
                 }

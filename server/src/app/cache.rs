@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 use std::mem::size_of;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A session as it is kept in memory.
@@ -31,6 +31,8 @@ pub struct Held {
     pub seen: AtomicI64,
     /// The last activity that was handed on to be written, in milliseconds.
     pub offered: AtomicI64,
+    /// Set once nobody finds it in the cache: whoever still holds it hands activity on at once.
+    pub gone: AtomicBool,
 }
 
 impl Held {
@@ -74,7 +76,7 @@ impl quick_cache::Lifecycle<SessionId, Arc<Held>> for Leaving {
     type RequestState = ();
     fn begin_request(&self) -> Self::RequestState {}
     fn on_evict(&self, (): &mut Self::RequestState, id: SessionId, held: Arc<Held>) {
-        self.0.take_over(id, &held);
+        self.0.leave(id, &held);
     }
 }
 
@@ -149,8 +151,8 @@ impl Cache {
     }
 
     /// Like [`Cache::get`], without counting.
-    pub fn peek(&self, id: SessionId) -> Option<Arc<Held>> {
-        self.table.peek(&id)
+    pub fn peek(&self, env: EnvironmentId, id: SessionId) -> Option<Arc<Held>> {
+        self.table.peek(&id).filter(|held| held.env == env)
     }
 
     /// To be taken before a load.
@@ -163,6 +165,8 @@ impl Cache {
         let fence = self.fence(ticket.bucket);
         if *fence == ticket.seen {
             self.table.insert(held.session.id, held.clone());
+        } else {
+            held.gone.store(true, Ordering::SeqCst);
         }
     }
 
@@ -170,8 +174,12 @@ impl Cache {
     pub fn forget(&self, id: SessionId) {
         let mut fence = self.fence(id.bucket());
         *fence += 1;
+        // Its activity is known elsewhere before it is gone from here, so that at no instant nobody knows of it.
+        if let Some(held) = self.table.peek(&id) {
+            self.activity.leave(id, &held);
+        }
         if let Some((_, held)) = self.table.remove(&id) {
-            self.activity.take_over(id, &held);
+            self.activity.leave(id, &held);
         }
     }
 

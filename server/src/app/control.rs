@@ -1,24 +1,23 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
-use super::callers::root_entry;
 use super::{App, Fault, Stop};
-use crate::codec::control::{
-    environment_key, ledger_key, read_access_key, read_environment, read_ledger, write_ledger,
-};
+use crate::codec::control::{environment_key, read_access_key, read_environment, read_ledger, write_ledger};
 use crate::codec::{CONTROL, kind};
 use crate::store::{Batch, Expect, Op, Query, Record, Space, Store, StoreError, Versioned};
+use arc_swap::{ArcSwap, Guard};
 use handstamp_core::caller::AccessKey;
 use handstamp_core::environment::{Environment, EnvironmentName};
-use handstamp_core::epoch::{Ledger, Scope};
+use handstamp_core::epoch::{Ledger, Raised, Scope};
 use handstamp_core::id::{EnvironmentId, KeyId, SessionId};
 use handstamp_core::sealing::{DataKey, unwrap};
 use handstamp_core::session::By;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::MasterKey;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use tokio::sync::OwnedMutexGuard;
 
 /// All of it, replaced as a whole when something changes.
 #[derive(Default, Clone)]
@@ -41,6 +40,8 @@ pub struct Env {
     pub older_data_keys: Vec<DataKey>,
     /// What was ended at once.
     pub ledger: Ledger,
+    /// No raise may have a number up to this one, also if none has it: a session may have been lifted to it.
+    pub reserved: u64,
     /// The version of the ledger's record; 0 while there is none.
     pub ledger_version: u64,
 }
@@ -54,6 +55,9 @@ pub struct Key {
     /// When it was last used, in milliseconds.
     pub used: AtomicI64,
 }
+
+/// A ledger, and the number that no raise may have any more.
+pub(super) type Epochs = (Ledger, u64);
 
 impl Control {
     /// An environment by its id.
@@ -117,7 +121,7 @@ pub(super) fn ready(
     master: &MasterKey,
     record: Environment,
     version: u64,
-    ledger: Ledger,
+    (ledger, reserved): Epochs,
     ledger_version: u64,
 ) -> Result<Env, StoreError> {
     let kek = master.derive("wrap");
@@ -134,15 +138,18 @@ pub(super) fn ready(
     let data_key = keys
         .pop()
         .ok_or_else(|| StoreError::Damaged(format!("environment {} has no data key", record.name)))?;
-    Ok(Env { record, version, data_key, older_data_keys: keys, ledger, ledger_version })
+    Ok(Env { record, version, data_key, older_data_keys: keys, ledger, reserved, ledger_version })
 }
 
 /// Reads everything at start.
 pub(super) async fn load(store: &dyn Store, master: &MasterKey) -> Result<Control, StoreError> {
     let mut control = Control::default();
-    let mut ledgers: HashMap<Box<[u8]>, (Ledger, u64)> = HashMap::new();
+    let mut ledgers: HashMap<Box<[u8]>, (Epochs, u64)> = HashMap::new();
     for found in all(store, kind::LEDGER).await? {
-        ledgers.insert(found.record.key.id.clone(), (read_ledger(&found)?, found.version));
+        let (mut ledger, reserved) = read_ledger(&found)?;
+        // Who was busy with a creation when the last process ended could not look again whether it was still in time.
+        ledger.raised.iter_mut().for_each(|raised| raised.settled = false);
+        ledgers.insert(found.record.key.id.clone(), ((ledger, reserved), found.version));
     }
     for found in all(store, kind::ENVIRONMENT).await? {
         let record = read_environment(&found)?;
@@ -191,37 +198,102 @@ pub(super) const fn put(record: Record, version: u64) -> Op {
     Op::Put { expect: expecting(version), record }
 }
 
-impl App {
-    /// Changes control records and, once that is durable, what is held in memory. One at a time in a node.
-    pub(super) async fn change_control(
-        &self,
-        ops: Vec<Op>,
-        apply: impl FnOnce(&mut Control),
-    ) -> Result<(), Fault> {
-        if let Err(error) = self.store.commit(batch(self.now(), ops)).await {
-            // It may have gone through all the same, or others came first: what is in memory can no longer be trusted.
-            self.control_stale.store(true, Ordering::Release);
-            self.reload_control().await?;
-            return Err(error.into());
+/// Where the control records are held, and the queue of those who change them.
+pub(super) struct Room {
+    held: ArcSwap<Control>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// A change went wrong half-way and nobody could read what the store says since: that is done before the next one.
+    stale: AtomicBool,
+}
+
+/// The right to change control records. Whoever has it has what the store has.
+pub(super) struct Turn {
+    _held: OwnedMutexGuard<()>,
+}
+
+impl Room {
+    pub(super) fn new() -> Room {
+        Room {
+            held: ArcSwap::from_pointee(Control::default()),
+            turn: Arc::default(),
+            stale: AtomicBool::new(false),
         }
-        let mut next = Control::clone(&self.control.load());
-        apply(&mut next);
-        self.control.store(Arc::new(next));
-        Ok(())
+    }
+    pub(super) fn load(&self) -> Guard<Arc<Control>> {
+        self.held.load()
+    }
+    pub(super) fn replace(&self, control: Control) {
+        self.held.store(Arc::new(control));
     }
 
-    /// Reads all control records again, if they are in doubt. Tried until it succeeds, by housekeeping at the latest.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub(super) async fn reload_control(&self) -> Result<(), Fault> {
-        if !self.control_stale.load(Ordering::Acquire) {
-            return Ok(());
+    /// Reads everything again. What is held only in memory is kept.
+    async fn refresh(&self, store: &dyn Store, master: &MasterKey) -> Result<(), StoreError> {
+        let mut fresh = load(store, master).await?;
+        for (id, key) in &self.held.load().keys {
+            match fresh.keys.get(id) {
+                Some(known) => {
+                    known.used.fetch_max(key.used.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+                None if key.version == 0 => {
+                    fresh.keys.insert(*id, key.clone());
+                }
+                None => {}
+            }
         }
-        let mut control = load(self.store.as_ref(), &self.master).await?;
-        control.put_key(root_entry(&self.master, self.keys.current()));
-        self.control.store(Arc::new(control));
-        self.control_stale.store(false, Ordering::Release);
+        self.replace(fresh);
+        self.stale.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl App {
+    /// Waits for the turn to change control records.
+    pub(super) async fn control_turn(&self) -> Result<Turn, StoreError> {
+        let turn = Turn { _held: self.control.turn.clone().lock_owned().await };
+        if self.control.stale.load(Ordering::Acquire) {
+            self.control.refresh(self.store.as_ref(), &self.master).await?;
+        }
+        Ok(turn)
+    }
+
+    /// Changes control records and, once that is durable, what is held in memory. It is seen through to its end also
+    /// when who asked goes away; and when the store does not say whether it went through, the store is read again, for
+    /// memory must not go on with what may have been replaced.
+    pub(super) async fn change_control(
+        &self,
+        turn: Turn,
+        ops: Vec<Op>,
+        apply: impl FnOnce(&mut Control) + Send + 'static,
+    ) -> Result<Turn, Fault> {
+        let (room, store, master) = (self.control.clone(), self.store.clone(), self.master.clone());
+        let batch = batch(self.now(), ops);
+        let changing = tokio::spawn(async move {
+            match store.commit(batch).await {
+                Ok(()) => {
+                    let mut next = Control::clone(&room.load());
+                    apply(&mut next);
+                    room.replace(next);
+                    Ok(turn)
+                }
+                Err(error) => {
+                    if let Err(again) = room.refresh(store.as_ref(), &master).await {
+                        room.stale.store(true, Ordering::Release);
+                        tracing::warn!(%again, "the control records will be read again before the next change");
+                    }
+                    Err(error)
+                }
+            }
+        });
+        let cut = |_| Err(StoreError::Unavailable("a change was cut short".to_owned()));
+        Ok(changing.await.unwrap_or_else(cut)?)
+    }
+
+    /// Reads the control records again if a change left doubts about them. What is made must know of every raise whose
+    /// answer went before it, or one that failed without being undone would end it later.
+    pub(super) async fn doubts(&self) -> Result<(), StoreError> {
+        if self.control.stale.load(Ordering::Acquire) {
+            self.control_turn().await?;
+        }
         Ok(())
     }
 
@@ -235,31 +307,58 @@ impl App {
         reason: Option<Box<str>>,
         spared: Option<SessionId>,
     ) -> Result<u64, Stop> {
-        let _turn = self.control_turn.lock().await;
-        let current = self.env(env)?;
-        let mut ledger = current.ledger.clone();
-        let at = ledger.raise_sparing(spared, scope, self.now(), by, reason);
-        self.store_ledger(&current, ledger).await?;
+        let mut turn = self.control_turn().await?;
+        let mut current = self.env(env)?;
+        if let Some(id) = spared {
+            // Its number is taken for good before the session is lifted to it: if this goes no further, the next raise
+            // has a greater one and does not spare it.
+            let taken =
+                Env { reserved: current.reserved.max(current.ledger.counter) + 1, ..Env::clone(&current) };
+            turn = self.store_ledger(turn, taken).await?;
+            current = self.env(env)?;
+            self.lift(&current, id, current.reserved).await?;
+        }
+        let mut next = Env::clone(&current);
+        let now = self.now();
+        next.ledger.counter = match spared {
+            Some(_) => next.reserved - 1,
+            None => next.ledger.counter.max(next.reserved),
+        };
+        next.ledger.raised.retain(|raised| !forgettable(raised, now));
+        let at = next.ledger.raise(scope, now, by, reason);
+        self.store_ledger(turn, next).await?;
         Ok(at)
     }
 
-    /// Notes that every session a raise ended says so itself by now.
-    pub(super) async fn settle_epoch(&self, env: EnvironmentId, at: u64) -> Result<(), Stop> {
-        let _turn = self.control_turn.lock().await;
+    /// Notes that every session these raises ended says so itself by now.
+    pub(super) async fn settle_epochs_to(&self, env: EnvironmentId, settled: &[u64]) -> Result<(), Stop> {
+        let turn = self.control_turn().await?;
         let current = self.env(env)?;
-        let mut ledger = current.ledger.clone();
-        ledger.raised.iter_mut().filter(|r| r.at == at).for_each(|r| r.settled = true);
-        self.store_ledger(&current, ledger).await
+        let mut next = Env::clone(&current);
+        let now = self.now();
+        next.ledger.raised.iter_mut().filter(|r| settled.contains(&r.at)).for_each(|r| r.settled = true);
+        next.ledger.raised.retain(|raised| !forgettable(raised, now));
+        self.store_ledger(turn, next).await?;
+        Ok(())
     }
 
-    async fn store_ledger(&self, current: &Env, ledger: Ledger) -> Result<(), Stop> {
-        let id = current.record.id;
+    /// Puts `next`'s ledger in the place of the one of the version that it was made from.
+    async fn store_ledger(&self, turn: Turn, next: Env) -> Result<Turn, Stop> {
+        let id = next.record.id;
         let ops = vec![
-            put(write_ledger(id, &ledger), current.ledger_version),
-            Op::Check { key: environment_key(id), expect: Expect::Version(current.version) },
+            put(write_ledger(id, &next.ledger, next.reserved), next.ledger_version),
+            Op::Check { key: environment_key(id), expect: Expect::Version(next.version) },
         ];
-        let next = Env { ledger, ledger_version: current.ledger_version + 1, ..current.clone() };
-        debug_assert_eq!(ledger_key(id).space.kind, kind::LEDGER);
-        Ok(self.change_control(ops, |control| control.put_env(next)).await?)
+        let next = Env { ledger_version: next.ledger_version + 1, ..next };
+        Ok(self.change_control(turn, ops, |control| control.put_env(next)).await?)
     }
 }
+
+/// Whether a raise need not be remembered. A creation that began before it may be committed after its sessions were
+/// settled; such a one is looked at again as soon as it is committed, and all of them are at a start.
+fn forgettable(raised: &Raised, now: Millis) -> bool {
+    raised.settled && now.since(raised.when) > KEPT
+}
+
+/// How long a settled raise is remembered: longer than any creation takes that began before it.
+const KEPT: Span = Span::minutes(10);

@@ -59,10 +59,12 @@ impl App {
         let mut client = ask.client.clone();
         self.cache.shared_agent(&mut client);
         self.decide(bucket, || async {
+            self.doubts().await?;
             let env = self.env(env_id)?;
             let now = self.now();
             let policy = self.policy.load();
             let ground = self.ground(&env, &policy, now);
+            let mut replaces = Expect::Absent;
             if let Some((text, body)) = &idempotency {
                 let found = self.store.load(&[idempotency_key(env_id, key_id, text)]).await?;
                 if let Some(found) = found.into_iter().next().flatten() {
@@ -71,12 +73,7 @@ impl App {
                         return Ok(Decision::Answer(self.again(caller, &known, *body, request).await?));
                     }
                     // Over, but not swept yet: the same name may be used anew.
-                    let mut stage = Stage::new(bucket, now);
-                    stage.op(Op::Delete {
-                        key: found.record.key.clone(),
-                        expect: Expect::Version(found.version),
-                    });
-                    self.commit(stage).await?;
+                    replaces = Expect::Version(found.version);
                 }
             }
             let known = self.load_user(env_id, &ask.user).await?;
@@ -102,10 +99,13 @@ impl App {
                 let value = Idempotency { body: *body, session: made.change.session.id };
                 let record =
                     write_idempotency(env_id, key_id, text, bucket, &value, now.plus(Span::hours(24)));
-                stage.op(Op::Put { expect: Expect::Absent, record });
+                stage.op(Op::Put { expect: replaces, record });
             }
-            let view =
-                self.view(&env, Loaded { session: made.change.session, seen: now, version: 1 }, now)?;
+            let view = self.view(
+                &env,
+                Loaded { session: made.change.session, seen: now, offered: now, version: 1 },
+                now,
+            )?;
             Ok(Decision::Commit(stage, Made { view, issued: made.issued }))
         })
         .await

@@ -15,6 +15,7 @@ use handstamp_core::session::{By, Client};
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::open;
 use handstamp_core::transition::finish::revoke;
+use handstamp_core::transition::update::lift;
 
 /// Whom to end.
 #[derive(Clone)]
@@ -180,7 +181,7 @@ impl App {
         if live && fits { Ok(id) } else { Err(invalid()) }
     }
 
-    /// Raises an epoch.
+    /// Raises an epoch; who is to be kept is lifted over it first.
     async fn raise(
         &self,
         caller: &Caller,
@@ -196,6 +197,21 @@ impl App {
             self.raise_epoch(env, whom, caller.by(), ask.reason.clone(), spared).await?;
         }
         Ok(Revoked::Raised { estimate })
+    }
+
+    /// Lifts a session over an epoch that is about to be raised to `at`.
+    pub(super) async fn lift(&self, env: &Env, id: SessionId, at: u64) -> Result<(), Stop> {
+        self.decide(id.bucket(), || async {
+            let loaded =
+                self.load_session(env.record.id, id).await?.ok_or_else(|| Stop::code(Code::ExceptInvalid))?;
+            let (now, policy) = (self.now(), self.policy.load());
+            let living = self.ground(env, &policy, now).living(&loaded.session, loaded.seen);
+            let change = lift(living.map_err(|_| Stop::code(Code::ExceptInvalid))?, at);
+            let mut stage = Stage::new(id.bucket(), now);
+            stage.change(self, env, &loaded, None, &change, loaded.seen);
+            Ok(Decision::Commit(stage, ()))
+        })
+        .await
     }
 
     /// Ends a user's sessions, many in one commit; the user's record sees to it that no creation slips in between.
@@ -217,23 +233,26 @@ impl App {
                 .decide(bucket, || async {
                     let env = self.env(caller.env.record.id)?;
                     let known = self.load_user(env.record.id, user).await?;
-                    let chosen = self.some_of(&env, filter, spared).await?;
-                    let ids: Vec<SessionId> = chosen.iter().map(|l| l.session.id).collect();
-                    if ids.is_empty() {
-                        return Ok(Decision::Answer(ids));
-                    }
-                    Ok(Decision::Commit(self.end_together(&env, known, &chosen, caller, ask), ids))
+                    let (chosen, all) = self.some_of(&env, filter, spared).await?;
+                    let (stage, ids) = self.end_together(&env, known, &chosen, caller, ask);
+                    Ok(match stage {
+                        Some(stage) => Decision::Commit(stage, (ids, all)),
+                        None => Decision::Answer((ids, all)),
+                    })
                 })
                 .await?;
-            if some.is_empty() {
-                return Ok(Revoked::Ended { count, sessions: named });
-            }
+            let (some, all) = some;
             count += u64::try_from(some.len()).unwrap_or(u64::MAX);
             let room = NAMED.saturating_sub(named.len());
             named.extend(some.into_iter().take(room));
+            // What is made from here on is made after the end of all others.
+            if all {
+                return Ok(Revoked::Ended { count, sessions: named });
+            }
         }
     }
 
+    /// Which of them this ends, and the commit that does.
     fn end_together(
         &self,
         env: &Env,
@@ -241,12 +260,13 @@ impl App {
         chosen: &[Loaded],
         caller: &Caller,
         ask: &Revoke,
-    ) -> Stage {
+    ) -> (Option<Stage>, Vec<SessionId>) {
         let now = self.now();
         let bucket = self.keys.bucket(env.record.id, &known.user.id);
         let mut stage = Stage::new(bucket, now);
         let mut record = known.user;
         let policy = self.policy.load();
+        let mut ids = Vec::with_capacity(chosen.len());
         for loaded in chosen {
             // Time may have ended it since it was found; housekeeping writes that down.
             let Ok(living) = self.ground(env, &policy, now).living(&loaded.session, loaded.seen) else {
@@ -255,25 +275,26 @@ impl App {
             let change = revoke(living, record.clone(), caller.by(), ask.reason.clone(), Client::default());
             stage.session(self, env, Some(loaded), &change.session, loaded.seen);
             stage.events(env, &change.events);
+            ids.push(loaded.session.id);
             record = change.user.unwrap_or(record);
         }
         stage.user(env, bucket, known.expect, &record);
-        stage
+        ((!ids.is_empty()).then_some(stage), ids)
     }
 
-    /// The next live sessions of a filter, without the one to keep.
+    /// The next live sessions of a filter, without the one to keep, and whether they are all.
     async fn some_of(
         &self,
         env: &Env,
         filter: &Filter,
         spared: Option<SessionId>,
-    ) -> Result<Vec<Loaded>, Stop> {
+    ) -> Result<(Vec<Loaded>, bool), Stop> {
         let mut cursor = None;
         loop {
             let (mut found, next) = self.candidates(env, filter, TOGETHER, cursor).await?;
             found.retain(|loaded| Some(loaded.session.id) != spared);
             if !found.is_empty() || next.is_none() {
-                return Ok(found);
+                return Ok((found, next.is_none()));
             }
             cursor = next;
         }

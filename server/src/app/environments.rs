@@ -4,7 +4,7 @@
 use super::callers::Caller;
 use super::control::{Env, data_key_purpose, put, ready};
 use super::{App, Fault, Stop};
-use crate::codec::control::{access_key_key, environment_key, ledger_key, write_environment};
+use crate::codec::control::{access_key_key, environment_key, ledger_key, write_environment, write_purge};
 use crate::codec::{CONTROL, control_key, kind};
 use crate::store::{Expect, Op, Record};
 use handstamp_core::caller::Home;
@@ -14,6 +14,7 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::refusal::Code;
 use handstamp_core::sealing::wrap;
 use handstamp_core::secret::Secret;
+use handstamp_core::time::Millis;
 use std::sync::Arc;
 
 impl App {
@@ -43,14 +44,14 @@ impl App {
                 format!("the product `{}` is the operators' own", EnvironmentName::RESERVED),
             ));
         }
-        let _turn = self.control_turn.lock().await;
+        let turn = self.control_turn().await?;
         if self.control.load().env_named(&name).is_some() {
             return Err(Stop::refuse(Code::AlreadyExists, format!("there is an environment {name} already")));
         }
         let env = self.new_environment(name)?;
         let op = put(write_environment(&env.record), 0);
         let id = env.record.id;
-        self.change_control(vec![op], |control| control.put_env(env)).await?;
+        self.change_control(turn, vec![op], |control| control.put_env(env)).await?;
         self.env(id)
     }
 
@@ -60,8 +61,8 @@ impl App {
     /// `not_found`, `reserved` for the last one, `insufficient_scope`; faults.
     pub async fn delete_environment(&self, caller: &Caller, name: &EnvironmentName) -> Result<(), Stop> {
         caller.allow_operator()?;
-        let _turn = self.control_turn.lock().await;
-        let control = self.control.load_full();
+        let turn = self.control_turn().await?;
+        let control = Arc::clone(&self.control.load());
         let env = control
             .env_named(name)
             .ok_or_else(|| Stop::refuse(Code::NotFound, format!("there is no environment {name}")))?;
@@ -74,7 +75,7 @@ impl App {
         let id = env.record.id;
         let mut ops = vec![
             Op::Delete { key: environment_key(id), expect: Expect::Version(env.version) },
-            Op::Put { expect: Expect::Absent, record: purge_record(id) },
+            Op::Put { expect: Expect::Absent, record: purge_record(id, self.now()) },
         ];
         if env.ledger_version > 0 {
             ops.push(Op::Delete { key: ledger_key(id), expect: Expect::Version(env.ledger_version) });
@@ -85,7 +86,7 @@ impl App {
             keys.iter()
                 .map(|k| Op::Delete { key: access_key_key(k.key.id), expect: Expect::Version(k.version) }),
         );
-        self.change_control(ops, |control| {
+        self.change_control(turn, ops, move |control| {
             control.remove_env(id);
             keys.iter().for_each(|k| control.remove_key(k.key.id));
         })
@@ -102,18 +103,18 @@ impl App {
         let wrapped =
             wrap(&kek, &data_key_purpose(id, 1), &secret, self.draw_bytes()?).map_err(|_| Fault::Entropy)?;
         let record = Environment { id, name, created_at: self.now(), data_keys: vec![(1, wrapped)] };
-        Ok(ready(&self.master, record, 1, Ledger::default(), 0)?)
+        Ok(ready(&self.master, record, 1, (Ledger::default(), 0), 0)?)
     }
 }
 
 /// What remembers that an environment's records are to be swept away.
-fn purge_record(id: EnvironmentId) -> Record {
+fn purge_record(id: EnvironmentId, now: Millis) -> Record {
     Record {
         key: control_key(kind::PURGE, &id.0.to_be_bytes()),
         bucket: CONTROL.get(),
         facets: Vec::new(),
         seen: None,
         forget_at: None,
-        body: vec![1],
+        body: write_purge(now),
     }
 }

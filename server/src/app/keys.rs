@@ -1,7 +1,7 @@
 //! Access keys: made, listed, suspended, rotated with overlap, revoked. A key's text is shown once and never stored.
 
 use super::callers::{Caller, is_root};
-use super::control::{Key, put};
+use super::control::{Key, Turn, put};
 use super::{App, Stop};
 use crate::codec::control::{access_key_key, environment_key, write_access_key};
 use crate::store::{Expect, Op};
@@ -116,7 +116,7 @@ impl App {
     /// `not_found`, `insufficient_scope`, bad input; faults.
     pub async fn update_key(&self, caller: &Caller, id: KeyId, patch: KeyPatch) -> Result<Arc<Key>, Stop> {
         is_root(id, &self.master)?;
-        let _turn = self.control_turn.lock().await;
+        let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         let mut key = known.key.clone();
         if let Some(text) = &patch.name {
@@ -129,7 +129,7 @@ impl App {
             caller.key().may_grant(&scopes)?;
             key.scopes = scopes;
         }
-        self.replace_key(&known, key).await
+        self.replace_key(turn, &known, key).await
     }
 
     /// Makes a successor with the same name and scopes; the old one goes on for `overlap`.
@@ -138,7 +138,7 @@ impl App {
     /// `not_found`, `insufficient_scope`, already rotated; faults.
     pub async fn rotate_key(&self, caller: &Caller, id: KeyId, overlap: Span) -> Result<MadeKey, Stop> {
         is_root(id, &self.master)?;
-        let _turn = self.control_turn.lock().await;
+        let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         caller.key().may_grant(&known.key.scopes)?;
         if let Some(next) = known.key.replaced_by {
@@ -164,7 +164,7 @@ impl App {
         ];
         let old = entry(ending, known.version + 1, used(&known));
         let made = entry(next.clone(), 1, Millis(0));
-        self.change_control(ops, |control| {
+        self.change_control(turn, ops, |control| {
             control.put_key(old);
             control.put_key(made);
         })
@@ -178,13 +178,13 @@ impl App {
     /// `not_found`, `reserved` for the key that asks; faults.
     pub async fn delete_key(&self, caller: &Caller, id: KeyId) -> Result<(), Stop> {
         is_root(id, &self.master)?;
-        let _turn = self.control_turn.lock().await;
+        let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         if caller.key().id == id {
             return Err(Stop::refuse(Code::Reserved, "a key cannot revoke itself; use another one"));
         }
         let ops = vec![Op::Delete { key: access_key_key(id), expect: Expect::Version(known.version) }];
-        self.change_control(ops, |control| control.remove_key(id)).await?;
+        self.change_control(turn, ops, move |control| control.remove_key(id)).await?;
         Ok(())
     }
 
@@ -214,14 +214,14 @@ impl App {
     }
 
     async fn insert_key(&self, key: AccessKey, text: PlainToken) -> Result<MadeKey, Stop> {
-        let _turn = self.control_turn.lock().await;
+        let turn = self.control_turn().await?;
         let mut ops = vec![put(write_access_key(&key, Millis(0)), 0)];
         if let Home::Environment(id) = key.home {
             ops.push(self.still_there(id)?);
         }
         let made = entry(key.clone(), 1, Millis(0));
         let id = key.id;
-        self.change_control(ops, |control| control.put_key(made)).await?;
+        self.change_control(turn, ops, |control| control.put_key(made)).await?;
         let key = self.control.load().key(id).cloned().ok_or_else(|| Stop::code(Code::NotFound))?;
         Ok(MadeKey { key, text })
     }
@@ -231,11 +231,11 @@ impl App {
         Ok(Op::Check { key: environment_key(id), expect: Expect::Version(env.version) })
     }
 
-    async fn replace_key(&self, known: &Key, key: AccessKey) -> Result<Arc<Key>, Stop> {
+    async fn replace_key(&self, turn: Turn, known: &Key, key: AccessKey) -> Result<Arc<Key>, Stop> {
         let (id, used) = (key.id, used(known));
         let ops = vec![put(write_access_key(&key, used), known.version)];
         let next = entry(key, known.version + 1, used);
-        self.change_control(ops, |control| control.put_key(next)).await?;
+        self.change_control(turn, ops, |control| control.put_key(next)).await?;
         self.control.load().key(id).cloned().ok_or_else(|| Stop::code(Code::NotFound))
     }
 }

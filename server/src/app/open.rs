@@ -2,11 +2,10 @@
 
 use super::activity::Activity;
 use super::cache::Cache;
-use super::control::{Control, batch, load, put, ready};
-use super::housekeeping::Behind;
+use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
 use super::records::Turns;
-use super::{App, Fault, callers, keys, verdicts};
+use super::{App, Fault, callers, keys, tighter, verdicts};
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -22,7 +21,6 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// What the service is made of.
 pub struct Setup {
@@ -92,20 +90,19 @@ impl App {
         let keys = Keyring::new(&parts.master, root.key_set, &root.older_sets, &bucket_key);
         let activity = Arc::new(Activity::default());
         let app = App {
-            cache: Cache::new(parts.cache_bytes, activity.clone()),
+            cache: Arc::new(Cache::new(parts.cache_bytes, activity.clone())),
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
-            master: parts.master,
+            master: Arc::new(parts.master),
             keys,
             policy: ArcSwap::from_pointee(parts.policy),
-            control: ArcSwap::from_pointee(Control::default()),
-            control_turn: tokio::sync::Mutex::new(()),
-            control_stale: AtomicBool::new(false),
+            control: Arc::new(Room::new()),
             turns: Turns::new(),
             activity,
-            behind: Behind::default(),
+            behind: Arc::default(),
             observer: Observer::default(),
+            checked: tighter::Checked::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
         };
@@ -113,11 +110,11 @@ impl App {
             app.begin(&root, &first_key()?).await?;
         } else {
             let control = load(app.store.as_ref(), &app.master).await?;
-            app.control.store(Arc::new(control));
+            app.control.replace(control);
         }
         let mut control = Control::clone(&app.control.load());
         control.put_key(callers::root_entry(&app.master, app.keys.current()));
-        app.control.store(Arc::new(control));
+        app.control.replace(control);
         Ok((app, fresh))
     }
 
@@ -134,9 +131,9 @@ impl App {
         ];
         self.store.commit(batch(self.now(), ops)).await?;
         let mut control = Control::default();
-        control.put_env(ready(&self.master, env.record, 1, Ledger::default(), 0)?);
+        control.put_env(ready(&self.master, env.record, 1, (Ledger::default(), 0), 0)?);
         control.put_key(keys::entry(key, 1, Millis(0)));
-        self.control.store(Arc::new(control));
+        self.control.replace(control);
         Ok(())
     }
 }

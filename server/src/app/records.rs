@@ -1,6 +1,6 @@
 //! Loading records, and committing one transition: the only place where a change meets the store.
 
-use super::cache::Held;
+use super::cache::{Cache, Held};
 use super::control::Env;
 use super::{App, Fault, Stop};
 use crate::codec::{new_event, read_session, read_user, session_key, session_record, user_key, user_record};
@@ -15,7 +15,7 @@ use handstamp_core::user::User;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A session, freshly loaded.
@@ -24,6 +24,8 @@ pub struct Loaded {
     pub session: Session,
     /// Its last activity, also if it is not written yet.
     pub seen: Millis,
+    /// The last activity that is written, or on its way.
+    pub offered: Millis,
     /// Its version.
     pub version: u64,
 }
@@ -66,6 +68,8 @@ pub(super) struct Stage {
     batch: Batch,
     sessions: Vec<SessionId>,
     seats: Vec<(Tally, i64)>,
+    /// The environment, and how far its epochs had been raised when this was decided.
+    judged: Option<(EnvironmentId, u64)>,
 }
 
 impl Stage {
@@ -80,6 +84,7 @@ impl Stage {
             },
             sessions: Vec::new(),
             seats: Vec::new(),
+            judged: None,
         }
     }
 
@@ -107,16 +112,19 @@ impl Stage {
         let expect = before.map_or(Expect::Absent, |loaded| Expect::Version(loaded.version));
         self.put(expect, record);
         self.sessions.push(after.id);
+        self.judged = Some((id, env.ledger.counter));
         tally(&mut self.seats, id, before.map(|b| &b.session), -1);
         tally(&mut self.seats, id, Some(after), 1);
     }
 
-    /// A user's next state; one that is no longer needed is removed.
+    /// A user's next state; one that is no longer needed is removed. What was loaded must still be there, whatever
+    /// becomes of it.
     pub(super) fn user(&mut self, env: &Env, bucket: Bucket, expect: Expect, user: &User) {
-        if user.is_needed() {
-            self.put(expect, user_record(env.record.id, bucket, user));
-        } else if let Expect::Version(_) = expect {
-            self.op(Op::Delete { key: user_key(env.record.id, &user.id), expect });
+        let key = || user_key(env.record.id, &user.id);
+        match expect {
+            _ if user.is_needed() => self.put(expect, user_record(env.record.id, bucket, user)),
+            Expect::Version(_) => self.op(Op::Delete { key: key(), expect }),
+            Expect::Absent => self.op(Op::Check { key: key(), expect }),
         }
     }
 
@@ -162,6 +170,25 @@ pub const ALL: &str = "live";
 /// Before the name of a tag: the counter of live sessions that carry one of that name.
 pub const TAG: &str = "tag ";
 
+/// Sessions that the cache forgets before a commit and, when this is dropped, after it.
+struct Forgotten {
+    cache: Arc<Cache>,
+    sessions: Vec<SessionId>,
+}
+
+impl Forgotten {
+    fn new(cache: Arc<Cache>, sessions: Vec<SessionId>) -> Forgotten {
+        sessions.iter().for_each(|id| cache.forget(*id));
+        Forgotten { cache, sessions }
+    }
+}
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        self.sessions.iter().for_each(|id| self.cache.forget(*id));
+    }
+}
+
 impl App {
     /// Loads sessions afresh; each must lie where it was looked for.
     pub(super) async fn load_session(
@@ -169,11 +196,12 @@ impl App {
         env: EnvironmentId,
         id: SessionId,
     ) -> Result<Option<Loaded>, StoreError> {
+        let unwritten = self.unwritten(env, id);
         let found = self.store.load(&[session_key(env, id)]).await?;
         let Some(found) = found.into_iter().next().flatten() else { return Ok(None) };
         let (session, stored) = read_session(&found)?;
-        let seen = if session.is_live() { self.last_seen(env, id, stored) } else { stored };
-        Ok(Some(Loaded { session, seen, version: found.version }))
+        let (seen, offered) = if session.is_live() { unwritten.over(stored) } else { (stored, stored) };
+        Ok(Some(Loaded { session, seen, offered, version: found.version }))
     }
 
     pub(super) async fn load_user(
@@ -192,12 +220,15 @@ impl App {
 
     /// Loads a session into the cache.
     pub(super) async fn fetch(&self, env: &Env, id: SessionId) -> Result<Option<Arc<Held>>, Fault> {
+        self.not_too_many().await?;
         let ticket = self.cache.ticket(id.bucket());
         let Some(loaded) = self.load_session(env.record.id, id).await? else { return Ok(None) };
         let live = loaded.session.is_live();
         let held = self.hold(env, loaded)?;
         if live {
             self.cache.keep(ticket, &held);
+        } else {
+            held.gone.store(true, Ordering::SeqCst);
         }
         Ok(Some(held))
     }
@@ -217,19 +248,34 @@ impl App {
             data,
             version: loaded.version,
             seen: AtomicI64::new(loaded.seen.0),
-            offered: AtomicI64::new(loaded.seen.0),
+            offered: AtomicI64::new(loaded.offered.0),
+            gone: AtomicBool::new(false),
         }))
     }
 
-    /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards.
+    /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards: also when who asked goes away
+    /// while it runs, for a commit that is on its way to the store cannot be taken back.
     pub(super) async fn commit(&self, stage: Stage) -> Result<(), StoreError> {
-        let Stage { mut batch, sessions, seats } = stage;
+        let Stage { mut batch, sessions, seats, judged } = stage;
         batch.tallies.extend(seats.into_iter().filter(|(_, n)| *n != 0));
-        sessions.iter().for_each(|id| self.cache.forget(*id));
+        let forgotten = Forgotten::new(self.cache.clone(), sessions);
+        let (store, control, behind) = (self.store.clone(), self.control.clone(), self.behind.clone());
         let began = crate::host::clock::instant();
-        let outcome = self.store.commit(batch).await;
+        let committing = tokio::spawn(async move {
+            let outcome = store.commit(batch).await;
+            if outcome.is_ok()
+                && let Some((id, counter)) = judged
+                && control.load().env(id).is_some_and(|env| env.ledger.counter > counter)
+            {
+                behind.look_again(id, &forgotten.sessions);
+            }
+            drop(forgotten);
+            outcome
+        });
+        let outcome = committing
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("a commit was cut short".to_owned())));
         metrics::histogram!("handstamp_commit_seconds").record(began.elapsed().as_secs_f64());
-        sessions.iter().for_each(|id| self.cache.forget(*id));
         outcome
     }
 

@@ -73,11 +73,18 @@ impl Filter {
             && *self == Filter { which: self.which, tags: self.tags.clone(), ..Filter::default() }
     }
 
-    fn query(&self, env: &Env, limit: u32) -> Query {
+    /// Whether ended ones are looked for by what their records say.
+    fn wants_ended(&self) -> bool {
+        self.which == Which::Ended || self.code.is_some()
+    }
+
+    /// What a store is asked. `wide`: what has ended is also looked for among the living. Every record that fits is found, and others are: each is judged afterwards.
+    pub(super) fn query(&self, env: &Env, wide: bool, limit: u32) -> Query {
         let sides: &[u8] = match self.which {
             Which::Live => &[0],
-            Which::Ended => &[facet::ENDED],
-            Which::All => &[0, facet::ENDED],
+            Which::All if self.code.is_none() => &[0, facet::ENDED],
+            Which::All | Which::Ended if wide => &[0, facet::ENDED],
+            Which::All | Which::Ended => &[facet::ENDED],
         };
         let on = |name: u8, low: &[u8], high: &[u8]| Condition {
             any: sides
@@ -94,9 +101,11 @@ impl Filter {
         if let Some((low, high)) = self.network.and_then(|(ip, prefix)| facet::network(ip, prefix)) {
             all.push(on(facet::IP, &low, &high));
         }
-        if let Some(code) = self.code {
+        if sides.contains(&0) {
+            // Only what has ended has a code; who asks for one judges it.
+        } else if let Some(code) = self.code {
             all.push(Condition { any: vec![exactly(facet::CODE, facet::code(code))] });
-        } else if self.which == Which::Ended {
+        } else {
             let any = Code::ENDINGS.iter().map(|code| exactly(facet::CODE, facet::code(*code))).collect();
             all.push(Condition { any });
         }
@@ -119,6 +128,12 @@ impl Filter {
 }
 
 impl App {
+    /// What an epoch or tighter rules have ended says so itself only after a while; until then it is looked for among the
+    /// living, too.
+    fn is_behind(&self, env: &Env) -> bool {
+        env.ledger.raised.iter().any(|raised| !raised.settled) || !self.rules_are_checked()
+    }
+
     /// One page, newest first.
     ///
     /// # Errors
@@ -132,11 +147,17 @@ impl App {
     ) -> Result<Found, Stop> {
         caller.allow(Scope::SessionsRead)?;
         let cursor = cursor.map(|text| read_cursor(&caller.env, filter, text)).transpose()?;
-        if filter.which != Which::Live {
-            self.settle_due(&caller.env).await?;
+        let env = self.env(caller.env.record.id)?;
+        // A search goes on as it began, for a place in it means nothing in another one.
+        let (wide, cursor) = match cursor {
+            Some((wide, cursor)) => (wide, Some(cursor)),
+            None => (self.is_behind(&env), None),
+        };
+        if filter.wants_ended() {
+            self.settle_due(&env).await?;
         }
-        let (items, next) = self.page(&caller.env, filter, limit, cursor).await?;
-        Ok(Found { items, next: next.map(|next| write_cursor(&caller.env, filter, &next)) })
+        let (items, next) = self.page(&env, filter, wide, limit, cursor).await?;
+        Ok(Found { items, next: next.map(|next| write_cursor(&env, filter, wide, &next)) })
     }
 
     /// How many; exact up to [`COUNT_MOST`], then the second value is true.
@@ -145,10 +166,11 @@ impl App {
     /// Faults.
     pub async fn count(&self, caller: &Caller, filter: &Filter) -> Result<(usize, bool), Stop> {
         caller.allow(Scope::SessionsRead)?;
-        if filter.which != Which::Live {
-            self.settle_due(&caller.env).await?;
+        let env = self.env(caller.env.record.id)?;
+        if filter.wants_ended() {
+            self.settle_due(&env).await?;
         }
-        self.count_up_to(&caller.env, filter, COUNT_MOST).await
+        self.count_up_to(&env, filter, COUNT_MOST).await
     }
 
     pub(super) async fn count_up_to(
@@ -157,10 +179,12 @@ impl App {
         filter: &Filter,
         most: usize,
     ) -> Result<(usize, bool), Stop> {
+        let wide = self.is_behind(env);
         let mut count = 0;
         let mut cursor = None;
         loop {
-            let (items, next) = self.candidates(env, filter, 1_000, cursor).await?;
+            let query = filter.query(env, wide, 1_000);
+            let (items, next, _) = self.judged(env, query, filter, cursor).await?;
             count += items.len();
             if count > most {
                 return Ok((most, true));
@@ -177,14 +201,15 @@ impl App {
         &self,
         env: &Env,
         filter: &Filter,
+        wide: bool,
         limit: u32,
         mut cursor: Option<Cursor>,
     ) -> Result<(Vec<View>, Option<Cursor>), Stop> {
         let mut items = Vec::new();
-        let now = self.now();
         for _ in 0..ROUNDS {
             let room = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
-            let (found, next) = self.candidates(env, filter, room, cursor).await?;
+            let (found, next, now) =
+                self.judged(env, filter.query(env, wide, room.clamp(1, 1_000)), filter, cursor).await?;
             for loaded in found {
                 items.push(self.view(env, loaded, now)?);
             }
@@ -196,7 +221,7 @@ impl App {
         Ok((items, cursor))
     }
 
-    /// Records that fit the filter at this instant.
+    /// Live sessions that fit the filter at this instant.
     pub(super) async fn candidates(
         &self,
         env: &Env,
@@ -204,35 +229,56 @@ impl App {
         limit: u32,
         cursor: Option<Cursor>,
     ) -> Result<(Vec<Loaded>, Option<Cursor>), Stop> {
-        let query = Query { cursor, ..filter.query(env, limit.clamp(1, 1_000)) };
-        let page = self.store.search(&query).await?;
+        let query = filter.query(env, false, limit.clamp(1, 1_000));
+        let (fitting, next, _) = self.judged(env, query, filter, cursor).await?;
+        Ok((fitting, next))
+    }
+
+    /// The same, with the instant.
+    async fn judged(
+        &self,
+        env: &Env,
+        query: Query,
+        filter: &Filter,
+        cursor: Option<Cursor>,
+    ) -> Result<(Vec<Loaded>, Option<Cursor>, Millis), Stop> {
+        let page = self.store.search(&Query { cursor, ..query }).await?;
         let now = self.now();
         let policy = self.policy.load();
         let mut fitting = Vec::with_capacity(page.items.len());
         for found in page.items {
             let (session, stored) = read_session(&found)?;
-            let seen =
-                if session.is_live() { self.last_seen(env.record.id, session.id, stored) } else { stored };
-            let ended = self.ended(env, &policy, &session, seen, now);
+            let mut loaded = Loaded { session, seen: stored, offered: stored, version: found.version };
+            if loaded.session.is_live() {
+                let id = loaded.session.id;
+                (loaded.seen, loaded.offered) = self.unwritten(env.record.id, id).over(stored);
+                // Its activity may have been written since the store looked: then it is looked at again.
+                if self.ended(env, &policy, &loaded.session, loaded.seen, now).is_some()
+                    && let Some(fresh) = self.load_session(env.record.id, id).await?
+                {
+                    loaded = fresh;
+                }
+            }
+            let ended = self.ended(env, &policy, &loaded.session, loaded.seen, now);
             let fits = match filter.which {
                 Which::Live => ended.is_none(),
                 Which::Ended => ended.is_some(),
                 Which::All => true,
             };
             if fits && filter.code.is_none_or(|code| ended.as_ref().is_some_and(|end| end.code == code)) {
-                fitting.push(Loaded { session, seen, version: found.version });
+                fitting.push(loaded);
             }
         }
-        Ok((fitting, page.next))
+        Ok((fitting, page.next, now))
     }
 }
 
-fn write_cursor(env: &Env, filter: &Filter, cursor: &Cursor) -> String {
-    let bytes = filter.seal(env).into_iter().chain(cursor.0.iter().copied());
+fn write_cursor(env: &Env, filter: &Filter, wide: bool, cursor: &Cursor) -> String {
+    let bytes = filter.seal(env).into_iter().chain([u8::from(wide)]).chain(cursor.0.iter().copied());
     bytes.map(|b| format!("{b:02x}")).collect()
 }
 
-fn read_cursor(env: &Env, filter: &Filter, text: &str) -> Result<Cursor, Stop> {
+fn read_cursor(env: &Env, filter: &Filter, text: &str) -> Result<(bool, Cursor), Stop> {
     let wrong =
         || Stop::field("/cursor", "this cursor does not belong to this search; begin again without it");
     if !text.len().is_multiple_of(2) || text.len() > 4_096 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -241,9 +287,10 @@ fn read_cursor(env: &Env, filter: &Filter, text: &str) -> Result<Cursor, Stop> {
     let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
     let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
     let bytes = bytes.ok_or_else(wrong)?;
-    let (seal, rest) = bytes.split_first_chunk::<4>().ok_or_else(wrong)?;
-    if *seal != filter.seal(env) {
-        return Err(wrong());
+    match bytes.split_first_chunk::<5>() {
+        Some(([a, b, c, d, wide], rest)) if [*a, *b, *c, *d] == filter.seal(env) => {
+            Ok((*wide == 1, Cursor(rest.into())))
+        }
+        _ => Err(wrong()),
     }
-    Ok(Cursor(rest.into()))
 }

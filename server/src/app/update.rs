@@ -53,6 +53,7 @@ impl App {
     pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<View, Stop> {
         caller.allow(Scope::SessionsWrite)?;
         self.decide(id.bucket(), || async {
+            self.doubts().await?;
             let env = self.env(caller.env.record.id)?;
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
@@ -65,8 +66,8 @@ impl App {
             let seen = if patch.extend { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, None, &change, seen);
-            let view =
-                self.view(&env, Loaded { session: change.session, seen, version: loaded.version + 1 }, now)?;
+            let after = Loaded { session: change.session, seen, offered: seen, version: loaded.version + 1 };
+            let view = self.view(&env, after, now)?;
             Ok(Decision::Commit(stage, view))
         })
         .await

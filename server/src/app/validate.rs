@@ -6,7 +6,7 @@
 use super::cache::Held;
 use super::callers::Caller;
 use super::control::Env;
-use super::records::{Decision, Stage};
+use super::records::{Decision, Loaded, Stage};
 use super::view::{View, ends};
 use super::{App, Fault, Stop};
 use handstamp_core::id::SessionId;
@@ -22,6 +22,7 @@ use handstamp_core::token::{Kind, Unreadable};
 use handstamp_core::transition::present::present;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What is asked.
 #[derive(Default)]
@@ -91,20 +92,25 @@ impl App {
                 );
             }
         };
+        let held = self.at_hand(env, &token, ask.strong).await?;
+        // What was ended at once, the rules and the time are those of now: a caller may have been recognised long before
+        // the rest of its request came, and the store may have taken its time.
+        let env = self.env(env.record.id)?;
         let policy = self.policy.load();
         let now = self.now();
-        if let Some(held) = self.at_hand(env, &token, ask.strong).await?
-            && let Some(view) = self.pass(env, &policy, held, &token, &ask, now)
+        if let Some(held) = held
+            && let Some(view) = self.pass(&env, &policy, held, &token, &ask, now)
         {
             if ask.is_elsewhere(&view.held.session) {
                 self.observer.offer(&view.held, ask.client());
             }
             if ask.touch {
-                self.seen(&view.held, view.held.session.limits.idle, now).await?;
+                self.seen(&view.held, view.idle(), now).await?;
             }
             return Ok(self.told(Validated::Allowed { view: Box::new(view), issued: None }));
         }
-        let answer = Box::pin(self.validate_afresh(env, &token, &ask)).await?;
+        drop(policy);
+        let answer = Box::pin(self.validate_afresh(&env, &token, &ask)).await?;
         Ok(self.told(answer))
     }
 
@@ -184,12 +190,12 @@ impl App {
                 None => {
                     let after =
                         presented.change.map_or_else(|| loaded.session.clone(), |change| change.session);
-                    let version = loaded.version;
+                    let Loaded { offered, version, .. } = loaded;
+                    let view = self.view(&env, Loaded { session: after, seen, offered, version }, now)?;
+                    view.held.gone.store(true, Ordering::SeqCst);
                     if stage.is_none() && ask.touch {
-                        self.activity.offer(crate::codec::session_key(env.record.id, id), seen);
+                        self.seen(&view.held, view.idle(), now).await?;
                     }
-                    let view =
-                        self.view(&env, super::records::Loaded { session: after, seen, version }, now)?;
                     Validated::Allowed { view: Box::new(view), issued: presented.issued }
                 }
             };

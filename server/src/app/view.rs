@@ -7,7 +7,7 @@ use super::{App, Fault};
 use handstamp_core::expiry::{self, Ends};
 use handstamp_core::policy::Policy;
 use handstamp_core::session::{End, Session, State};
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::finish;
 use handstamp_core::user::User;
 use std::sync::Arc;
@@ -28,6 +28,11 @@ impl View {
     /// The session.
     pub fn session(&self) -> &Session {
         &self.held.session
+    }
+
+    /// The idle time that stands now: the lesser of what is stored and what today's policy says.
+    pub(super) fn idle(&self) -> Span {
+        self.ends.idle.since(self.seen)
     }
 }
 

@@ -10,7 +10,7 @@ use handstamp_core::epoch::{Ledger, Raised, Scope as Whom};
 use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId, UserId};
 use handstamp_core::secret::Verifier;
 use handstamp_core::tag::Tag;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::Kind;
 
 /// What is known of the store itself.
@@ -24,6 +24,17 @@ pub struct Root {
     pub key_set: u8,
     /// Key sets that are still recognised.
     pub older_sets: Vec<u8>,
+}
+
+/// The times of a policy that end sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// See [`handstamp_core::policy::Policy::absolute_timeout`].
+    pub absolute: Span,
+    /// See [`handstamp_core::policy::Policy::idle_timeout`].
+    pub idle: Span,
+    /// See [`handstamp_core::policy::Policy::refresh_timeout`].
+    pub refresh: Span,
 }
 
 /// What an `Idempotency-Key` stands for.
@@ -48,8 +59,16 @@ fn reading<T>(
     found: &Versioned,
     read: impl FnOnce(&mut Reader<'_>) -> Result<T, Unreadable>,
 ) -> Result<T, StoreError> {
+    reading_any(found, &[1], read)
+}
+
+fn reading_any<T>(
+    found: &Versioned,
+    formats: &[u8],
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, Unreadable>,
+) -> Result<T, StoreError> {
     let attempt = || {
-        let mut r = Reader::new(&found.record.body, &[1])?;
+        let mut r = Reader::new(&found.record.body, formats)?;
         let value = read(&mut r)?;
         r.end()?;
         Ok(value)
@@ -115,9 +134,9 @@ pub fn ledger_key(env: EnvironmentId) -> Key {
     control_key(kind::LEDGER, &env.0.to_be_bytes())
 }
 
-/// A ledger as a record.
-pub fn write_ledger(env: EnvironmentId, ledger: &Ledger) -> Record {
-    let mut w = Writer::new(1);
+/// A ledger as a record, and the number that no raise may have any more (format 1 had none).
+pub fn write_ledger(env: EnvironmentId, ledger: &Ledger, reserved: u64) -> Record {
+    let mut w = Writer::new(2);
     w.number(ledger.counter);
     w.list(ledger.raised.iter(), |w, raised| {
         match &raised.scope {
@@ -131,20 +150,20 @@ pub fn write_ledger(env: EnvironmentId, ledger: &Ledger) -> Record {
                 w.list(tags.iter(), |w, tag| w.text(tag.as_str()));
             }
         }
-        w.option(raised.spared, |w, id| w.fixed(&id.0));
         w.number(raised.at);
         w.signed(raised.when.0);
         write_by(w, &raised.by);
         w.option(raised.reason.as_deref(), Writer::text);
         w.byte(u8::from(raised.settled));
     });
+    w.number(reserved);
     record(ledger_key(env), None, w.finish())
 }
 
 /// Reads it.
-pub fn read_ledger(found: &Versioned) -> Result<Ledger, StoreError> {
-    reading(found, |r| {
-        Ok(Ledger {
+pub fn read_ledger(found: &Versioned) -> Result<(Ledger, u64), StoreError> {
+    reading_any(found, &[1, 2], |r| {
+        let ledger = Ledger {
             counter: r.number()?,
             raised: r.list(|r| {
                 Ok(Raised {
@@ -154,7 +173,6 @@ pub fn read_ledger(found: &Versioned) -> Result<Ledger, StoreError> {
                         2 => Whom::Tags(r.list(|r| Tag::parse(r.text()?).map_err(|_| Unreadable))?),
                         _ => return Err(Unreadable),
                     },
-                    spared: r.option(|r| r.fixed().map(SessionId))?,
                     at: r.number()?,
                     when: Millis(r.signed()?),
                     by: read_by(r)?,
@@ -162,7 +180,40 @@ pub fn read_ledger(found: &Versioned) -> Result<Ledger, StoreError> {
                     settled: r.byte()? == 1,
                 })
             })?,
-        })
+        };
+        let reserved = if r.format == 1 { ledger.counter } else { r.number()? };
+        Ok((ledger, reserved))
+    })
+}
+
+/// What is remembered of a removed environment until nothing of it is left: when it was removed.
+pub fn write_purge(removed_at: Millis) -> Vec<u8> {
+    let mut w = Writer::new(2);
+    w.signed(removed_at.0);
+    w.finish()
+}
+
+/// Reads it. Format 1 did not say when, which was long ago.
+pub fn read_purge(found: &Versioned) -> Result<Millis, StoreError> {
+    reading_any(found, &[1, 2], |r| if r.format == 1 { Ok(Millis(0)) } else { Ok(Millis(r.signed()?)) })
+}
+
+/// The key of the times that sessions were last looked through under.
+pub fn times_key() -> Key {
+    control_key(kind::TIMES, b"times")
+}
+
+/// These times as a record.
+pub fn write_times(times: &Times) -> Record {
+    let mut w = Writer::new(1);
+    [times.absolute, times.idle, times.refresh].iter().for_each(|span| w.signed(span.0));
+    record(times_key(), None, w.finish())
+}
+
+/// Reads them.
+pub fn read_times(found: &Versioned) -> Result<Times, StoreError> {
+    reading(found, |r| {
+        Ok(Times { absolute: Span(r.signed()?), idle: Span(r.signed()?), refresh: Span(r.signed()?) })
     })
 }
 

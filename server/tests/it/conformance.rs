@@ -4,10 +4,12 @@
 //! fresh store of its own, which it can close and open again.
 
 mod batches;
+mod changes;
 mod durability;
 mod histories;
 mod model;
 mod races;
+mod rules;
 mod searches;
 mod sweeps;
 mod touches;
@@ -27,6 +29,8 @@ fn cases() -> Vec<Case> {
         sweeps::CASES,
         durability::CASES,
         model::CASES,
+        rules::CASES,
+        changes::CASES,
     ]
     .concat()
 }
@@ -54,7 +58,11 @@ fn run(store: &str, home: fn() -> Box<dyn Home>) {
         let outcome = runtime.block_on(async {
             let world = World::new(home()).await;
             let running = tokio::spawn((case.run)(world));
-            tokio::time::timeout(Duration::from_secs(120), running).await
+            tokio::time::timeout(
+                Duration::from_secs(if crate::engine::full() { 1_800 } else { 120 }),
+                running,
+            )
+            .await
         });
         match outcome {
             Ok(Ok(())) => {}

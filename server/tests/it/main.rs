@@ -7,6 +7,8 @@ mod config;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod faulty;
 #[cfg(test)]
 mod http;

@@ -276,7 +276,6 @@ fn breaches_are_found() {
             "use super::records::Stage; use crate::store::{Store, Op}; use crate::host::clock::Clock;",
         ),
         ("codec.rs", "mod bytes;\nuse crate::store::Key;\nfn f() { bytes::Reader::new() }"),
-        ("http/problem.rs", "use crate::store::StoreError;"),
         ("main.rs", "use handstamp_server::run::Service;"),
     ];
     good.iter().for_each(|(path, text)| clean(&server(&[Text::new(path, text)]).0));

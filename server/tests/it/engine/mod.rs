@@ -1,0 +1,19 @@
+//! The engine: what must stay true of the service whatever its store, its clock and its callers do.
+//!
+//! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
+//!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping.
+//! * [`sim`]: all of it at once, from a seed, against [`model`]. * [`rotations`]: honest clients on a bad network.
+
+mod accidents;
+mod activity;
+mod background;
+pub(crate) mod house;
+mod model;
+mod rotations;
+mod sim;
+
+/// The long campaigns are run with `HANDSTAMP_TEST_FULL=1`.
+pub(crate) fn full() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "a test is told by its environment how long to run")]
+    std::env::var_os("HANDSTAMP_TEST_FULL").is_some_and(|text| text == "1")
+}

@@ -81,12 +81,13 @@ where
     // would fail again at once, and again.
     let mut paused = false;
     let mut failing = false;
+    let mut told = Told::default();
     loop {
         tokio::select! {
             now = clock.tick() => {
                 board.tick(clock.since_start(now));
                 paused = false;
-                metrics::gauge!("handstamp_edge_connections").set(f64_of(board.open()));
+                told.tell(board.open());
             }
             accepted = accept(&listener, paused) => match accepted {
                 Ok((tcp, peer)) => {
@@ -110,11 +111,11 @@ where
         }
     }
     drop(listener);
-    drain(&board, clock, stop).await
+    drain(&board, clock, stop, told).await
 }
 
 /// Ends what is left, in order.
-async fn drain(board: &Arc<Board>, mut clock: Clock, mut stop: Stop) -> Drained {
+async fn drain(board: &Arc<Board>, mut clock: Clock, mut stop: Stop, mut told: Told) -> Drained {
     let open = board.open();
     board.raise(Urgency::Draining);
     let ends_at = clock.now + board.limits.drain;
@@ -139,7 +140,7 @@ async fn drain(board: &Arc<Board>, mut clock: Clock, mut stop: Stop) -> Drained 
             () = board.emptied.notified() => {}
         }
     }
-    metrics::gauge!("handstamp_edge_connections").set(f64_of(board.open()));
+    told.tell(board.open());
     Drained { open, cut }
 }
 
@@ -178,6 +179,18 @@ impl Clock {
 
     fn since_start(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
+    }
+}
+
+/// How many connections the metrics know of. Told as differences, because a process may have several listeners.
+#[derive(Default)]
+struct Told(f64);
+
+impl Told {
+    fn tell(&mut self, open: usize) {
+        let open = f64_of(open);
+        metrics::gauge!("handstamp_edge_connections").increment(open - self.0);
+        self.0 = open;
     }
 }
 

@@ -179,3 +179,33 @@ async fn a_body_that_breaks_off_is_a_bad_request() {
     }
     world.login("ada").await;
 }
+
+/// A body that does not say how long it is has the same bound.
+#[tokio::test]
+async fn chunks_have_a_greatest_size_together() {
+    let world = World::new().await;
+    let send = async |length: usize, end: &str| {
+        let json = r#"{"token":""}"#;
+        let text = " ".repeat(length - json.len()) + json;
+        let chunks: String = text
+            .as_bytes()
+            .chunks(5_000)
+            .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap()))
+            .collect();
+        let head = format!(
+            "POST /v1/sessions/validate HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{end}",
+            world.key
+        );
+        raw(&world, &head).await
+    };
+    let (line, verdict) = send(64 * 1024, "0\r\n\r\n").await;
+    assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+    assert_eq!(verdict["code"], "token_missing");
+    // The second never ends: it is refused without being waited for, or kept.
+    for end in ["0\r\n\r\n", ""] {
+        let (line, problem) = send(64 * 1024 + 1, end).await;
+        assert!(line.starts_with("HTTP/1.1 413"), "{line}");
+        assert_eq!(problem["code"], "body_too_large");
+    }
+}

@@ -7,15 +7,12 @@ use super::presence::{Running, beside, running};
 use crate::cli::client::{Client, Target};
 use crate::cli::{Failure, Finding, Level};
 use crate::codec::control::{read_root, root_key};
-use crate::codec::{kind, session};
+use crate::codec::{kind, read_session};
 use crate::config::Config;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::entropy::SystemEntropy;
-use crate::store::sqlite::verify_backup;
-use crate::store::{Record, Versioned};
-use handstamp_core::id::SessionId;
-use handstamp_core::time::{Millis, Span};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use crate::store::sqlite::{Inspection, NotRead, verify_backup};
+use handstamp_core::time::Span;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -26,7 +23,7 @@ const LONG_LOG: u64 = 256 << 20;
 /// Less than this free is little.
 const LITTLE_ROOM: u64 = 1 << 30;
 /// How many of the newest sessions are looked at for stalled rotations.
-const SESSIONS: i64 = 100_000;
+const SESSIONS: u32 = 100_000;
 /// A successor that nobody presents for this long, while the session is used, does not reach its client.
 const STALLED: Span = Span::minutes(10);
 
@@ -133,29 +130,22 @@ fn store(report: &mut Report, config: &Config, path: &Path) {
         let text = format!("the write-ahead log has {} MiB", log >> 20);
         report.warn("store", format!("{text}: does a backup run, or another program hold the file open?"));
     }
-    let opened = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
-    let looked = opened.and_then(|conn| {
-        conn.busy_timeout(Duration::from_secs(5))?;
-        master_key(report, config, path, &conn)?;
-        clock(report, &conn)?;
-        rotations(report, &conn)
+    let looked = Inspection::open(path).and_then(|store| {
+        master_key(report, config, path, &store)?;
+        clock(report, &store)?;
+        rotations(report, &store)
     });
     if let Err(why) = looked {
         report.problem("store", format!("{} cannot be read: {why}", path.display()));
     }
 }
 
-fn master_key(report: &mut Report, config: &Config, path: &Path, conn: &Connection) -> rusqlite::Result<()> {
-    let key = root_key();
-    let name = [&[key.space.kind], key.space.env.to_be_bytes().as_slice(), &key.id].concat();
-    let body: Option<Vec<u8>> =
-        conn.query_row("SELECT body FROM records WHERE key = ?1", [&name], |row| row.get(0)).optional()?;
-    let Some(body) = body else {
+fn master_key(report: &mut Report, config: &Config, path: &Path, store: &Inspection) -> Result<(), NotRead> {
+    let Some(found) = store.record(&root_key())? else {
         report.warn("store", format!("{} is empty: the first start did not come to its end", path.display()));
         return Ok(());
     };
-    let record = Record { key, bucket: 0, facets: Vec::new(), seen: None, forget_at: None, body };
-    let Ok(root) = read_root(&Versioned { record, version: 1 }) else {
+    let Ok(root) = read_root(&found) else {
         report.problem("store", format!("the first record of {} cannot be read", path.display()));
         return Ok(());
     };
@@ -172,10 +162,8 @@ fn master_key(report: &mut Report, config: &Config, path: &Path, conn: &Connecti
     Ok(())
 }
 
-fn clock(report: &mut Report, conn: &Connection) -> rusqlite::Result<()> {
-    let sql = "SELECT value FROM counters WHERE name = ?1";
-    let floor: Option<i64> = conn.query_row(sql, [b"floor".as_slice()], |row| row.get(0)).optional()?;
-    let (floor, now) = (Millis(floor.unwrap_or(0)), SystemClock::default().now());
+fn clock(report: &mut Report, store: &Inspection) -> Result<(), NotRead> {
+    let (floor, now) = (store.clock_floor()?, SystemClock::default().now());
     let ahead = floor.since(now);
     if ahead > Span::secs(1) {
         report.problem(
@@ -191,23 +179,16 @@ fn clock(report: &mut Report, conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Sessions whose successor was made, is not presented, and that are used all the same.
-fn rotations(report: &mut Report, conn: &Connection) -> rusqlite::Result<()> {
-    let mut newest = conn.prepare(
-        "SELECT key, seen, body FROM records WHERE key >= ?1 AND key < ?2 AND seen IS NOT NULL ORDER BY key DESC LIMIT ?3",
-    )?;
-    let mut rows = newest.query((vec![kind::SESSION], vec![kind::SESSION + 1], SESSIONS))?;
+fn rotations(report: &mut Report, store: &Inspection) -> Result<(), NotRead> {
     let (mut live, mut stalled) = (0u64, 0u64);
-    while let Some(row) = rows.next()? {
-        let key: Vec<u8> = row.get(0)?;
-        let (seen, body): (i64, Vec<u8>) = (row.get(1)?, row.get(2)?);
-        let Some(id) = key.get(9..).and_then(|id| <[u8; 16]>::try_from(id).ok()) else { continue };
-        match session::read(SessionId(id), &body) {
-            Ok((session, _)) => {
+    for found in store.newest(kind::SESSION, SESSIONS)? {
+        match read_session(&found) {
+            Ok((session, seen)) => {
                 live += 1;
                 let pending = session.chain.pending_since();
-                stalled += u64::from(pending.is_some_and(|since| Millis(seen).since(since) > STALLED));
+                stalled += u64::from(pending.is_some_and(|since| seen.since(since) > STALLED));
             }
-            Err(_) => report.problem("session", format!("the record of {} cannot be read", SessionId(id))),
+            Err(why) => report.problem("session", why.to_string()),
         }
     }
     if stalled > 0 {

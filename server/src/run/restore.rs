@@ -10,9 +10,8 @@ use crate::config::Config;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::entropy::SystemEntropy;
 use crate::store::Store;
-use crate::store::sqlite::{Options, Sqlite, verify_backup};
+use crate::store::sqlite::{Options, Sqlite, fold_log, verify_backup};
 use handstamp_core::token::keyring::MasterKey;
-use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -169,9 +168,7 @@ fn prepare(
 fn put_in_place(path: &Path, staged: &Path) -> Result<(), Failure> {
     if path.exists() {
         // What the old one has in its log goes into its file, if that can be read at all.
-        let folded = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-            .and_then(|old| old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
-        if let Err(why) = folded {
+        if let Err(why) = fold_log(path) {
             tracing::warn!(%why, "the old store is put aside as it is");
         }
         let now = SystemClock::default().now().to_string().replace([':', '.'], "-");

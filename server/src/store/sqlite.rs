@@ -8,6 +8,7 @@
 mod apply;
 mod backup;
 mod fault;
+mod inspect;
 mod lead;
 mod open;
 mod queue;
@@ -23,6 +24,7 @@ use super::{
 };
 use async_trait::async_trait;
 pub use backup::{BackupError, backup, verify_backup};
+pub use inspect::{Inspection, NotRead, fold_log};
 pub use open::{OpenError, Options};
 use queue::{Lane, Queue, Worker};
 use std::fs::File;

@@ -30,7 +30,7 @@ const ROOMS: &[Room] = &[
     // The command line is one more client of the API.
     Room { room: "cli", may: &["config"], never: &[] },
     // Where all of them meet.
-    Room { room: "run", may: &["app", "cli", "config", "host", "http", "store"], never: &[] },
+    Room { room: "run", may: &["app", "cli", "codec", "config", "host", "http", "store"], never: &[] },
     Room { room: "main", may: &["cli", "config", "run"], never: &[] },
     Room { room: "lib", may: &[], never: &[] },
 ];
@@ -61,7 +61,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("std::env::args_os", &["cli"]),
     ("std::env", &["config"]),
     ("std::fs", &["config", "cli", "run", "store::sqlite", "http::listener::tls", "host::process"]),
-    ("std::process", &["cli", "main"]),
+    ("std::process", &["cli", "main", "run::presence"]),
     ("std::thread", &["store::sqlite"]),
     ("std::time::SystemTime", &["host::clock"]),
     // All randomness is drawn in one place, so that a test can give its own.

@@ -2,7 +2,8 @@
 //!
 //! * [`open`]: first start and every start after it.
 //! * [`control`]: environments, access keys and ledgers, held in memory; [`callers`]: who asks.
-//! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
+//! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
+//!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
@@ -29,6 +30,7 @@ pub mod create;
 pub mod end;
 pub mod environments;
 pub mod housekeeping;
+pub mod kept;
 pub mod keys;
 pub mod open;
 mod purge;

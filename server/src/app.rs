@@ -2,7 +2,8 @@
 //!
 //! * [`open`]: first start and every start after it.
 //! * [`control`]: environments, access keys and ledgers, held in memory; [`callers`]: who asks.
-//! * [`records`]: loading, and committing one transition; [`cache`], [`activity`]: what is kept beside the store.
+//! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
+//!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
@@ -30,6 +31,7 @@ pub mod end;
 pub mod environments;
 pub mod gauges;
 pub mod housekeeping;
+pub mod kept;
 pub mod keys;
 pub mod observe;
 pub mod open;

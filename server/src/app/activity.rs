@@ -1,7 +1,7 @@
 //! Activity: who was last seen when. Kept in memory and written in batches (design, section 2).
 
 use super::App;
-use super::cache::Held;
+use super::kept::{Kept, Mark};
 use crate::codec::{session_id, session_key};
 use crate::host::clock::instant;
 use crate::store::{Key, StoreError};
@@ -35,16 +35,16 @@ impl Activity {
 
     /// Takes over what an entry that leaves the cache knows. Whoever still holds it either was seen here, or sees that it
     /// is gone and hands its activity on itself: one of the two, in any order of events.
-    pub fn leave(&self, id: SessionId, held: &Held) {
-        held.gone.store(true, Ordering::SeqCst);
-        self.take_over(id, held);
+    pub fn leave(&self, kept: &Kept) {
+        kept.mark.gone.store(true, Ordering::SeqCst);
+        self.take_over(kept);
     }
 
     /// Takes over what a cache entry knows and has not handed on yet.
-    pub fn take_over(&self, id: SessionId, held: &Held) {
-        let seen = held.seen.load(Ordering::SeqCst);
-        if seen > held.offered.fetch_max(seen, Ordering::SeqCst) {
-            self.offer(session_key(held.env, id), Millis(seen));
+    pub fn take_over(&self, kept: &Kept) {
+        let seen = kept.mark.last_seen();
+        if seen.0 > kept.mark.offered.fetch_max(seen.0, Ordering::SeqCst) {
+            self.offer(session_key(kept.env, kept.id), seen);
         }
     }
 
@@ -108,19 +108,21 @@ impl App {
     ///
     /// # Errors
     /// What the store says, when it was waited for.
-    pub(super) async fn seen(&self, held: &Held, idle: Span, now: Millis) -> Result<(), StoreError> {
-        held.seen.fetch_max(now.0, Ordering::SeqCst);
-        let offered = Millis(held.offered.load(Ordering::SeqCst));
-        let age = now.since(offered);
+    pub(super) async fn seen(
+        &self,
+        (env, id): (EnvironmentId, SessionId),
+        mark: &Mark,
+        idle: Span,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        mark.seen.fetch_max(now.0, Ordering::SeqCst);
+        let age = now.since(Millis(mark.offered.load(Ordering::SeqCst)));
         if age.0 > idle.0 / 2 {
-            let key = session_key(held.env, held.session.id);
-            self.store.touch(&[(key, now)]).await?;
-            held.offered.fetch_max(now.0, Ordering::SeqCst);
-            return Ok(());
-        }
-        if age >= resolution(idle) || held.gone.load(Ordering::SeqCst) {
-            held.offered.fetch_max(now.0, Ordering::SeqCst);
-            self.activity.offer(session_key(held.env, held.session.id), now);
+            self.store.touch(&[(session_key(env, id), now)]).await?;
+            mark.offered.fetch_max(now.0, Ordering::SeqCst);
+        } else if age >= resolution(idle) || mark.gone.load(Ordering::SeqCst) {
+            mark.offered.fetch_max(now.0, Ordering::SeqCst);
+            self.activity.offer(session_key(env, id), now);
             self.not_too_many().await?;
         }
         Ok(())
@@ -137,7 +139,7 @@ impl App {
     /// The last activity of a session that the store need not know of yet. To be asked before the store is: activity
     /// moves from the cache to what is waiting and from there into the store, and who looks in that order misses none.
     pub(super) fn unwritten(&self, env: EnvironmentId, id: SessionId) -> Unwritten {
-        let held = self.cache.peek(env, id).map(|held| held.last_seen());
+        let held = self.cache.peek(env, id).map(|kept| kept.mark.last_seen());
         let waiting = self.activity.known(&session_key(env, id));
         Unwritten { held, waiting }
     }

@@ -5,66 +5,23 @@
 //! what a commit has just replaced.
 
 use super::activity::Activity;
+pub use super::kept::Held;
+use super::kept::Kept;
 use handstamp_core::id::{Bucket, EnvironmentId, SessionId};
-use handstamp_core::session::{Client, Session};
-use handstamp_core::time::Millis;
+use handstamp_core::session::Client;
 use quick_cache::sync::Cache as Quick;
 use quick_cache::{OptionsBuilder, Weighter};
-use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
-use std::mem::size_of;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// A session as it is kept in memory.
-pub struct Held {
-    /// Where it lives; a lookup in another environment does not find it.
-    pub env: EnvironmentId,
-    /// Without its sealed data.
-    pub session: Session,
-    /// Its data in the clear: JSON text.
-    pub data: Option<Box<RawValue>>,
-    /// The version it was loaded with.
-    pub version: u64,
-    /// The last activity known here, in milliseconds.
-    pub seen: AtomicI64,
-    /// The last activity that was handed on to be written, in milliseconds.
-    pub offered: AtomicI64,
-    /// Set once nobody finds it in the cache: whoever still holds it hands activity on at once.
-    pub gone: AtomicBool,
-}
-
-impl Held {
-    /// Its last activity.
-    pub fn last_seen(&self) -> Millis {
-        Millis(self.seen.load(Ordering::Relaxed))
-    }
-
-    fn bytes(&self) -> usize {
-        let s = &self.session;
-        let client = |c: &Client| c.user_agent.as_ref().map_or(0, |_| 8);
-        // Allocations of the record, its table entry, and the allocator's own share.
-        size_of::<Self>()
-            + 16
-            + 40
-            + s.user.as_str().len()
-            + s.tags.iter().map(|t| 40 + t.tag.as_str().len()).sum::<usize>()
-            + s.groups.iter().map(|g| 16 + g.as_str().len()).sum::<usize>()
-            + s.chain.previous.as_ref().map_or(0, |_| 80)
-            + s.chain.noted.len() * 16
-            + client(&s.client)
-            + s.last_client.as_deref().map_or(0, |c| size_of::<Client>() + client(c))
-            + self.data.as_ref().map_or(0, |d| d.get().len())
-    }
-}
 
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<SessionId, Arc<Held>> for Weigh {
-    fn weight(&self, _: &SessionId, held: &Arc<Held>) -> u64 {
-        u64::try_from(held.bytes()).unwrap_or(u64::MAX)
+impl Weighter<SessionId, Arc<Kept>> for Weigh {
+    fn weight(&self, _: &SessionId, kept: &Arc<Kept>) -> u64 {
+        u64::try_from(kept.bytes()).unwrap_or(u64::MAX)
     }
 }
 
@@ -72,11 +29,11 @@ impl Weighter<SessionId, Arc<Held>> for Weigh {
 #[derive(Clone)]
 struct Leaving(Arc<Activity>);
 
-impl quick_cache::Lifecycle<SessionId, Arc<Held>> for Leaving {
+impl quick_cache::Lifecycle<SessionId, Arc<Kept>> for Leaving {
     type RequestState = ();
     fn begin_request(&self) -> Self::RequestState {}
-    fn on_evict(&self, (): &mut Self::RequestState, id: SessionId, held: Arc<Held>) {
-        self.0.leave(id, &held);
+    fn on_evict(&self, (): &mut Self::RequestState, _: SessionId, kept: Arc<Kept>) {
+        self.0.leave(&kept);
     }
 }
 
@@ -108,7 +65,7 @@ const FENCES: usize = 1_024;
 
 /// The cache.
 pub struct Cache {
-    table: Quick<SessionId, Arc<Held>, Weigh, ById, Leaving>,
+    table: Quick<SessionId, Arc<Kept>, Weigh, ById, Leaving>,
     fences: Vec<Mutex<u64>>,
     agents: Mutex<HashSet<Arc<str>>>,
     activity: Arc<Activity>,
@@ -143,16 +100,16 @@ impl Cache {
     }
 
     /// A session of `env`.
-    pub fn get(&self, env: EnvironmentId, id: SessionId) -> Option<Arc<Held>> {
-        let found = self.table.get(&id).filter(|held| held.env == env);
+    pub fn get(&self, env: EnvironmentId, id: SessionId) -> Option<Arc<Kept>> {
+        let found = self.table.get(&id).filter(|kept| kept.env == env);
         let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
         found
     }
 
     /// Like [`Cache::get`], without counting.
-    pub fn peek(&self, env: EnvironmentId, id: SessionId) -> Option<Arc<Held>> {
-        self.table.peek(&id).filter(|held| held.env == env)
+    pub fn peek(&self, env: EnvironmentId, id: SessionId) -> Option<Arc<Kept>> {
+        self.table.peek(&id).filter(|kept| kept.env == env)
     }
 
     /// To be taken before a load.
@@ -161,12 +118,12 @@ impl Cache {
     }
 
     /// Keeps what was loaded, unless the bucket has changed since the ticket.
-    pub fn keep(&self, ticket: Ticket, held: &Arc<Held>) {
+    pub fn keep(&self, ticket: Ticket, kept: &Arc<Kept>) {
         let fence = self.fence(ticket.bucket);
         if *fence == ticket.seen {
-            self.table.insert(held.session.id, held.clone());
+            self.table.insert(kept.id, kept.clone());
         } else {
-            held.gone.store(true, Ordering::SeqCst);
+            kept.mark.gone.store(true, Ordering::SeqCst);
         }
     }
 
@@ -175,23 +132,23 @@ impl Cache {
         let mut fence = self.fence(id.bucket());
         *fence += 1;
         // Its activity is known elsewhere before it is gone from here, so that at no instant nobody knows of it.
-        if let Some(held) = self.table.peek(&id) {
-            self.activity.leave(id, &held);
+        if let Some(kept) = self.table.peek(&id) {
+            self.activity.leave(&kept);
         }
-        if let Some((_, held)) = self.table.remove(&id) {
-            self.activity.leave(id, &held);
+        if let Some((_, kept)) = self.table.remove(&id) {
+            self.activity.leave(&kept);
         }
     }
 
     /// Forgets everything of an environment that was removed.
     pub fn forget_env(&self, env: EnvironmentId) {
-        self.table.retain(|_, held| held.env != env);
+        self.table.retain(|_, kept| kept.env != env);
     }
 
     /// Hands the activity of everything on to be written, before leaving.
     pub fn surrender(&self) {
-        for (id, held) in self.table.iter() {
-            self.activity.take_over(id, &held);
+        for (_, kept) in self.table.iter() {
+            self.activity.take_over(&kept);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Loading records, and committing one transition: the only place where a change meets the store.
 
-use super::cache::{Cache, Held};
+use super::cache::Cache;
 use super::control::Env;
+use super::kept::{Held, Kept, Mark};
 use super::{App, Fault, Stop};
 use crate::codec::{new_event, read_session, read_user, session_key, session_record, user_key, user_record};
 use crate::host::clock::pause;
@@ -15,7 +16,6 @@ use handstamp_core::user::User;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A session, freshly loaded.
@@ -219,38 +219,29 @@ impl App {
     }
 
     /// Loads a session into the cache.
-    pub(super) async fn fetch(&self, env: &Env, id: SessionId) -> Result<Option<Arc<Held>>, Fault> {
+    pub(super) async fn fetch(&self, env: &Env, id: SessionId) -> Result<Option<(Held, Arc<Kept>)>, Fault> {
         self.not_too_many().await?;
         let ticket = self.cache.ticket(id.bucket());
         let Some(loaded) = self.load_session(env.record.id, id).await? else { return Ok(None) };
-        let live = loaded.session.is_live();
+        let (live, seen, offered) = (loaded.session.is_live(), loaded.seen, loaded.offered);
         let held = self.hold(env, loaded)?;
+        let kept = Arc::new(Kept::new(&held, Mark::new(seen, offered, !live)));
         if live {
-            self.cache.keep(ticket, &held);
-        } else {
-            held.gone.store(true, Ordering::SeqCst);
+            self.cache.keep(ticket, &kept);
         }
-        Ok(Some(held))
+        Ok(Some((held, kept)))
     }
 
-    /// A loaded session as it is kept in memory: its data opened, its texts shared.
-    pub(super) fn hold(&self, env: &Env, loaded: Loaded) -> Result<Arc<Held>, Fault> {
-        let data = open_data(env, &loaded.session)?;
+    /// A loaded session as it is told of: its data opened, its texts shared.
+    pub(super) fn hold(&self, env: &Env, loaded: Loaded) -> Result<Held, Fault> {
+        let data = open_data(env, &loaded.session)?.map(Arc::from);
         let mut session = loaded.session;
         session.data = None;
         self.cache.shared_agent(&mut session.client);
         if let Some(last) = &mut session.last_client {
             self.cache.shared_agent(last);
         }
-        Ok(Arc::new(Held {
-            env: env.record.id,
-            session,
-            data,
-            version: loaded.version,
-            seen: AtomicI64::new(loaded.seen.0),
-            offered: AtomicI64::new(loaded.offered.0),
-            gone: AtomicBool::new(false),
-        }))
+        Ok(Held { env: env.record.id, session, data })
     }
 
     /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards: also when who asked goes away

@@ -3,9 +3,9 @@
 //! Open the token (pure), find the session (memory, else the store), judge (pure). The cache answers only "newest
 //! generation, allowed, nothing to do"; everything else is decided on a fresh load, in the bucket's turn.
 
-use super::cache::Held;
 use super::callers::Caller;
 use super::control::Env;
+use super::kept::{Held, Kept, Mark};
 use super::records::{Decision, Loaded, Stage};
 use super::view::{View, ends};
 use super::{App, Fault, Stop};
@@ -22,7 +22,6 @@ use handstamp_core::token::{Kind, Unreadable};
 use handstamp_core::transition::present::present;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What is asked.
 #[derive(Default)]
@@ -98,14 +97,14 @@ impl App {
         let env = self.env(env.record.id)?;
         let policy = self.policy.load();
         let now = self.now();
-        if let Some(held) = held
-            && let Some(view) = self.pass(&env, &policy, held, &token, &ask, now)
+        if let Some((held, kept)) = held
+            && let Some(view) = self.pass(&env, &policy, (held, kept.mark.last_seen()), &token, &ask, now)
         {
             if ask.is_elsewhere(&view.held.session) {
                 self.observer.offer(&view.held, ask.client());
             }
             if ask.touch {
-                self.seen(&view.held, view.idle(), now).await?;
+                self.seen((kept.env, kept.id), &kept.mark, view.idle(), now).await?;
             }
             return Ok(self.told(Validated::Allowed { view: Box::new(view), issued: None }));
         }
@@ -115,9 +114,17 @@ impl App {
     }
 
     /// The record in memory, or loaded into it.
-    async fn at_hand(&self, env: &Env, token: &Opened, strong: bool) -> Result<Option<Arc<Held>>, Fault> {
-        if !strong && let Some(held) = self.cache.get(env.record.id, token.session) {
-            return Ok(Some(held));
+    async fn at_hand(
+        &self,
+        env: &Env,
+        token: &Opened,
+        strong: bool,
+    ) -> Result<Option<(Held, Arc<Kept>)>, Fault> {
+        if !strong
+            && let Some(kept) = self.cache.get(env.record.id, token.session)
+            && let Some(held) = kept.unpack()
+        {
+            return Ok(Some((held, kept)));
         }
         self.fetch(env, token.session).await
     }
@@ -127,13 +134,12 @@ impl App {
         &self,
         env: &Env,
         policy: &Policy,
-        held: Arc<Held>,
+        (held, seen): (Held, Millis),
         token: &Opened,
         ask: &Ask<'_>,
         now: Millis,
     ) -> Option<View> {
         let session = &held.session;
-        let seen = held.last_seen();
         let effective = policy.effective(session.expires_in, session.chain.has_refresh());
         let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
         let ground = self.ground(env, policy, now);
@@ -143,7 +149,7 @@ impl App {
         }
         let seen = if ask.touch { seen.max(now) } else { seen };
         let ends = ends(policy, session, seen);
-        Some(View { held, seen, ends, ended: None })
+        Some(View { held: Box::new(held), seen, ends, ended: None })
     }
 
     /// Every other outcome: load, judge, commit.
@@ -192,9 +198,9 @@ impl App {
                         presented.change.map_or_else(|| loaded.session.clone(), |change| change.session);
                     let Loaded { offered, version, .. } = loaded;
                     let view = self.view(&env, Loaded { session: after, seen, offered, version }, now)?;
-                    view.held.gone.store(true, Ordering::SeqCst);
                     if stage.is_none() && ask.touch {
-                        self.seen(&view.held, view.idle(), now).await?;
+                        let mark = Mark::new(loaded.seen, offered, true);
+                        self.seen((env.record.id, id), &mark, view.idle(), now).await?;
                     }
                     Validated::Allowed { view: Box::new(view), issued: presented.issued }
                 }

@@ -1,7 +1,7 @@
 //! What is told of a session: every time in it comes from the one function that decides expiry.
 
-use super::cache::Held;
 use super::control::Env;
+use super::kept::Held;
 use super::records::Loaded;
 use super::{App, Fault};
 use handstamp_core::expiry::{self, Ends};
@@ -10,12 +10,11 @@ use handstamp_core::session::{End, Session, State};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::finish;
 use handstamp_core::user::User;
-use std::sync::Arc;
 
 /// A session at an instant.
 pub struct View {
     /// The session with its data in the clear.
-    pub held: Arc<Held>,
+    pub held: Box<Held>,
     /// Its last activity.
     pub seen: Millis,
     /// When time ends it.
@@ -42,7 +41,7 @@ impl App {
         let policy = self.policy.load();
         let ended = self.ended(env, &policy, &loaded.session, loaded.seen, now);
         let seen = loaded.seen;
-        let held = self.hold(env, loaded)?;
+        let held = Box::new(self.hold(env, loaded)?);
         let ends = ends(&policy, &held.session, seen);
         Ok(View { held, seen, ends, ended })
     }

@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, yield_now};
 /// A house whose commits can be held up on their way; they go on without their callers.
 async fn detached() -> (House, Gate2) {
     let gate = Gate2::default();
-    let store = Detached { inner: Arc::new(Memory::new()), gate: gate.clone() };
+    let store = Detached { inner: Arc::new(Memory::new()), gate: gate.clone(), conflicts: Arc::default() };
     (House::new(Arc::new(store), Plan::default()).await, gate)
 }
 
@@ -278,4 +278,37 @@ async fn a_slow_load_does_not_stop_the_clock() {
     house.pass(Span::secs(61));
     gate.open(1);
     assert_eq!(asking.await.unwrap(), Said::Refused(Code::SessionIdle));
+}
+
+/// Inside a node a crowd on one user queues: nobody's work is done twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crowd_on_one_user_makes_no_conflicts() {
+    let conflicts = Arc::default();
+    let store = Detached {
+        inner: Arc::new(Memory::new()),
+        gate: Gate2::default(),
+        conflicts: Arc::clone(&conflicts),
+    };
+    let house = House::new(Arc::new(store), Plan::rotating(Span::secs(10), Span::secs(10))).await;
+    let (id, token) = house.create("ada", &[]).await;
+    house.pass(Span::secs(10));
+    let mut crowd = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let (house, token) = (house.clone(), token.clone());
+        crowd.spawn(async move {
+            match n % 4 {
+                0 => drop(house.create("ada", &[]).await),
+                1 => drop(good(house.end(house.create("ada", &[]).await.0).await)),
+                2 => drop(house.rotate(&token).await),
+                _ => {
+                    let mut update = handstamp_server::app::update::Update::default();
+                    update.patch.add_tags = super::house::tags(&["a:b"]);
+                    good(house.update(id, &update).await);
+                }
+            }
+        });
+    }
+    crowd.join_all().await;
+    let conflicts: u32 = conflicts.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(conflicts, 0);
 }

@@ -130,7 +130,7 @@ async fn the_ledger_stays_short() {
 #[tokio::test]
 async fn of_a_removed_environment_nothing_is_left() {
     let gate = Gate2::default();
-    let store = Detached { inner: Arc::new(Memory::new()), gate: gate.clone() };
+    let store = Detached { inner: Arc::new(Memory::new()), gate: gate.clone(), conflicts: Arc::default() };
     let house = House::new(Arc::new(store), Plan::default()).await;
     let shop = house.environment("shop/prd").await;
     let env = shop.env.record.id.0;

@@ -28,6 +28,7 @@ use handstamp_server::store::{
     Batch, EventQuery, Key, Page, Query, Store, StoreError, StoredEvent, Tally, Versioned,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) const NOW: Millis = Millis(1_790_000_000_000);
 const MASTER: [u8; 32] = [7; 32];
@@ -238,6 +239,8 @@ pub(crate) fn is_fault<T>(result: &Result<T, Stop>) -> bool {
 pub(crate) struct Detached {
     pub(crate) inner: Arc<dyn Store>,
     pub(crate) gate: Gate2,
+    /// How many commits came too late.
+    pub(crate) conflicts: Arc<AtomicU32>,
 }
 
 /// A gate that can be shut again.
@@ -270,7 +273,9 @@ impl Store for Detached {
                 [handstamp_server::store::faulty::Fault::Hold(gate)],
             );
         }
-        tokio::spawn(async move { faulty.commit(batch).await }).await.unwrap()
+        let outcome = tokio::spawn(async move { faulty.commit(batch).await }).await.unwrap();
+        self.conflicts.fetch_add(u32::from(outcome == Err(StoreError::Conflict)), Ordering::Relaxed);
+        outcome
     }
     async fn touch(&self, seen: &[(Key, Millis)]) -> Result<(), StoreError> {
         self.inner.touch(seen).await

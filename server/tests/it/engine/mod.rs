@@ -8,6 +8,7 @@ mod accidents;
 mod activity;
 mod background;
 pub(crate) mod house;
+mod memory;
 mod model;
 mod rotations;
 mod sim;

@@ -128,10 +128,15 @@ impl Filter {
 }
 
 impl App {
-    /// What an epoch or tighter rules have ended says so itself only after a while; until then it is looked for among the
-    /// living, too.
-    fn is_behind(&self, env: &Env) -> bool {
-        env.ledger.raised.iter().any(|raised| !raised.settled) || !self.rules_are_checked()
+    /// Whether all that has ended says so itself, as far as the filter asks for it. What an epoch or tighter rules have
+    /// ended does so only after a while, and nothing does while the store cannot be written; until then it is looked for
+    /// among the living, too.
+    async fn settled(&self, env: &Env, filter: &Filter) -> bool {
+        if !filter.wants_ended() {
+            return true;
+        }
+        let behind = env.ledger.raised.iter().any(|raised| !raised.settled) || !self.rules_are_checked();
+        self.settle_due(env).await.is_ok() && !behind
     }
 
     /// One page, newest first.
@@ -149,13 +154,11 @@ impl App {
         let cursor = cursor.map(|text| read_cursor(&caller.env, filter, text)).transpose()?;
         let env = self.env(caller.env.record.id)?;
         // A search goes on as it began, for a place in it means nothing in another one.
+        let settled = self.settled(&env, filter).await;
         let (wide, cursor) = match cursor {
             Some((wide, cursor)) => (wide, Some(cursor)),
-            None => (self.is_behind(&env), None),
+            None => (!settled, None),
         };
-        if filter.wants_ended() {
-            self.settle_due(&env).await?;
-        }
         let (items, next) = self.page(&env, filter, wide, limit, cursor).await?;
         Ok(Found { items, next: next.map(|next| write_cursor(&env, filter, wide, &next)) })
     }
@@ -167,9 +170,6 @@ impl App {
     pub async fn count(&self, caller: &Caller, filter: &Filter) -> Result<(usize, bool), Stop> {
         caller.allow(Scope::SessionsRead)?;
         let env = self.env(caller.env.record.id)?;
-        if filter.wants_ended() {
-            self.settle_due(&env).await?;
-        }
         self.count_up_to(&env, filter, COUNT_MOST).await
     }
 
@@ -179,7 +179,7 @@ impl App {
         filter: &Filter,
         most: usize,
     ) -> Result<(usize, bool), Stop> {
-        let wide = self.is_behind(env);
+        let wide = !self.settled(env, filter).await;
         let mut count = 0;
         let mut cursor = None;
         loop {

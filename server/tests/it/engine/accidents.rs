@@ -312,3 +312,20 @@ async fn a_crowd_on_one_user_makes_no_conflicts() {
     let conflicts: u32 = conflicts.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(conflicts, 0);
 }
+
+/// The disk is full: what time has ended is listed as ended all the same, though nobody can write that down.
+#[tokio::test]
+async fn what_cannot_be_written_down_is_listed_rightly() {
+    let (house, store) = faulty(Plan::idle(Span::secs(60))).await;
+    house.tidy().await;
+    for n in 0..20 {
+        house.create(&format!("u{n}"), &[]).await;
+    }
+    house.pass(Span::secs(60));
+    store.plan(Call::Commit, std::iter::repeat_n(Fault::Before, 500));
+    assert_eq!(house.found(&in_state(Which::Ended, Filter::default())).await.len(), 20);
+    assert_eq!(house.found(&in_state(Which::Ended, of_user("u3"))).await.len(), 1);
+    let (count, _) = good(house.app.count(&house.caller(), &in_state(Which::Ended, Filter::default())).await);
+    assert_eq!(count, 20);
+    assert_eq!(house.found(&Filter::default()).await.len(), 0);
+}

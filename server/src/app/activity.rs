@@ -117,7 +117,7 @@ impl App {
     ) -> Result<(), StoreError> {
         mark.seen.fetch_max(now.0, Ordering::SeqCst);
         let age = now.since(Millis(mark.offered.load(Ordering::SeqCst)));
-        if age.0 > idle.0 / 2 {
+        if mark.must_be_written(idle, now) {
             self.store.touch(&[(session_key(env, id), now)]).await?;
             mark.offered.fetch_max(now.0, Ordering::SeqCst);
         } else if age >= resolution(idle) || mark.gone.load(Ordering::SeqCst) {

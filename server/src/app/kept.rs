@@ -6,7 +6,7 @@
 use crate::codec::session::{read, write};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::session::Session;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use serde_json::value::RawValue;
 use std::mem::size_of;
 use std::sync::Arc;
@@ -36,6 +36,11 @@ impl Mark {
     /// `gone`: it is in no cache.
     pub fn new(seen: Millis, offered: Millis, gone: bool) -> Mark {
         Mark { seen: AtomicI64::new(seen.0), offered: AtomicI64::new(offered.0), gone: AtomicBool::new(gone) }
+    }
+    /// Whether activity at `now` must be durable before it is answered. Then it is also judged in the bucket's turn:
+    /// otherwise somebody who does not know of it yet could find the session idle at the same moment.
+    pub fn must_be_written(&self, idle: Span, now: Millis) -> bool {
+        now.since(Millis(self.offered.load(Ordering::SeqCst))).0 > idle.0 / 2
     }
     /// The last activity.
     pub fn last_seen(&self) -> Millis {

@@ -99,6 +99,7 @@ impl App {
         let now = self.now();
         if let Some((held, kept)) = held
             && let Some(view) = self.pass(&env, &policy, (held, kept.mark.last_seen()), &token, &ask, now)
+            && !(ask.touch && kept.mark.must_be_written(view.idle(), now))
         {
             if ask.is_elsewhere(&view.held.session) {
                 self.observer.offer(&view.held, ask.client());

@@ -187,3 +187,40 @@ async fn activity_is_bounded() {
     assert!(refused > 0);
     assert!(house.app.activity_waiting() <= most + 2, "{}", house.app.activity_waiting());
 }
+
+/// A request comes a moment before the idle end, and housekeeping a moment after it: while the activity is on its way
+/// into the store, nobody finds the session idle.
+#[tokio::test]
+async fn activity_on_its_way_into_the_store_counts() {
+    let (house, store) = faulty(Plan::idle(Span::secs(60))).await;
+    let (id, token) = house.create("ada", &[]).await;
+    house.pass(Span(59_999));
+    // Somebody else of the bucket changes something, so that the cache keeps nothing of it.
+    let (load, touch) = (Gate::default(), Gate::default());
+    store.plan(Call::Load, [Fault::Hold(load.clone())]);
+    store.plan(Call::Touch, [Fault::Hold(touch.clone())]);
+    let asking = tokio::spawn({
+        let (house, token) = (house.clone(), token.clone());
+        async move { house.validate(&token).await }
+    });
+    while store.left() > 1 {
+        yield_now().await;
+    }
+    house.create("ada", &[]).await;
+    load.open(1);
+    while store.left() > 0 {
+        yield_now().await;
+    }
+    house.pass(Span(1));
+    let tidying = tokio::spawn({
+        let house = house.clone();
+        async move { good(house.app.tidy().await) }
+    });
+    for _ in 0..500 {
+        yield_now().await;
+    }
+    touch.open(1);
+    assert_eq!(asking.await.unwrap(), Said::Allowed(None));
+    tidying.await.unwrap();
+    assert!(house.get(id).await.ended.is_none(), "it was answered, and then found idle since before");
+}

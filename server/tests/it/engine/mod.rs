@@ -18,3 +18,9 @@ pub(crate) fn full() -> bool {
     #[expect(clippy::disallowed_methods, reason = "a test is told by its environment how long to run")]
     std::env::var_os("HANDSTAMP_TEST_FULL").is_some_and(|text| text == "1")
 }
+
+/// A number that the environment gives.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "a test is told by its environment what to run")]
+    std::env::var_os(name)?.to_str()?.parse().ok()
+}

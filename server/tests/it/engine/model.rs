@@ -174,9 +174,17 @@ impl Model {
     }
 
     /// Nothing runs: whether it is alive must be what is known.
-    pub(super) fn at_rest(&mut self, client: usize, live: bool, seen: Millis, generation: u32, now: Millis) {
+    pub(super) fn at_rest(
+        &mut self,
+        client: usize,
+        end: Option<String>,
+        seen: Millis,
+        generation: u32,
+        now: Millis,
+    ) {
         let known = &mut self.clients[client];
         assert!(generation as usize + 1 >= known.chain.len(), "a generation was lost");
+        let live = end.is_none();
         if live {
             assert!(!known.ended, "{} had ended and lives", known.id);
             let (least, most) = known.seen;
@@ -184,7 +192,13 @@ impl Model {
             known.endangered = false;
         } else {
             let over = now >= known.seen.0.plus(IDLE) || now >= known.made.plus(ABSOLUTE);
-            assert!(over || known.endangered || known.ended, "{} was lost", known.id);
+            assert!(
+                over || known.endangered || known.ended,
+                "{} was lost: {end:?}; made {:?}, last active {seen:?}, between {:?}, now {now:?}",
+                known.id,
+                known.made,
+                known.seen
+            );
             known.ended = true;
         }
     }

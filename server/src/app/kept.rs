@@ -3,7 +3,7 @@
 //!
 //! What only a late or stolen token would be judged by is left out: those are decided on a fresh load in any case.
 
-use crate::codec::session::{read, write};
+use crate::codec::session::{unpack, write};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::session::Session;
 use handstamp_core::time::{Millis, Span};
@@ -77,7 +77,7 @@ impl Kept {
 
     /// Takes it apart again. `None` cannot be; whoever gets it loads afresh.
     pub fn unpack(&self) -> Option<Held> {
-        let (mut session, _) = read(self.id, &self.packed).ok()?;
+        let (mut session, _) = unpack(self.id, &self.packed).ok()?;
         session.client.user_agent = self.agent.clone();
         if let Some(last) = &mut session.last_client {
             last.user_agent = self.last_agent.clone();

@@ -49,15 +49,40 @@ pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
     w.finish()
 }
 
-/// The session and its last activity.
+/// The session and its last activity, as a store gave it back: every text is looked at again, for whoever can write to a
+/// store could have put anything there.
+///
+/// # Errors
+/// [`Unreadable`].
 pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable> {
+    parse(
+        id,
+        body,
+        |text| UserId::new(text).ok(),
+        |text| Tag::parse(text).ok(),
+        |text| Group::parse(text).ok(),
+    )
+}
+
+/// The same from this process's own memory: the texts were looked at when it was packed.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn unpack(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable> {
+    parse(id, body, |text| Some(UserId::known(text)), Tag::known, |text| Some(Group::known(text)))
+}
+
+fn parse(
+    id: SessionId,
+    body: &[u8],
+    user: impl Fn(&str) -> Option<UserId>,
+    tag: impl Fn(&str) -> Option<Tag>,
+    group: impl Fn(&str) -> Option<Group>,
+) -> Result<(Session, Millis), Unreadable> {
     let mut r = Reader::new(body, &[FORMAT])?;
-    let user = UserId::new(r.text()?).map_err(|_| Unreadable)?;
-    let tags = r.list(|r| {
-        let tag = Tag::parse(r.text()?).map_err(|_| Unreadable)?;
-        Ok(HeldTag { tag, since: r.number()? })
-    })?;
-    let groups = r.list(|r| Group::parse(r.text()?).map_err(|_| Unreadable))?;
+    let user = user(r.text()?).ok_or(Unreadable)?;
+    let tags = r.list(|r| Ok(HeldTag { tag: tag(r.text()?).ok_or(Unreadable)?, since: r.number()? }))?;
+    let groups = r.list(|r| group(r.text()?).ok_or(Unreadable))?;
     let data =
         r.option(|r| Ok(Box::new(Sealed { key: r.byte()?, nonce: r.fixed()?, bytes: r.bytes()?.into() })))?;
     let created_at = Millis(r.signed()?);

@@ -6,7 +6,7 @@ use handstamp_server::http::routes::table;
 use http::Method;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
 /// JSON of any shape, with the names that requests use.
@@ -214,7 +214,10 @@ fn nothing_thrown_at_a_route_is_an_accident() {
         (world, key)
     });
     let made = runtime.block_on(world.login("ada"));
-    let mut runner = TestRunner::new(Config { cases: 1_500, failure_persistence: None, ..Config::default() });
+    // The same throws each time, so that a red run says something of the change; other ones in the long run.
+    let rng_seed = if crate::engine::full() { RngSeed::Random } else { RngSeed::Fixed(0x5EED) };
+    let mut runner =
+        TestRunner::new(Config { cases: 1_500, failure_persistence: None, rng_seed, ..Config::default() });
     runner.run(&throws(), |thrown| runtime.block_on(throw(&world, &made, &key, &thrown))).unwrap();
     // The server still works.
     runtime.block_on(async {

@@ -44,7 +44,8 @@ impl Answer {
             .or_else(|| DOCUMENTED.iter().find(|route| route.method == method && fits(route.path, path)))
         else {
             assert!(
-                matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::InvalidRequest),
+                matches!(code, Code::NotFound | Code::MethodNotAllowed | Code::InvalidRequest)
+                    || Code::EDGE.contains(&code),
                 "{}: {text}",
                 self.what
             );

@@ -199,6 +199,9 @@ impl App {
                         presented.change.map_or_else(|| loaded.session.clone(), |change| change.session);
                     let Loaded { offered, version, .. } = loaded;
                     let view = self.view(&env, Loaded { session: after, seen, offered, version }, now)?;
+                    if ask.is_elsewhere(&view.held.session) {
+                        self.observer.offer(&view.held, ask.client());
+                    }
                     if stage.is_none() && ask.touch {
                         let mark = Mark::new(loaded.seen, offered, true);
                         self.seen((env.record.id, id), &mark, view.idle(), now).await?;

@@ -224,3 +224,16 @@ async fn activity_on_its_way_into_the_store_counts() {
     tidying.await.unwrap();
     assert!(house.get(id).await.ended.is_none(), "it was answered, and then found idle since before");
 }
+
+/// A session that is used rarely is seen from where it is used, too: its requests are judged in the bucket's turn.
+#[tokio::test]
+async fn a_rare_request_from_elsewhere_is_remembered() {
+    let (house, _) = faulty(Plan::idle(Span::secs(60))).await;
+    let (id, token) = house.create("ada", &[]).await;
+    house.pass(Span::secs(31));
+    let ip = Some([192, 0, 2, 7].into());
+    let ask = handstamp_server::app::validate::Ask { token: &token, ip, touch: true, ..Default::default() };
+    good(house.app.validate(&house.caller(), ask).await);
+    house.tidy().await;
+    assert_eq!(house.get(id).await.session().last_client.as_ref().and_then(|last| last.ip), ip);
+}

@@ -71,6 +71,7 @@ impl Context<'_, '_> {
              them"
         })?;
         self.note(format!("the master key was not in it: {master} must be the one of the backup"))?;
+        self.note("access keys are as they were: revoke again what was revoked since (handstamp keys list)")?;
         Ok(Exit::Done)
     }
 

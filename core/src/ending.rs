@@ -5,7 +5,8 @@ use crate::epoch::{Ledger, Raised};
 use crate::expiry;
 use crate::policy::Effective;
 use crate::refusal::{Code, Refusal};
-use crate::session::{By, End, Session, State};
+use crate::session::{By, End};
+use crate::subject::Subject;
 use crate::time::Millis;
 
 /// What ended a session.
@@ -24,17 +25,17 @@ pub enum Ending<'a> {
 /// Of an epoch and time, the one that came first is the reason, at the same instant time. The other one cannot change
 /// that afterwards, so the reason stays the same before and after housekeeping has written it down.
 pub fn ending<'a>(
-    session: &'a Session,
+    session: &'a impl Subject,
     seen: Millis,
     ledger: &'a Ledger,
     policy: &Effective,
     now: Millis,
 ) -> Option<Ending<'a>> {
-    if let State::Ended(end) = &session.state {
+    if let Some(end) = session.end() {
         return Some(Ending::Recorded(end));
     }
     // A creation that did not know of the raise yet may be dated after it.
-    let raised = ledger.ended(session).map(|raised| (raised.when.max(session.created_at), raised));
+    let raised = ledger.ended(session).map(|raised| (raised.when.max(session.times().created_at), raised));
     // Where a policy became tighter, the new end may lie before requests that were rightly allowed.
     let time = expiry::expired(session, seen, policy, now)
         .map(|refusal| (expiry::ends(session, seen, policy).earliest().max(seen), refusal));

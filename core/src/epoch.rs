@@ -5,7 +5,8 @@
 //! stored is below. That is exact without any clock: whatever was made before the raise was known is below it.
 
 use crate::id::UserId;
-use crate::session::{By, Session};
+use crate::session::By;
+use crate::subject::Subject;
 use crate::tag::Tag;
 use crate::time::{Millis, Span};
 
@@ -59,9 +60,9 @@ impl Ledger {
     }
 
     /// The first raise that ended this session, if any did.
-    pub fn ended(&self, session: &Session) -> Option<&Raised> {
+    pub fn ended(&self, session: &impl Subject) -> Option<&Raised> {
         // A tag is never older than its session, so nothing that was born at the counter can be below any raise.
-        if session.born >= self.counter {
+        if session.times().born >= self.counter {
             return None;
         }
         self.raised.iter().find(|raised| raised.ends(session))
@@ -70,16 +71,17 @@ impl Ledger {
 
 impl Raised {
     /// Whether this raise ended the session.
-    pub fn ends(&self, session: &Session) -> bool {
+    pub fn ends(&self, session: &impl Subject) -> bool {
+        let born = session.times().born;
         match &self.scope {
-            Scope::All => session.born < self.at,
-            Scope::User(user) => session.born < self.at && session.user == *user,
+            Scope::All => born < self.at,
+            Scope::User(user) => born < self.at && session.user() == user.as_str(),
             Scope::Tags(tags) => {
-                session.born < self.at
+                born < self.at
                     && !tags.is_empty()
-                    && tags
-                        .iter()
-                        .all(|tag| session.tags.iter().any(|held| held.tag == *tag && held.since < self.at))
+                    && tags.iter().all(|tag| {
+                        session.tags().any(|(held, since)| held == tag.as_str() && since < self.at)
+                    })
             }
         }
     }

@@ -5,7 +5,8 @@
 
 use crate::policy::{Effective, Origin, Sourced};
 use crate::refusal::{Code, Evidence, Refusal, Value};
-use crate::session::{Limits, Session};
+use crate::session::Limits;
+use crate::subject::Subject;
 use crate::time::{Millis, Span};
 
 /// The rule of [`Ends::absolute`] in refusals and events.
@@ -30,14 +31,16 @@ impl Ends {
 }
 
 /// The ends of a live session, `seen` being its last activity.
-pub fn ends(session: &Session, seen: Millis, policy: &Effective) -> Ends {
-    let (absolute, idle) = limits(session, policy);
-    Ends { absolute: session.authenticated_at.plus(absolute.value), idle: seen.plus(idle.value) }
+pub fn ends(session: &impl Subject, seen: Millis, policy: &Effective) -> Ends {
+    let times = session.times();
+    let (absolute, idle) = limits(times.limits, policy);
+    Ends { absolute: times.authenticated_at.plus(absolute.value), idle: seen.plus(idle.value) }
 }
 
 /// Whether time has ended a session by `now`: at the very instant of its end it is over.
-pub fn expired(session: &Session, seen: Millis, policy: &Effective, now: Millis) -> Option<Refusal> {
-    let (absolute, idle) = limits(session, policy);
+pub fn expired(session: &impl Subject, seen: Millis, policy: &Effective, now: Millis) -> Option<Refusal> {
+    let times = session.times();
+    let (absolute, idle) = limits(times.limits, policy);
     let over = |code, rule, from: Millis, limit: Sourced<Span>| {
         (from.plus(limit.value) <= now).then(|| Refusal {
             code,
@@ -49,26 +52,27 @@ pub fn expired(session: &Session, seen: Millis, policy: &Effective, now: Millis)
             }),
         })
     };
-    let by_idle = seen.plus(idle.value) < session.authenticated_at.plus(absolute.value);
-    let absolute = over(Code::SessionExpired, ABSOLUTE, session.authenticated_at, absolute);
+    let by_idle = seen.plus(idle.value) < times.authenticated_at.plus(absolute.value);
+    let absolute = over(Code::SessionExpired, ABSOLUTE, times.authenticated_at, absolute);
     let idle = over(Code::SessionIdle, IDLE, seen, idle);
     // The one that came first is the reason; at the same instant the absolute one.
     if by_idle { idle.or(absolute) } else { absolute.or(idle) }
 }
 
 /// The looser times that a session still alive takes over, if today's policy has any.
-pub fn adopt(session: &Session, policy: &Effective) -> Option<Limits> {
+pub fn adopt(session: &impl Subject, policy: &Effective) -> Option<Limits> {
+    let stored = session.times().limits;
     let wider = Limits {
-        absolute: session.limits.absolute.max(policy.absolute.value),
-        idle: session.limits.idle.max(policy.idle.value),
+        absolute: stored.absolute.max(policy.absolute.value),
+        idle: stored.idle.max(policy.idle.value),
     };
-    (wider != session.limits).then_some(wider)
+    (wider != stored).then_some(wider)
 }
 
 /// The lesser of what is stored and what today's policy says, each with its origin.
-fn limits(session: &Session, policy: &Effective) -> (Sourced<Span>, Sourced<Span>) {
+fn limits(stored: Limits, policy: &Effective) -> (Sourced<Span>, Sourced<Span>) {
     let lesser = |stored: Span, today: &Sourced<Span>| {
         if stored < today.value { Sourced { value: stored, origin: Origin::Stored } } else { today.clone() }
     };
-    (lesser(session.limits.absolute, &policy.absolute), lesser(session.limits.idle, &policy.idle))
+    (lesser(stored.absolute, &policy.absolute), lesser(stored.idle, &policy.idle))
 }

@@ -10,7 +10,7 @@ use crate::id::EnvironmentId;
 use crate::policy::{Effective, Origin};
 use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::rotation::{self, Place};
-use crate::session::Session;
+use crate::subject::Subject;
 use crate::tag::{Group, Tag};
 use crate::time::Millis;
 use crate::token::Kind;
@@ -72,7 +72,7 @@ pub enum Effect {
 
 /// Judges a session token. `seen` is the session's last activity.
 pub fn judge(
-    session: &Session,
+    session: &impl Subject,
     seen: Millis,
     token: &Opened,
     bench: Bench<'_>,
@@ -90,7 +90,7 @@ pub fn judge(
         Place::Current if missing.is_none() && demand.can_deliver && rotation_due(session, policy, now) => {
             Effect::Rotate
         }
-        Place::Current if session.chain.awaiting => Effect::Note,
+        Place::Current if session.chain().awaiting => Effect::Note,
         Place::Again | Place::Current | Place::Late | Place::Stolen | Place::Unknown => Effect::Nothing,
     };
     Verdict { refusal: missing, effect, adopt: expiry::adopt(session, policy).is_some() }
@@ -98,7 +98,7 @@ pub fn judge(
 
 /// Judges a refresh token: allowed is either [`Effect::Rotate`] or [`Effect::Again`].
 pub fn judge_refresh(
-    session: &Session,
+    session: &impl Subject,
     seen: Millis,
     token: &Opened,
     bench: Bench<'_>,
@@ -115,7 +115,7 @@ pub fn judge_refresh(
 
 /// Whether the session itself stands at `now`, whatever is presented: the part that lists, counts and limits share.
 pub fn over(
-    session: &Session,
+    session: &impl Subject,
     seen: Millis,
     ledger: &Ledger,
     policy: &Effective,
@@ -127,22 +127,22 @@ pub fn over(
 /// `kind` is what this place takes: no kind is accepted where another is expected.
 fn place(
     kind: Kind,
-    session: &Session,
+    session: &impl Subject,
     token: &Opened,
     bench: Bench<'_>,
     policy: &Effective,
     now: Millis,
 ) -> Place {
-    if token.kind != kind || token.session != session.id {
+    if token.kind != kind || token.session != session.id() {
         return Place::Unknown;
     }
-    let holder = Holder { env: bench.env, session: session.id, user: &session.user };
-    session.chain.place(token, holder, bench.keys, policy.rotation_grace.value, now)
+    let holder = Holder { env: bench.env, session: session.id(), user: session.user() };
+    session.chain().place(token, holder, bench.keys, policy.rotation_grace.value, now)
 }
 
 /// The refusals that do not depend on what the request demands.
 fn standing(
-    session: &Session,
+    session: &impl Subject,
     seen: Millis,
     token: &Opened,
     place: Place,
@@ -161,7 +161,7 @@ fn standing(
     match place {
         Place::Stolen => refuse(stolen(session, policy), Effect::EndStolen),
         Place::Late => {
-            let news = session.chain.is_news(token.generation);
+            let news = session.chain().is_news(token.generation);
             let effect = if news { Effect::Note } else { Effect::Nothing };
             refuse(Refusal::plain(Code::TokenSuperseded, rotation::RULE), effect)
         }
@@ -169,9 +169,9 @@ fn standing(
     }
 }
 
-fn stolen(session: &Session, policy: &Effective) -> Refusal {
+fn stolen(session: &impl Subject, policy: &Effective) -> Refusal {
     let origin: Origin = policy.rotation_grace.origin.clone();
-    let current = u64::from(session.chain.generation);
+    let current = u64::from(session.chain().generation);
     Refusal {
         code: Code::TokenReused,
         rule: rotation::RULE,
@@ -183,12 +183,12 @@ fn stolen(session: &Session, policy: &Effective) -> Refusal {
     }
 }
 
-fn rotation_due(session: &Session, policy: &Effective, now: Millis) -> bool {
-    !session.chain.has_refresh()
-        && policy.rotate_every.value.is_some_and(|every| now.since(session.chain.made_at) >= every)
+fn rotation_due(session: &impl Subject, policy: &Effective, now: Millis) -> bool {
+    !session.chain().has_refresh()
+        && policy.rotate_every.value.is_some_and(|every| now.since(session.chain().made_at) >= every)
 }
 
-fn missing_tags(session: &Session, required: &[Tag]) -> Option<Refusal> {
+fn missing_tags(session: &impl Subject, required: &[Tag]) -> Option<Refusal> {
     let missing: Vec<Box<str>> =
         required.iter().filter(|t| !session.has_tag(t)).map(|t| t.as_str().into()).collect();
     (!missing.is_empty()).then(|| Refusal {
@@ -197,12 +197,12 @@ fn missing_tags(session: &Session, required: &[Tag]) -> Option<Refusal> {
         origin: None,
         evidence: Some(Evidence::Limit {
             allowed: Value::Texts(missing),
-            seen: Value::Texts(session.tags.iter().map(|held| held.tag.as_str().into()).collect()),
+            seen: Value::Texts(session.tags().map(|(tag, _)| tag.into()).collect()),
         }),
     })
 }
 
-fn missing_groups(session: &Session, required: &[Group]) -> Option<Refusal> {
+fn missing_groups(session: &impl Subject, required: &[Group]) -> Option<Refusal> {
     let missing: Vec<Box<str>> =
         required.iter().filter(|g| !session.in_group(g)).map(|g| g.as_str().into()).collect();
     (!missing.is_empty()).then(|| Refusal {
@@ -211,7 +211,7 @@ fn missing_groups(session: &Session, required: &[Group]) -> Option<Refusal> {
         origin: None,
         evidence: Some(Evidence::Limit {
             allowed: Value::Texts(missing),
-            seen: Value::Texts(session.groups.iter().map(|group| group.as_str().into()).collect()),
+            seen: Value::Texts(session.groups().map(Into::into).collect()),
         }),
     })
 }

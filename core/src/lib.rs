@@ -34,6 +34,7 @@ pub mod rotation;
 pub mod sealing;
 pub mod secret;
 pub mod session;
+pub mod subject;
 pub mod tag;
 pub mod time;
 pub mod token;

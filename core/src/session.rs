@@ -142,16 +142,6 @@ impl Session {
         matches!(self.state, State::Live)
     }
 
-    /// Whether it carries the tag.
-    pub fn has_tag(&self, tag: &Tag) -> bool {
-        self.tags.iter().any(|held| held.tag == *tag)
-    }
-
-    /// Whether it is in the group.
-    pub fn in_group(&self, group: &Group) -> bool {
-        self.groups.contains(group)
-    }
-
     /// Ends it; an ended one stays as it is. Says whether this call ended it.
     #[must_use]
     pub fn end(&mut self, end: End) -> bool {

@@ -44,11 +44,6 @@ impl Tag {
             u8::try_from(name.len()).map_err(|_| "a tag name has at most 64 characters".to_owned())?;
         Ok(Tag { text: text.into(), colon })
     }
-    /// Takes back what [`Tag::as_str`] gave, without looking at every character again. `None` when it cannot have.
-    pub fn known(text: &str) -> Option<Tag> {
-        let colon = u8::try_from(text.find(':')?).ok()?;
-        Some(Tag { text: text.into(), colon })
-    }
     /// The whole `name:value`.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -86,10 +81,6 @@ impl Group {
             return Err("an access group has 1 to 128 bytes without control characters or commas".to_owned());
         }
         Ok(Group(text.into()))
-    }
-    /// Takes back what [`Group::as_str`] gave, without looking at every character again.
-    pub fn known(text: &str) -> Group {
-        Group(text.into())
     }
     /// Its name.
     pub fn as_str(&self) -> &str {

@@ -110,6 +110,12 @@ impl Drive<'_> {
             let connection = Connection::open(self.address).await?;
             tasks.spawn_local(converse(connection, shared.clone(), source.clone()));
         }
+        let awake = shared.clone();
+        tokio::task::spawn_local(async move {
+            while !awake.stop.get() {
+                tokio::task::yield_now().await;
+            }
+        });
         let tick = Duration::from_millis(200);
         let (start, mut cpu, mut load, before);
         match self.until {

@@ -39,6 +39,7 @@ mod purge;
 pub mod read;
 pub mod records;
 pub mod search;
+pub mod table;
 pub mod tighter;
 pub mod update;
 pub mod validate;

@@ -13,6 +13,7 @@ use handstamp_core::user::User;
 pub mod bytes;
 pub mod control;
 pub mod event;
+pub mod packed;
 pub mod session;
 
 /// Kinds of records: the first part of every key.

@@ -5,7 +5,7 @@
 
 use super::keyring::{KeySet, Keyring};
 use super::{Kind, Unreadable, read, write};
-use crate::id::{EnvironmentId, SessionId, UserId};
+use crate::id::{EnvironmentId, SessionId};
 use crate::secret::{PlainToken, Secret, Verifier, mac};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
@@ -61,7 +61,7 @@ pub struct Holder<'a> {
     /// The session.
     pub session: SessionId,
     /// Its user: part of the verifier, so that a row moved to another user authenticates nobody.
-    pub user: &'a UserId,
+    pub user: &'a str,
 }
 
 /// The text of generation `generation`.
@@ -80,7 +80,7 @@ pub fn mint(kind: Kind, holder: Holder<'_>, generation: u32, nonce: &Nonce, set:
 
 /// What is stored of it.
 pub fn verifier(kind: Kind, holder: Holder<'_>, generation: u32, nonce: &Nonce, set: &KeySet) -> Verifier {
-    let user = holder.user.as_str().as_bytes();
+    let user = holder.user.as_bytes();
     let length = u64::try_from(user.len()).unwrap_or(u64::MAX).to_be_bytes();
     Verifier::from_bytes(mac(
         &set.pepper,
@@ -130,7 +130,7 @@ fn tag(set: &KeySet, kind: Kind, env: EnvironmentId, signed: &[u8]) -> [u8; MAC]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::Bucket;
+    use crate::id::{Bucket, UserId};
     use crate::time::Millis;
     use crate::token::keyring::MasterKey;
     use proptest::prelude::*;
@@ -148,7 +148,7 @@ mod tests {
     }
     fn make(ring: &Keyring, kind: Kind, generation: u32) -> String {
         let user = user();
-        let holder = Holder { env: ENV, session: id(), user: &user };
+        let holder = Holder { env: ENV, session: id(), user: user.as_str() };
         mint(kind, holder, generation, &Nonce::new([3; 32]), ring.current()).reveal().to_owned()
     }
 
@@ -186,7 +186,7 @@ mod tests {
     fn verifiers_differ_in_every_input() {
         let keys = ring(1, &[1, 2]);
         let (u, other) = (user(), UserId::new("bob").unwrap());
-        let holder = Holder { env: ENV, session: id(), user: &u };
+        let holder = Holder { env: ENV, session: id(), user: u.as_str() };
         let one = |kind, holder, generation, nonce: u8, set: u8| {
             verifier(kind, holder, generation, &Nonce::new([nonce; 32]), keys.set(set).unwrap())
         };
@@ -197,7 +197,7 @@ mod tests {
             one(Kind::Refresh, holder, 1, 3, 1),
             one(Kind::Session, Holder { env: EnvironmentId(8), ..holder }, 1, 3, 1),
             one(Kind::Session, Holder { session: second, ..holder }, 1, 3, 1),
-            one(Kind::Session, Holder { user: &other, ..holder }, 1, 3, 1),
+            one(Kind::Session, Holder { user: other.as_str(), ..holder }, 1, 3, 1),
             one(Kind::Session, holder, 2, 3, 1),
             one(Kind::Session, holder, 1, 4, 1),
             one(Kind::Session, holder, 1, 3, 2),

@@ -56,7 +56,7 @@ pub fn create(
     let now = ground.now;
     let id = SessionId::new(now, ground.keys.bucket(ground.env, &new.user), entropy.session_id());
     let data = new.data.as_deref().map(|plain| seal(ground, id, plain, entropy)).transpose()?;
-    let holder = Holder { env: ground.env, session: id, user: &new.user };
+    let holder = Holder { env: ground.env, session: id, user: new.user.as_str() };
     let set = ground.keys.current();
     let nonce = |kind, random| match &new.idempotency {
         Some(request) => idempotent_nonce(kind, holder, request, set),
@@ -95,7 +95,7 @@ pub fn repeat(ground: Ground<'_>, session: &Session, request: &[u8; 32]) -> Opti
         return None;
     }
     let set = ground.keys.set(session.chain.key_id)?;
-    let holder = Holder { env: ground.env, session: session.id, user: &session.user };
+    let holder = Holder { env: ground.env, session: session.id, user: session.user.as_str() };
     let session_nonce = idempotent_nonce(Kind::Session, holder, request, set);
     let refresh_nonce =
         session.chain.has_refresh().then(|| idempotent_nonce(Kind::Refresh, holder, request, set));

@@ -89,7 +89,7 @@ fn derive(
     token: &Opened,
     again: bool,
 ) -> Result<(Issued, Verifiers), Impossible> {
-    let holder = Holder { env: ground.env, session: session.id, user: &session.user };
+    let holder = Holder { env: ground.env, session: session.id, user: session.user.as_str() };
     let set = if again { ground.keys.set(session.chain.key_id) } else { Some(ground.keys.current()) };
     let set = set.ok_or(Impossible("a live session names a key set that is gone"))?;
     let (issued, verifiers) = issue_successor(token, holder, set, ground.keys)

@@ -148,7 +148,7 @@ pub fn authenticate(living: Living<'_>, by: By, entropy: &Entropy) -> Result<(Ch
     let Living { ground, session } = living;
     let generation =
         session.chain.generation.checked_add(1).ok_or(Impossible("no generation follows the last"))?;
-    let holder = Holder { env: ground.env, session: session.id, user: &session.user };
+    let holder = Holder { env: ground.env, session: session.id, user: session.user.as_str() };
     let set = ground.keys.current();
     let refresh = session.chain.has_refresh().then(|| Nonce::new(entropy.refresh_nonce()));
     let (issued, verifiers) =

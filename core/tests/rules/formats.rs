@@ -33,7 +33,7 @@ fn tokens_their_verifiers_and_their_successors() {
     ] {
         let (keys, user) = (ring(1, &[]), user("ada"));
         let set = keys.current();
-        let holder = Holder { env: ENV, session: SessionId([3; 16]), user: &user };
+        let holder = Holder { env: ENV, session: SessionId([3; 16]), user: user.as_str() };
         let nonce = Secret::new([8; 32]);
         assert_eq!(mint(kind, holder, 5, &nonce, set).reveal(), text);
         assert_eq!(hex(verifier(kind, holder, 5, &nonce, set).bytes()), stored);

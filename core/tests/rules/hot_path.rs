@@ -33,7 +33,7 @@ fn hot_path() {
     let effective = world.effective(&held.session);
     let text = texts.session.as_str();
     let opened = world.open(text);
-    let holder = Holder { env: world.env, session: held.session.id, user: &held.session.user };
+    let holder = Holder { env: world.env, session: held.session.id, user: held.session.user.as_str() };
     let changed = text.replace("hst_05", "hst_04");
     let demand = Demand { can_deliver: true, ..Demand::default() };
     measure("open (read, checksum, MAC)", || {

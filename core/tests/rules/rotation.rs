@@ -243,7 +243,7 @@ fn what_no_record_knows_is_not_found_and_ends_nothing() {
     assert_eq!(said(&world.verdict(&behind, &second.session, Demand::default())), unknown);
     // genuine, of the newest and of the one before, with another nonce
     let set = world.keys.current();
-    let holder = Holder { env: world.env, session: held.session.id, user: &held.session.user };
+    let holder = Holder { env: world.env, session: held.session.id, user: held.session.user.as_str() };
     for generation in [0, 1] {
         let nonce = handstamp_core::secret::Secret::new([0xAA; 32]);
         let text = mint(Kind::Session, holder, generation, &nonce, set).reveal().to_owned();

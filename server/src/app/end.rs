@@ -12,6 +12,7 @@ use handstamp_core::epoch::Scope as Whom;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::{By, Client};
+use handstamp_core::subject::Subject;
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::open;
 use handstamp_core::transition::finish::revoke;

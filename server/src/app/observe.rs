@@ -1,7 +1,6 @@
 //! From where a session was last used. Kept behind the answer: a request from a new address waits for no write, and one
 //! session's changes are written at most once a second.
 
-use super::cache::Held;
 use super::records::{Decision, Stage};
 use super::{App, Stop};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -19,10 +18,10 @@ impl Observer {
     const MOST: usize = 8_192;
 
     /// Takes note of a client that differs from what is known.
-    pub(super) fn offer(&self, held: &Held, client: Client) {
+    pub(super) fn offer(&self, env: EnvironmentId, id: SessionId, client: Client) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < Observer::MOST {
-            waiting.insert((held.env, held.session.id), client);
+            waiting.insert((env, id), client);
         }
     }
 

@@ -219,17 +219,17 @@ impl App {
     }
 
     /// Loads a session into the cache.
-    pub(super) async fn fetch(&self, env: &Env, id: SessionId) -> Result<Option<(Held, Arc<Kept>)>, Fault> {
+    pub(super) async fn fetch(&self, env: &Env, id: SessionId) -> Result<Option<Arc<Kept>>, Fault> {
         self.not_too_many().await?;
         let ticket = self.cache.ticket(id.bucket());
         let Some(loaded) = self.load_session(env.record.id, id).await? else { return Ok(None) };
         let (live, seen, offered) = (loaded.session.is_live(), loaded.seen, loaded.offered);
         let held = self.hold(env, loaded)?;
-        let kept = Arc::new(Kept::new(&held, Mark::new(seen, offered, !live)));
-        if live {
-            self.cache.keep(ticket, &kept);
+        let kept = Kept::new(&held, Mark::new(seen, offered, !live));
+        if live && let Some(kept) = &kept {
+            self.cache.keep(ticket, kept);
         }
-        Ok(Some((held, kept)))
+        Ok(kept)
     }
 
     /// A loaded session as it is told of: its data opened, its texts shared.

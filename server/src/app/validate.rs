@@ -5,16 +5,18 @@
 
 use super::callers::Caller;
 use super::control::Env;
-use super::kept::{Held, Kept, Mark};
+use super::kept::{Kept, Mark};
 use super::records::{Decision, Loaded, Stage};
-use super::view::{View, ends};
+use super::view::{Current, View};
 use super::{App, Fault, Stop};
+use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
 use handstamp_core::judge::{Demand, Effect, Verdict, judge};
 use handstamp_core::policy::Policy;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::{Client, Session};
+use handstamp_core::session::Client;
+use handstamp_core::subject::Subject;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
 use handstamp_core::token::opaque::{Opened, open};
@@ -46,6 +48,8 @@ pub struct Ask<'a> {
 
 /// The answer.
 pub enum Validated {
+    /// It may pass, as memory knows.
+    Current(Current),
     /// It may pass.
     Allowed {
         /// The session.
@@ -69,10 +73,10 @@ impl Ask<'_> {
     }
 
     /// Whether it comes from elsewhere than what is known of the session. What is not said is no news.
-    fn is_elsewhere(&self, session: &Session) -> bool {
-        let known = session.last_client.as_deref().unwrap_or(&session.client);
+    fn is_elsewhere(&self, session: &impl Subject) -> bool {
+        let known = session.last_client().unwrap_or(session.client());
         (self.ip.is_some() && self.ip != known.ip)
-            || (self.user_agent.is_some() && self.user_agent != known.user_agent.as_deref())
+            || (self.user_agent.is_some() && self.user_agent != known.user_agent)
     }
 }
 
@@ -91,23 +95,21 @@ impl App {
                 );
             }
         };
-        let held = self.at_hand(env, &token, ask.strong).await?;
+        let kept = self.at_hand(env, &token, ask.strong).await?;
         // What was ended at once, the rules and the time are those of now: a caller may have been recognised long before
         // the rest of its request came, and the store may have taken its time.
         let env = self.env(env.record.id)?;
         let policy = self.policy.load();
         let now = self.now();
-        if let Some((held, kept)) = held
-            && let Some(view) = self.pass(&env, &policy, (held, kept.mark.last_seen()), &token, &ask, now)
-            && !(ask.touch && kept.mark.must_be_written(view.idle(), now))
+        if let Some(kept) = kept
+            && let Some(current) = self.pass(&env, &policy, kept, &token, &ask, now)
+            && !(ask.touch && current.kept.mark.must_be_written(current.idle(), now))
         {
-            if ask.is_elsewhere(&view.held.session) {
-                self.observer.offer(&view.held, ask.client());
-            }
             if ask.touch {
-                self.seen((kept.env, kept.id), &kept.mark, view.idle(), now).await?;
+                let kept = &current.kept;
+                self.seen((kept.env, kept.id), &kept.mark, current.idle(), now).await?;
             }
-            return Ok(self.told(Validated::Allowed { view: Box::new(view), issued: None }));
+            return Ok(self.told(Validated::Current(current)));
         }
         drop(policy);
         let answer = Box::pin(self.validate_afresh(&env, &token, &ask)).await?;
@@ -115,17 +117,9 @@ impl App {
     }
 
     /// The record in memory, or loaded into it.
-    async fn at_hand(
-        &self,
-        env: &Env,
-        token: &Opened,
-        strong: bool,
-    ) -> Result<Option<(Held, Arc<Kept>)>, Fault> {
-        if !strong
-            && let Some(kept) = self.cache.get(env.record.id, token.session)
-            && let Some(held) = kept.unpack()
-        {
-            return Ok(Some((held, kept)));
+    async fn at_hand(&self, env: &Env, token: &Opened, strong: bool) -> Result<Option<Arc<Kept>>, Fault> {
+        if !strong && let Some(kept) = self.cache.get(env.record.id, token.session) {
+            return Ok(Some(kept));
         }
         self.fetch(env, token.session).await
     }
@@ -135,22 +129,26 @@ impl App {
         &self,
         env: &Env,
         policy: &Policy,
-        (held, seen): (Held, Millis),
+        kept: Arc<Kept>,
         token: &Opened,
         ask: &Ask<'_>,
         now: Millis,
-    ) -> Option<View> {
-        let session = &held.session;
-        let effective = policy.effective(session.expires_in, session.chain.has_refresh());
+    ) -> Option<Current> {
+        let session = kept.subject()?;
+        let seen = kept.mark.last_seen();
+        let effective = policy.effective(session.times().expires_in, session.chain().has_refresh());
         let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
         let ground = self.ground(env, policy, now);
-        let verdict = judge(session, seen, token, ground.bench(), &effective, demand, now);
+        let verdict = judge(&session, seen, token, ground.bench(), &effective, demand, now);
         if verdict != (Verdict { refusal: None, effect: Effect::Nothing, adopt: false }) {
             return None;
         }
+        if ask.is_elsewhere(&session) {
+            self.observer.offer(kept.env, kept.id, ask.client());
+        }
         let seen = if ask.touch { seen.max(now) } else { seen };
-        let ends = ends(policy, session, seen);
-        Some(View { held: Box::new(held), seen, ends, ended: None })
+        let ends = expiry::ends(&session, seen, &effective);
+        Some(Current { kept, seen, ends })
     }
 
     /// Every other outcome: load, judge, commit.
@@ -200,7 +198,7 @@ impl App {
                     let Loaded { offered, version, .. } = loaded;
                     let view = self.view(&env, Loaded { session: after, seen, offered, version }, now)?;
                     if ask.is_elsewhere(&view.held.session) {
-                        self.observer.offer(&view.held, ask.client());
+                        self.observer.offer(env.record.id, id, ask.client());
                     }
                     if stage.is_none() && ask.touch {
                         let mark = Mark::new(loaded.seen, offered, true);
@@ -220,7 +218,7 @@ impl App {
     /// Counts the verdict.
     fn told(&self, answer: Validated) -> Validated {
         self.verdicts.count(match &answer {
-            Validated::Allowed { .. } => None,
+            Validated::Current(_) | Validated::Allowed { .. } => None,
             Validated::Refused { refusal, .. } => Some(refusal.code),
         });
         answer

@@ -1,7 +1,7 @@
 //! What is told of a session: every time in it comes from the one function that decides expiry.
 
 use super::control::Env;
-use super::kept::Held;
+use super::kept::{Held, Kept};
 use super::records::Loaded;
 use super::{App, Fault};
 use handstamp_core::expiry::{self, Ends};
@@ -10,6 +10,24 @@ use handstamp_core::session::{End, Session, State};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::finish;
 use handstamp_core::user::User;
+use std::sync::Arc;
+
+/// A session at an instant, as memory has it: live, and with no data of its own.
+pub struct Current {
+    /// The session.
+    pub kept: Arc<Kept>,
+    /// Its last activity.
+    pub seen: Millis,
+    /// When time ends it.
+    pub ends: Ends,
+}
+
+impl Current {
+    /// See [`View::idle`].
+    pub(super) fn idle(&self) -> Span {
+        self.ends.idle.since(self.seen)
+    }
+}
 
 /// A session at an instant.
 pub struct View {

@@ -146,14 +146,58 @@ impl<'a> Reader<'a> {
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, Unreadable>,
     ) -> Result<Vec<T>, Unreadable> {
-        let count = usize::try_from(self.number()?).map_err(|_| Unreadable)?;
-        if count > self.rest.len() {
-            return Err(Unreadable); // every value takes a byte at least
-        }
+        let count = self.count()?;
         (0..count).map(|_| read(self)).collect()
+    }
+    /// Several values, to be read later; `skip` goes past one of them.
+    pub fn skip_list(
+        &mut self,
+        mut skip: impl FnMut(&mut Self) -> Result<(), Unreadable>,
+    ) -> Result<List<'a>, Unreadable> {
+        let (count, from) = (self.count()?, self.rest);
+        for _ in 0..count {
+            skip(self)?;
+        }
+        let bytes = from.get(..from.len() - self.rest.len()).ok_or(Unreadable)?;
+        Ok(List { count, bytes, format: self.format })
+    }
+    fn count(&mut self) -> Result<usize, Unreadable> {
+        let count = usize::try_from(self.number()?).map_err(|_| Unreadable)?;
+        // Every value takes a byte at least.
+        if count > self.rest.len() { Err(Unreadable) } else { Ok(count) }
     }
     /// There must be nothing left.
     pub fn end(&self) -> Result<(), Unreadable> {
         if self.rest.is_empty() { Ok(()) } else { Err(Unreadable) }
+    }
+}
+
+/// Several values that nobody has read yet.
+#[derive(Clone, Copy)]
+pub struct List<'a> {
+    count: usize,
+    bytes: &'a [u8],
+    format: u8,
+}
+
+impl<'a> List<'a> {
+    /// Reads them all.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn read<T>(
+        self,
+        mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
+    ) -> Result<Vec<T>, Unreadable> {
+        let mut r = Reader { rest: self.bytes, format: self.format };
+        (0..self.count).map(|_| read(&mut r)).collect()
+    }
+    /// Reads one after the other, up to one that cannot be read: for what this process wrote itself.
+    pub fn items<T>(
+        self,
+        mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
+    ) -> impl Iterator<Item = T> {
+        let mut r = Reader { rest: self.bytes, format: self.format };
+        (0..self.count).map_while(move |_| read(&mut r).ok())
     }
 }

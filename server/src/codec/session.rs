@@ -2,18 +2,18 @@
 
 use super::Unreadable;
 use super::bytes::{Reader, Writer};
+use super::packed::{FORMAT, Packed, read_endpoint};
 use handstamp_core::id::{KeyId, SessionId, UserId};
 use handstamp_core::policy::Origin;
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::rotation::{Chain, MadeBy, Verifiers};
 use handstamp_core::sealing::Sealed;
 use handstamp_core::secret::Verifier;
-use handstamp_core::session::{By, Client, End, HeldTag, Limits, Session, State};
+use handstamp_core::session::{By, Client, End, HeldTag, Session, State};
+use handstamp_core::subject::{Endpoint, Subject};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::{Millis, Span};
 use std::net::IpAddr;
-
-const FORMAT: u8 = 1;
 
 /// `seen` is the last activity, kept in the body for ended sessions.
 pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
@@ -55,68 +55,38 @@ pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
 /// # Errors
 /// [`Unreadable`].
 pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable> {
-    parse(
-        id,
-        body,
-        |text| UserId::new(text).ok(),
-        |text| Tag::parse(text).ok(),
-        |text| Group::parse(text).ok(),
-    )
-}
-
-/// The same from this process's own memory: the texts were looked at when it was packed.
-///
-/// # Errors
-/// [`Unreadable`].
-pub fn unpack(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable> {
-    parse(id, body, |text| Some(UserId::known(text)), Tag::known, |text| Some(Group::known(text)))
-}
-
-fn parse(
-    id: SessionId,
-    body: &[u8],
-    user: impl Fn(&str) -> Option<UserId>,
-    tag: impl Fn(&str) -> Option<Tag>,
-    group: impl Fn(&str) -> Option<Group>,
-) -> Result<(Session, Millis), Unreadable> {
-    let mut r = Reader::new(body, &[FORMAT])?;
-    let user = user(r.text()?).ok_or(Unreadable)?;
-    let tags = r.list(|r| Ok(HeldTag { tag: tag(r.text()?).ok_or(Unreadable)?, since: r.number()? }))?;
-    let groups = r.list(|r| group(r.text()?).ok_or(Unreadable))?;
-    let data =
-        r.option(|r| Ok(Box::new(Sealed { key: r.byte()?, nonce: r.fixed()?, bytes: r.bytes()?.into() })))?;
-    let created_at = Millis(r.signed()?);
-    let authenticated_at = Millis(r.signed()?);
-    let seen = Millis(r.signed()?);
-    let born = r.number()?;
-    let expires_in = r.option(|r| r.signed().map(Span))?;
-    let limits = Limits { absolute: Span(r.signed()?), idle: Span(r.signed()?) };
-    let chain = read_chain(&mut r)?;
-    let client = read_client(&mut r)?;
-    let last_client = r.option(read_client)?.map(Box::new);
-    let state = match r.byte()? {
-        0 => State::Live,
-        1 => State::Ended(Box::new(read_end(&mut r)?)),
-        _ => return Err(Unreadable),
+    let packed = Packed::read(id, body)?;
+    let held = |r: &mut Reader<'_>| {
+        Ok(HeldTag { tag: Tag::parse(r.text()?).map_err(|_| Unreadable)?, since: r.number()? })
     };
-    r.end()?;
+    let sealed =
+        packed.data.as_ref().map(|d| Box::new(Sealed { key: d.key, nonce: d.nonce, bytes: d.bytes.into() }));
+    let (times, seen) = (packed.times(), packed.seen);
+    let (user, tags) = (UserId::new(packed.user).map_err(|_| Unreadable)?, packed.tags.read(held)?);
+    let groups = packed.groups.read(|r| Group::parse(r.text()?).map_err(|_| Unreadable))?;
+    let (client, last_client) = (owned(packed.client), packed.last_client.map(|last| Box::new(owned(last))));
+    let (chain, end) = packed.into_parts();
     let session = Session {
         id,
         user,
         tags: tags.into(),
         groups: groups.into(),
-        data,
-        created_at,
-        authenticated_at,
-        born,
-        expires_in,
-        limits,
+        data: sealed,
+        created_at: times.created_at,
+        authenticated_at: times.authenticated_at,
+        born: times.born,
+        expires_in: times.expires_in,
+        limits: times.limits,
         chain,
         client,
         last_client,
-        state,
+        state: end.map_or(State::Live, State::Ended),
     };
     Ok((session, seen))
+}
+
+fn owned(endpoint: Endpoint<'_>) -> Client {
+    Client { ip: endpoint.ip, user_agent: endpoint.user_agent.map(Into::into) }
 }
 
 fn write_chain(w: &mut Writer, c: &Chain) {
@@ -139,7 +109,7 @@ fn write_chain(w: &mut Writer, c: &Chain) {
     w.number(u64::from(c.stolen_below));
 }
 
-fn read_chain(r: &mut Reader<'_>) -> Result<Chain, Unreadable> {
+pub(super) fn read_chain(r: &mut Reader<'_>) -> Result<Chain, Unreadable> {
     Ok(Chain {
         generation: small(r)?,
         made_at: Millis(r.signed()?),
@@ -192,13 +162,7 @@ pub(super) fn write_client(w: &mut Writer, c: &Client) {
 }
 
 pub(super) fn read_client(r: &mut Reader<'_>) -> Result<Client, Unreadable> {
-    let ip = match r.byte()? {
-        0 => None,
-        4 => Some(IpAddr::from(r.fixed::<4>()?)),
-        6 => Some(IpAddr::from(r.fixed::<16>()?)),
-        _ => return Err(Unreadable),
-    };
-    Ok(Client { ip, user_agent: r.option(|r| r.text().map(Into::into))? })
+    read_endpoint(r).map(owned)
 }
 
 fn write_end(w: &mut Writer, end: &End) {
@@ -211,7 +175,7 @@ fn write_end(w: &mut Writer, end: &End) {
     w.option(end.reason.as_deref(), Writer::text);
 }
 
-fn read_end(r: &mut Reader<'_>) -> Result<End, Unreadable> {
+pub(super) fn read_end(r: &mut Reader<'_>) -> Result<End, Unreadable> {
     Ok(End {
         at: Millis(r.signed()?),
         code: Code::parse(r.text()?).ok_or(Unreadable)?,

@@ -4,12 +4,20 @@
 //! own making (ids, times, numbers) are not searched for characters to escape. A test holds the two forms together.
 
 use super::wire::SessionBody;
-use crate::app::view::View;
+use crate::app::view::{Current, View};
 use handstamp_core::base62;
+use handstamp_core::expiry::Ends;
 use handstamp_core::id::SessionId;
-use handstamp_core::session::Client;
+use handstamp_core::subject::{Endpoint, Subject};
 use handstamp_core::time::Millis;
 use std::io::Write;
+
+/// Appends a session that memory answers for.
+pub(super) fn current(out: &mut Vec<u8>, current: &Current) -> bool {
+    let Some(subject) = current.kept.subject() else { return false };
+    live(out, &subject, current.kept.data(), current.seen, &current.ends);
+    true
+}
 
 /// Appends the session.
 pub(super) fn session(out: &mut Vec<u8>, view: &View) {
@@ -18,47 +26,51 @@ pub(super) fn session(out: &mut Vec<u8>, view: &View) {
         let _ = serde_json::to_writer(out, &SessionBody::of(view));
         return;
     }
-    let held = &*view.held;
-    let session = &held.session;
+    let data = view.held.data.as_deref().map(|data| data.get().as_bytes());
+    live(out, &view.held.session, data, view.seen, &view.ends);
+}
+
+fn live(out: &mut Vec<u8>, session: &impl Subject, data: Option<&[u8]>, seen: Millis, ends: &Ends) {
+    let times = session.times();
     out.extend_from_slice(b"{\"id\":\"");
     out.extend_from_slice(SessionId::PREFIX.as_bytes());
-    base62::encode_bytes(&session.id.0, out);
+    base62::encode_bytes(&session.id().0, out);
     out.extend_from_slice(b"\",\"user_id\":");
-    text(out, session.user.as_str());
+    text(out, session.user());
     out.extend_from_slice(b",\"tags\":[");
-    list(out, session.tags.iter().map(|held| held.tag.as_str()));
+    list(out, session.tags().map(|(tag, _)| tag));
     out.extend_from_slice(b"],\"data\":");
-    out.extend_from_slice(held.data.as_deref().map_or("null", |data| data.get()).as_bytes());
+    out.extend_from_slice(data.unwrap_or(b"null"));
     out.extend_from_slice(b",\"access_groups\":[");
-    list(out, session.groups.iter().map(|group| group.as_str()));
+    list(out, session.groups());
     out.extend_from_slice(b"],\"state\":\"live\",\"created_at\":");
-    let created = time(out, session.created_at);
+    let created = time(out, times.created_at);
     out.extend_from_slice(b",\"authenticated_at\":");
-    again(out, session.authenticated_at, &[(session.created_at, created)]);
+    again(out, times.authenticated_at, &[(times.created_at, created)]);
     out.extend_from_slice(b",\"last_active_at\":");
-    time(out, view.seen);
+    time(out, seen);
     out.extend_from_slice(b",\"expires_at\":");
-    let earliest = time(out, view.ends.earliest());
+    let earliest = time(out, ends.earliest());
     out.extend_from_slice(b",\"absolute_expires_at\":");
-    again(out, view.ends.absolute, &[(view.ends.earliest(), earliest)]);
+    again(out, ends.absolute, &[(ends.earliest(), earliest)]);
     out.extend_from_slice(b",\"idle_expires_at\":");
-    again(out, view.ends.idle, &[(view.ends.earliest(), earliest)]);
+    again(out, ends.idle, &[(ends.earliest(), earliest)]);
     out.extend_from_slice(b",\"client\":");
-    client(out, &session.client);
-    if let Some(last) = &session.last_client {
+    client(out, session.client());
+    if let Some(last) = session.last_client() {
         out.extend_from_slice(b",\"last_client\":");
         client(out, last);
     }
     out.extend_from_slice(b",\"generation\":");
-    let _ = write!(out, "{}", session.chain.generation);
-    if let Some(since) = session.chain.pending_since() {
+    let _ = write!(out, "{}", session.chain().generation);
+    if let Some(since) = session.chain().pending_since() {
         out.extend_from_slice(b",\"rotation_pending_since\":");
         time(out, since);
     }
     out.push(b'}');
 }
 
-fn client(out: &mut Vec<u8>, client: &Client) {
+fn client(out: &mut Vec<u8>, client: Endpoint<'_>) {
     out.extend_from_slice(b"{\"ip\":");
     match client.ip {
         None => out.extend_from_slice(b"null"),
@@ -67,7 +79,7 @@ fn client(out: &mut Vec<u8>, client: &Client) {
         }
     }
     out.extend_from_slice(b",\"user_agent\":");
-    match client.user_agent.as_deref() {
+    match client.user_agent {
         None => out.extend_from_slice(b"null"),
         Some(agent) => text(out, agent),
     }

@@ -258,6 +258,14 @@ async fn judge(
         asked.groups = input::groups(&place.pointer("required_access_groups"), &ask.required_access_groups)?;
     }
     match web.app.validate(caller, asked).await? {
+        Validated::Current(current) => {
+            out.extend_from_slice(b"{\"valid\":true,\"session\":");
+            if !render::current(out, &current) {
+                return Err(Problem::accident(Code::InternalError, &"a session in memory cannot be read"));
+            }
+            out.push(b'}');
+            Ok(())
+        }
         Validated::Allowed { view, issued } => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::session(out, &view);

@@ -6,6 +6,7 @@ use crate::engine::house::{House, NOW, Plan, Said, asked, good, in_state, of_tag
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::policy::Policy;
 use handstamp_core::refusal::Code;
+use handstamp_core::subject::Subject;
 use handstamp_core::time::Span;
 use handstamp_server::app::end::Target;
 use handstamp_server::app::search::{Filter, Which};
@@ -256,7 +257,8 @@ async fn both_sides_of_each_end_in_time(world: World) {
                             ..Default::default()
                         };
                         match good(house.app.validate(&house.caller(), ask).await) {
-                            handstamp_server::app::validate::Validated::Allowed { .. } => false,
+                            handstamp_server::app::validate::Validated::Current(_)
+                            | handstamp_server::app::validate::Validated::Allowed { .. } => false,
                             handstamp_server::app::validate::Validated::Refused { refusal, .. } => {
                                 assert_eq!(refusal.code, code);
                                 true
@@ -355,7 +357,7 @@ async fn one_environment_is_removed(world: World) {
     let ask = handstamp_server::app::validate::Ask { token: &text, ..Default::default() };
     assert!(matches!(
         good(house.app.validate(&shop, ask).await),
-        handstamp_server::app::validate::Validated::Allowed { .. }
+        handstamp_server::app::validate::Validated::Current(_)
     ));
     let name = EnvironmentName::parse("shop/prd").unwrap();
     good(house.app.delete_environment(&house.operator("default/prd"), &name).await);

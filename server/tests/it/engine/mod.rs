@@ -12,6 +12,7 @@ mod memory;
 mod model;
 mod rotations;
 mod sim;
+mod table;
 
 /// The long campaigns are run with `HANDSTAMP_TEST_FULL=1`.
 pub(crate) fn full() -> bool {

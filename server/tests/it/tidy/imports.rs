@@ -49,7 +49,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
     ("indicatif", &["cli"]),
-    ("quick_cache", &["app"]),
     ("rusqlite", &["store::sqlite"]),
     // The wire owns its shapes and the codec its bytes: neither may freeze the domain.
     ("serde", &["http", "cli", "config"]),

@@ -1,0 +1,111 @@
+//! What a judgement reads of a session, in whatever form somebody keeps it.
+//!
+//! The record itself is one form. A cache keeps another, much smaller one, and is judged in place: the rules are the
+//! same text for both, so they cannot tell different stories.
+
+use crate::id::SessionId;
+use crate::rotation::Chain;
+use crate::session::{Client, End, Limits, Session, State};
+use crate::tag::{Group, Tag};
+use crate::time::{Millis, Span};
+use std::net::IpAddr;
+
+/// A session, as far as rules look at it.
+pub trait Subject {
+    /// Its name.
+    fn id(&self) -> SessionId;
+    /// Whose it is.
+    fn user(&self) -> &str;
+    /// Each tag as `name:value`, and the epoch counter at the time the session got it; sorted, each once.
+    fn tags(&self) -> impl Iterator<Item = (&str, u64)>;
+    /// The groups it is in; sorted, each once.
+    fn groups(&self) -> impl Iterator<Item = &str>;
+    /// Its times.
+    fn times(&self) -> Times;
+    /// Its tokens.
+    fn chain(&self) -> &Chain;
+    /// From where it was made.
+    fn client(&self) -> Endpoint<'_>;
+    /// From where it was last used, when that differs.
+    fn last_client(&self) -> Option<Endpoint<'_>>;
+    /// How it ended, if somebody ended it. Whether time has is for [`crate::expiry`].
+    fn end(&self) -> Option<&End>;
+
+    /// Whether it carries the tag.
+    fn has_tag(&self, tag: &Tag) -> bool {
+        self.tags().any(|(held, _)| held == tag.as_str())
+    }
+    /// Whether it is in the group.
+    fn in_group(&self, group: &Group) -> bool {
+        self.groups().any(|held| held == group.as_str())
+    }
+}
+
+/// The times of a session, each as in [`Session`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// When it was made.
+    pub created_at: Millis,
+    /// The last authentication.
+    pub authenticated_at: Millis,
+    /// The epoch counter at creation.
+    pub born: u64,
+    /// Asked for at creation; may only shorten.
+    pub expires_in: Option<Span>,
+    /// What stood when it was last extended.
+    pub limits: Limits,
+}
+
+/// Who and what sat at the other end, as in [`Client`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Endpoint<'a> {
+    /// The address.
+    pub ip: Option<IpAddr>,
+    /// The user agent.
+    pub user_agent: Option<&'a str>,
+}
+
+impl<'a> From<&'a Client> for Endpoint<'a> {
+    fn from(client: &'a Client) -> Endpoint<'a> {
+        Endpoint { ip: client.ip, user_agent: client.user_agent.as_deref() }
+    }
+}
+
+impl Subject for Session {
+    fn id(&self) -> SessionId {
+        self.id
+    }
+    fn user(&self) -> &str {
+        self.user.as_str()
+    }
+    fn tags(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.tags.iter().map(|held| (held.tag.as_str(), held.since))
+    }
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|group| group.as_str())
+    }
+    fn times(&self) -> Times {
+        Times {
+            created_at: self.created_at,
+            authenticated_at: self.authenticated_at,
+            born: self.born,
+            expires_in: self.expires_in,
+            limits: self.limits,
+        }
+    }
+    fn chain(&self) -> &Chain {
+        &self.chain
+    }
+    fn client(&self) -> Endpoint<'_> {
+        Endpoint::from(&self.client)
+    }
+    fn last_client(&self) -> Option<Endpoint<'_>> {
+        self.last_client.as_deref().map(Endpoint::from)
+    }
+    fn end(&self) -> Option<&End> {
+        match &self.state {
+            State::Live => None,
+            State::Ended(end) => Some(end),
+        }
+    }
+}

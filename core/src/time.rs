@@ -141,22 +141,28 @@ impl Millis {
     /// Writes RFC 3339 in UTC with milliseconds, 24 bytes for the years 0 to 9999 (clamped outside of them).
     pub fn rfc3339(self) -> [u8; 24] {
         let ms = self.0.clamp(MIN_MS, MAX_MS);
-        let (days, in_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+        // From year 0 on nothing is negative, and a day's milliseconds fit into 32 bits: both are cheaper to divide.
+        let since = u64::try_from(ms - MIN_MS).unwrap_or(0);
+        let days = i64::try_from(since / 86_400_000).unwrap_or(0) + MIN_MS / 86_400_000;
+        let in_day = u32::try_from(since % 86_400_000).unwrap_or(0);
         let (year, month, day) = civil_from_days(days);
-        let mut out = *b"0000-00-00T00:00:00.000Z";
-        pair(&mut out, 0, year / 100);
-        pair(&mut out, 2, year % 100);
-        pair(&mut out, 5, month);
-        pair(&mut out, 8, day);
-        pair(&mut out, 11, in_day / 3_600_000);
-        pair(&mut out, 14, in_day / 60_000 % 60);
-        pair(&mut out, 17, in_day / 1_000 % 60);
-        pair(&mut out, 20, in_day % 1_000 / 10);
-        if let Some(slot) = out.get_mut(22) {
-            *slot = b'0' + u8::try_from(in_day % 10).unwrap_or(0);
-        }
-        out
+        let small = |n: i64| u32::try_from(n).unwrap_or(0);
+        let [a, b, c, d] = digits(small(year));
+        let [_, _, e, f] = digits(small(month));
+        let [_, _, g, h] = digits(small(day));
+        let (seconds, thousandths) = (in_day / 1_000, in_day % 1_000);
+        let [_, _, i, j] = digits(seconds / 3_600);
+        let [_, _, k, l] = digits(seconds / 60 % 60);
+        let [_, _, m, n] = digits(seconds % 60);
+        let [_, o, p, q] = digits(thousandths);
+        [a, b, c, d, b'-', e, f, b'-', g, h, b'T', i, j, b':', k, l, b':', m, n, b'.', o, p, q, b'Z']
     }
+}
+
+/// The last four digits.
+fn digits(n: u32) -> [u8; 4] {
+    let digit = |n: u32| b'0' + u8::try_from(n % 10).unwrap_or(0);
+    [digit(n / 1_000), digit(n / 100), digit(n / 10), digit(n)]
 }
 
 impl fmt::Display for Millis {
@@ -167,14 +173,6 @@ impl fmt::Display for Millis {
 
 const MIN_MS: i64 = -62_167_219_200_000; // 0000-01-01T00:00:00Z
 const MAX_MS: i64 = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
-
-/// Two digits at a place; the caller keeps `value` below 100.
-fn pair(out: &mut [u8; 24], at: usize, value: i64) {
-    let value = u8::try_from(value).unwrap_or(0);
-    if let Some(slot) = out.get_mut(at..at + 2) {
-        slot.copy_from_slice(&[b'0' + value / 10 % 10, b'0' + value % 10]);
-    }
-}
 
 /// Days since the epoch to (year, month, day) in the proleptic Gregorian calendar, by counting 400-year eras from
 /// March, so that the leap day comes last.

@@ -110,6 +110,7 @@ impl Drive<'_> {
             let connection = Connection::open(self.address).await?;
             tasks.spawn_local(converse(connection, shared.clone(), source.clone()));
         }
+        // It never sleeps: otherwise waking it would be paid for by whoever answers.
         let awake = shared.clone();
         tokio::task::spawn_local(async move {
             while !awake.stop.get() {

@@ -4,7 +4,7 @@
 //! What only a late or stolen token would be judged by is left out: those are decided on a fresh load in any case.
 
 use super::table::PLACE;
-use crate::codec::packed::Packed;
+use crate::codec::packed::{Outline, Packed};
 use crate::codec::session::write;
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::session::Session;
@@ -89,13 +89,13 @@ impl Kept {
     }
 
     /// Reads it in place. `None` cannot be; whoever gets it loads afresh.
-    pub fn subject(&self) -> Option<Packed<'_>> {
-        let mut packed = Packed::read(self.id, self.bytes.get(..self.data_from())?).ok()?;
-        packed.client.user_agent = self.agent.as_deref();
-        if let Some(last) = &mut packed.last_client {
-            last.user_agent = self.last_agent.as_deref();
-        }
-        Some(packed)
+    pub fn outline(&self) -> Option<Outline> {
+        Outline::read(self.id, self.packed()).ok()
+    }
+
+    /// The session, under its own outline.
+    pub fn subject<'a>(&'a self, outline: &'a Outline) -> Packed<'a> {
+        outline.over(self.packed(), [self.agent.as_deref(), self.last_agent.as_deref()])
     }
 
     /// Its data in the clear: JSON text.
@@ -109,6 +109,10 @@ impl Kept {
         const COUNTS: usize = 2 * size_of::<usize>();
         let bytes = (COUNTS + size_of_val(self)).next_multiple_of(16) + 8 + PLACE;
         u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    fn packed(&self) -> &[u8] {
+        self.bytes.get(..self.data_from()).unwrap_or_default()
     }
 
     fn data_from(&self) -> usize {

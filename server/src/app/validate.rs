@@ -47,6 +47,10 @@ pub struct Ask<'a> {
 }
 
 /// The answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack of one answer; boxing would cost the hot path an allocation"
+)]
 pub enum Validated {
     /// It may pass, as memory knows.
     Current(Current),
@@ -134,7 +138,8 @@ impl App {
         ask: &Ask<'_>,
         now: Millis,
     ) -> Option<Current> {
-        let session = kept.subject()?;
+        let outline = kept.outline()?;
+        let session = kept.subject(&outline);
         let seen = kept.mark.last_seen();
         let effective = policy.effective(session.times().expires_in, session.chain().has_refresh());
         let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
@@ -148,7 +153,7 @@ impl App {
         }
         let seen = if ask.touch { seen.max(now) } else { seen };
         let ends = expiry::ends(&session, seen, &effective);
-        Some(Current { kept, seen, ends })
+        Some(Current { kept, outline, seen, ends })
     }
 
     /// Every other outcome: load, judge, commit.

@@ -4,6 +4,7 @@ use super::control::Env;
 use super::kept::{Held, Kept};
 use super::records::Loaded;
 use super::{App, Fault};
+use crate::codec::packed::Outline;
 use handstamp_core::expiry::{self, Ends};
 use handstamp_core::policy::Policy;
 use handstamp_core::session::{End, Session, State};
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub struct Current {
     /// The session.
     pub kept: Arc<Kept>,
+    /// How it is read.
+    pub outline: Outline,
     /// Its last activity.
     pub seen: Millis,
     /// When time ends it.

@@ -149,17 +149,23 @@ impl<'a> Reader<'a> {
         let count = self.count()?;
         (0..count).map(|_| read(self)).collect()
     }
-    /// Several values, to be read later; `skip` goes past one of them.
+    /// Several values, to be read later; `skip` goes past one of them. How many, and how many bytes they take.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
     pub fn skip_list(
         &mut self,
         mut skip: impl FnMut(&mut Self) -> Result<(), Unreadable>,
-    ) -> Result<List<'a>, Unreadable> {
-        let (count, from) = (self.count()?, self.rest);
+    ) -> Result<(usize, usize), Unreadable> {
+        let (count, before) = (self.count()?, self.rest.len());
         for _ in 0..count {
             skip(self)?;
         }
-        let bytes = from.get(..from.len() - self.rest.len()).ok_or(Unreadable)?;
-        Ok(List { count, bytes, format: self.format })
+        Ok((count, before - self.rest.len()))
+    }
+    /// How much of the whole body is behind.
+    pub fn at(&self, body: &[u8]) -> usize {
+        body.len() - self.rest.len()
     }
     fn count(&mut self) -> Result<usize, Unreadable> {
         let count = usize::try_from(self.number()?).map_err(|_| Unreadable)?;
@@ -175,12 +181,16 @@ impl<'a> Reader<'a> {
 /// Several values that nobody has read yet.
 #[derive(Clone, Copy)]
 pub struct List<'a> {
-    count: usize,
+    count: u32,
     bytes: &'a [u8],
     format: u8,
 }
 
 impl<'a> List<'a> {
+    /// `count` values, of which [`Reader::skip_list`] told.
+    pub const fn new(count: u32, bytes: &'a [u8], format: u8) -> List<'a> {
+        List { count, bytes, format }
+    }
     /// Reads them all.
     ///
     /// # Errors

@@ -16,43 +16,52 @@ use std::net::IpAddr;
 /// The format of a session's bytes.
 pub(super) const FORMAT: u8 = 1;
 
-/// A session's bytes, read in place.
-pub struct Packed<'a> {
+/// All of a session that is no text, and where its texts lie.
+pub struct Outline {
     id: SessionId,
-    /// Whose it is.
-    pub user: &'a str,
-    pub(super) tags: List<'a>,
-    pub(super) groups: List<'a>,
-    pub(super) data: Option<PackedData<'a>>,
+    user: Part,
+    tags: Parts,
+    groups: Parts,
+    data: Option<(u8, [u8; 12], Part)>,
     times: Times,
-    /// The last activity when it was written.
-    pub seen: Millis,
+    seen: Millis,
     pub(super) chain: Chain,
-    /// From where it was made. The cache keeps agents elsewhere, and puts them back here.
-    pub client: Endpoint<'a>,
-    /// From where it was last used, when that differs.
-    pub last_client: Option<Endpoint<'a>>,
+    client: Ends,
+    last_client: Option<Ends>,
     pub(super) end: Option<Box<End>>,
 }
 
-/// Sealed data, as [`handstamp_core::sealing::Sealed`].
-pub(super) struct PackedData<'a> {
-    pub(super) key: u8,
-    pub(super) nonce: [u8; 12],
-    pub(super) bytes: &'a [u8],
+/// A session's bytes with their outline.
+#[derive(Clone, Copy)]
+pub struct Packed<'a> {
+    outline: &'a Outline,
+    body: &'a [u8],
+    agents: [Option<&'a str>; 2],
 }
 
-impl<'a> Packed<'a> {
+/// From where to where.
+#[derive(Clone, Copy)]
+struct Part(u32, u32);
+
+/// How many, and from where to where.
+#[derive(Clone, Copy)]
+struct Parts(u32, Part);
+
+/// Who sat at the other end.
+#[derive(Clone, Copy)]
+struct Ends(Option<IpAddr>, Option<Part>);
+
+impl Outline {
     /// Reads the whole body. Of tags and groups only their bounds are looked at, until somebody asks for them.
     ///
     /// # Errors
     /// [`Unreadable`].
-    pub fn read(id: SessionId, body: &'a [u8]) -> Result<Packed<'a>, Unreadable> {
+    pub fn read(id: SessionId, body: &[u8]) -> Result<Outline, Unreadable> {
         let mut r = Reader::new(body, &[FORMAT])?;
-        let user = r.text()?;
-        let tags = r.skip_list(|r| r.bytes().and_then(|_| r.number()).map(|_| ()))?;
-        let groups = r.skip_list(|r| r.bytes().map(|_| ()))?;
-        let data = r.option(|r| Ok(PackedData { key: r.byte()?, nonce: r.fixed()?, bytes: r.bytes()? }))?;
+        let user = text(&mut r, body)?;
+        let tags = parts(&mut r, body, |r| r.bytes().and_then(|_| r.number()).map(|_| ()))?;
+        let groups = parts(&mut r, body, |r| r.bytes().map(|_| ()))?;
+        let data = r.option(|r| Ok((r.byte()?, r.fixed()?, bytes(r, body)?)))?;
         let created_at = Millis(r.signed()?);
         let authenticated_at = Millis(r.signed()?);
         let seen = Millis(r.signed()?);
@@ -60,56 +69,126 @@ impl<'a> Packed<'a> {
         let expires_in = r.option(|r| r.signed().map(Span))?;
         let limits = Limits { absolute: Span(r.signed()?), idle: Span(r.signed()?) };
         let chain = read_chain(&mut r)?;
-        let client = read_endpoint(&mut r)?;
-        let last_client = r.option(read_endpoint)?;
+        let client = ends(&mut r, body)?;
+        let last_client = r.option(|r| ends(r, body))?;
         let end = r.option(read_end)?.map(Box::new);
         r.end()?;
         let times = Times { created_at, authenticated_at, born, expires_in, limits };
-        Ok(Packed { id, user, tags, groups, data, times, seen, chain, client, last_client, end })
+        Ok(Outline { id, user, tags, groups, data, times, seen, chain, client, last_client, end })
     }
 
-    pub(super) fn into_parts(self) -> (Chain, Option<Box<End>>) {
-        (self.chain, self.end)
+    /// Lays it over its bytes. `agents` are the user agents of client and last client, where the bytes have none.
+    pub const fn over<'a>(&'a self, body: &'a [u8], agents: [Option<&'a str>; 2]) -> Packed<'a> {
+        Packed { outline: self, body, agents }
     }
 }
 
-/// Who sat at the other end.
-pub(super) fn read_endpoint<'a>(r: &mut Reader<'a>) -> Result<Endpoint<'a>, Unreadable> {
-    let ip = match r.byte()? {
-        0 => None,
-        4 => Some(IpAddr::from(r.fixed::<4>()?)),
-        6 => Some(IpAddr::from(r.fixed::<16>()?)),
-        _ => return Err(Unreadable),
-    };
-    Ok(Endpoint { ip, user_agent: r.option(Reader::text)? })
+impl<'a> Packed<'a> {
+    /// The last activity when it was written.
+    pub(super) const fn seen(&self) -> Millis {
+        self.outline.seen
+    }
+
+    /// Sealed data: number of the key, nonce, bytes.
+    pub(super) fn data(&self) -> Option<(u8, [u8; 12], &'a [u8])> {
+        self.outline.data.map(|(key, nonce, part)| (key, nonce, self.bytes(part)))
+    }
+
+    pub(super) fn tag_list(&self) -> List<'a> {
+        self.list(self.outline.tags)
+    }
+
+    pub(super) fn group_list(&self) -> List<'a> {
+        self.list(self.outline.groups)
+    }
+
+    fn list(&self, Parts(count, part): Parts) -> List<'a> {
+        List::new(count, self.bytes(part), FORMAT)
+    }
+
+    fn endpoint(&self, Ends(ip, agent): Ends, kept: Option<&'a str>) -> Endpoint<'a> {
+        Endpoint { ip, user_agent: kept.or_else(|| Some(self.text(agent?))) }
+    }
+
+    /// Was looked at when the outline was made.
+    fn text(&self, part: Part) -> &'a str {
+        std::str::from_utf8(self.bytes(part)).unwrap_or_default()
+    }
+
+    fn bytes(&self, Part(from, to): Part) -> &'a [u8] {
+        let place = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        self.body.get(place(from)..place(to)).unwrap_or_default()
+    }
 }
 
 impl Subject for Packed<'_> {
     fn id(&self) -> SessionId {
-        self.id
+        self.outline.id
     }
     fn user(&self) -> &str {
-        self.user
+        self.text(self.outline.user)
     }
     fn tags(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.tags.items(|r| Ok((r.text()?, r.number()?)))
+        self.tag_list().items(|r| Ok((r.text()?, r.number()?)))
     }
     fn groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.items(Reader::text)
+        self.group_list().items(Reader::text)
     }
     fn times(&self) -> Times {
-        self.times
+        self.outline.times
     }
     fn chain(&self) -> &Chain {
-        &self.chain
+        &self.outline.chain
     }
     fn client(&self) -> Endpoint<'_> {
-        self.client
+        self.endpoint(self.outline.client, self.agents[0])
     }
     fn last_client(&self) -> Option<Endpoint<'_>> {
-        self.last_client
+        self.outline.last_client.map(|last| self.endpoint(last, self.agents[1]))
     }
     fn end(&self) -> Option<&End> {
-        self.end.as_deref()
+        self.outline.end.as_deref()
+    }
+}
+
+fn text(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
+    let length = r.text()?.len();
+    ending_here(r, body, length)
+}
+
+fn bytes(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
+    let length = r.bytes()?.len();
+    ending_here(r, body, length)
+}
+
+fn parts(
+    r: &mut Reader<'_>,
+    body: &[u8],
+    skip: impl FnMut(&mut Reader<'_>) -> Result<(), Unreadable>,
+) -> Result<Parts, Unreadable> {
+    let (count, length) = r.skip_list(skip)?;
+    Ok(Parts(small(count)?, ending_here(r, body, length)?))
+}
+
+fn ends(r: &mut Reader<'_>, body: &[u8]) -> Result<Ends, Unreadable> {
+    Ok(Ends(read_ip(r)?, r.option(|r| text(r, body))?))
+}
+
+fn ending_here(r: &Reader<'_>, body: &[u8], length: usize) -> Result<Part, Unreadable> {
+    let to = r.at(body);
+    Ok(Part(small(to - length)?, small(to)?))
+}
+
+fn small(n: usize) -> Result<u32, Unreadable> {
+    u32::try_from(n).map_err(|_| Unreadable)
+}
+
+/// An address.
+pub(super) fn read_ip(r: &mut Reader<'_>) -> Result<Option<IpAddr>, Unreadable> {
+    match r.byte()? {
+        0 => Ok(None),
+        4 => Ok(Some(IpAddr::from(r.fixed::<4>()?))),
+        6 => Ok(Some(IpAddr::from(r.fixed::<16>()?))),
+        _ => Err(Unreadable),
     }
 }

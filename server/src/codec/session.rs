@@ -2,7 +2,7 @@
 
 use super::Unreadable;
 use super::bytes::{Reader, Writer};
-use super::packed::{FORMAT, Packed, read_endpoint};
+use super::packed::{FORMAT, Outline, read_ip};
 use handstamp_core::id::{KeyId, SessionId, UserId};
 use handstamp_core::policy::Origin;
 use handstamp_core::refusal::{Code, Evidence, Value};
@@ -55,17 +55,19 @@ pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
 /// # Errors
 /// [`Unreadable`].
 pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable> {
-    let packed = Packed::read(id, body)?;
+    let outline = Outline::read(id, body)?;
+    let packed = outline.over(body, [None; 2]);
     let held = |r: &mut Reader<'_>| {
         Ok(HeldTag { tag: Tag::parse(r.text()?).map_err(|_| Unreadable)?, since: r.number()? })
     };
     let sealed =
-        packed.data.as_ref().map(|d| Box::new(Sealed { key: d.key, nonce: d.nonce, bytes: d.bytes.into() }));
-    let (times, seen) = (packed.times(), packed.seen);
-    let (user, tags) = (UserId::new(packed.user).map_err(|_| Unreadable)?, packed.tags.read(held)?);
-    let groups = packed.groups.read(|r| Group::parse(r.text()?).map_err(|_| Unreadable))?;
-    let (client, last_client) = (owned(packed.client), packed.last_client.map(|last| Box::new(owned(last))));
-    let (chain, end) = packed.into_parts();
+        packed.data().map(|(key, nonce, bytes)| Box::new(Sealed { key, nonce, bytes: bytes.into() }));
+    let (times, seen) = (packed.times(), packed.seen());
+    let (user, tags) = (UserId::new(packed.user()).map_err(|_| Unreadable)?, packed.tag_list().read(held)?);
+    let groups = packed.group_list().read(|r| Group::parse(r.text()?).map_err(|_| Unreadable))?;
+    let (client, last_client) =
+        (owned(packed.client()), packed.last_client().map(|last| Box::new(owned(last))));
+    let Outline { chain, end, .. } = outline;
     let session = Session {
         id,
         user,
@@ -162,7 +164,7 @@ pub(super) fn write_client(w: &mut Writer, c: &Client) {
 }
 
 pub(super) fn read_client(r: &mut Reader<'_>) -> Result<Client, Unreadable> {
-    read_endpoint(r).map(owned)
+    Ok(Client { ip: read_ip(r)?, user_agent: r.option(|r| r.text().map(Into::into))? })
 }
 
 fn write_end(w: &mut Writer, end: &End) {

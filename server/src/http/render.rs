@@ -11,12 +11,12 @@ use handstamp_core::id::SessionId;
 use handstamp_core::subject::{Endpoint, Subject};
 use handstamp_core::time::Millis;
 use std::io::Write;
+use std::net::IpAddr;
 
 /// Appends a session that memory answers for.
-pub(super) fn current(out: &mut Vec<u8>, current: &Current) -> bool {
-    let Some(subject) = current.kept.subject() else { return false };
-    live(out, &subject, current.kept.data(), current.seen, &current.ends);
-    true
+pub(super) fn current(out: &mut Vec<u8>, current: &Current) {
+    let Current { kept, outline, seen, ends } = current;
+    live(out, &kept.subject(outline), kept.data(), *seen, ends);
 }
 
 /// Appends the session.
@@ -75,7 +75,9 @@ fn client(out: &mut Vec<u8>, client: Endpoint<'_>) {
     match client.ip {
         None => out.extend_from_slice(b"null"),
         Some(ip) => {
-            let _ = write!(out, "\"{ip}\"");
+            out.push(b'"');
+            address(out, ip);
+            out.push(b'"');
         }
     }
     out.extend_from_slice(b",\"user_agent\":");
@@ -96,9 +98,34 @@ fn list<'a>(out: &mut Vec<u8>, mut items: impl Iterator<Item = &'a str>) {
     }
 }
 
-/// A text of somebody else's making: almost never has anything to escape, and is looked at byte by byte to be sure.
+fn address(out: &mut Vec<u8>, ip: IpAddr) {
+    let IpAddr::V4(ip) = ip else {
+        let _ = write!(out, "{ip}");
+        return;
+    };
+    for (at, byte) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        if byte >= 100 {
+            out.push(b'0' + byte / 100);
+        }
+        if byte >= 10 {
+            out.push(b'0' + byte / 10 % 10);
+        }
+        out.push(b'0' + byte % 10);
+    }
+}
+
+/// Whether JSON wants something escaped. Each byte is looked at, many at a time: almost never is there anything.
+fn has_escapes(text: &[u8]) -> bool {
+    text.chunks(32)
+        .any(|some| some.iter().fold(false, |found, b| found | (*b < 0x20) | (*b == b'"') | (*b == b'\\')))
+}
+
+/// A text of somebody else's making.
 fn text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+    if has_escapes(text.as_bytes()) {
         let _ = serde_json::to_writer(out, text);
         return;
     }

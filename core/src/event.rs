@@ -4,7 +4,7 @@ use crate::id::{SessionId, UserId};
 use crate::policy::Origin;
 use crate::refusal::{Code, Evidence, Refusal};
 use crate::session::{By, Client, End, Session};
-use crate::time::Millis;
+use crate::time::{Millis, Span};
 
 /// What happened. The texts are stable.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -68,6 +68,8 @@ pub struct Event {
     pub client: Client,
     /// Who did it.
     pub by: By,
+    /// How often, of refusals that changed nothing; 1 of everything else.
+    pub count: u32,
 }
 
 impl Event {
@@ -85,7 +87,14 @@ impl Event {
             note: None,
             client,
             by,
+            count: 1,
         }
+    }
+
+    /// How long refusals that change nothing are counted together: a minute; an hour once the session has ended, because
+    /// a forgotten browser tab asks on for days and has nothing new to say.
+    pub const fn window(session: &Session) -> Span {
+        if session.is_live() { Span::minutes(1) } else { Span::hours(1) }
     }
 
     /// A refusal worth a line.

@@ -169,6 +169,7 @@ impl App {
             if !due {
                 self.cache.surrender();
                 self.note_key_use();
+                self.write_events(true).await?;
             }
             for part in self.activity.snapshot().chunks(CROWD) {
                 if began.elapsed() > time {

@@ -1,5 +1,8 @@
 //! What housekeeping is asked to do behind the verdicts: lines of history that no change rides on, and sessions to look
 //! at again. Bounded, so that a flood fills neither the memory nor the disk.
+//!
+//! A refusal that changes nothing is a line at once; the same one again is counted, and the count is a line of its own
+//! when its window is over (design, section 5).
 
 use crate::codec::new_event;
 use crate::store::NewEvent;
@@ -8,66 +11,93 @@ use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::refusal::Refusal;
 use handstamp_core::session::{By, Client, Session};
 use handstamp_core::time::Millis;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Refusals worth a line, the same one once a minute; and sessions whose change was decided before an epoch was raised
-/// and committed after it.
+/// Refusals worth a line; and sessions whose change was decided before an epoch was raised and committed after it.
 #[derive(Default)]
 pub(super) struct Behind {
     inner: Mutex<Waiting>,
 }
+
 #[derive(Default)]
 struct Waiting {
-    events: VecDeque<(SessionId, NewEvent)>,
-    told: HashMap<(SessionId, &'static str), i64>,
+    lines: Vec<Line>,
+    counted: HashMap<Same, Counted>,
+    /// When the first window of them is over; at the latest then they are looked through.
+    soonest: Option<Millis>,
     dropped: u64,
     again: Vec<(EnvironmentId, SessionId)>,
+}
+
+/// A line to write.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) session: SessionId,
+    pub(super) event: NewEvent,
+}
+
+/// What makes two refusals the same: session, code, rule.
+type Same = (SessionId, &'static str, &'static str);
+
+/// Refusals since the one that was a line of its own.
+struct Counted {
+    env: EnvironmentId,
+    until: Millis,
+    /// The first of them, with how many.
+    event: Option<Event>,
 }
 
 impl Behind {
     const MOST: usize = 1_024;
 
-    /// Remembers to write that a refusal happened.
+    /// Takes note of a refusal. `more` is what history is to say of it beside.
     pub(super) fn note(
         &self,
         env: EnvironmentId,
-        session: &Session,
-        refusal: &Refusal,
-        client: &Client,
+        (session, refusal): (&Session, &Refusal),
+        client: Client,
+        more: Option<&str>,
         now: Millis,
     ) {
+        let same = (session.id, refusal.code.text(), refusal.rule);
+        let event =
+            Event { note: more.map(Into::into), ..Event::refused(session, refusal, now, By::Client, client) };
         let mut inner = self.inner();
-        let minute = now.0 / 60_000;
-        if inner.told.len() >= Behind::MOST {
-            inner.told.retain(|_, told| *told == minute);
-        }
-        if inner.told.get(&(session.id, refusal.code.text())) == Some(&minute) {
-            return;
-        }
-        if inner.events.len() >= Behind::MOST || inner.told.len() >= Behind::MOST {
+        inner.close(now);
+        if let Some(counted) = inner.counted.get_mut(&same) {
+            match &mut counted.event {
+                Some(first) => first.count = first.count.saturating_add(1),
+                none => *none = Some(event),
+            }
+        } else if inner.counted.len() < Behind::MOST && inner.lines.len() < Behind::MOST {
+            let until = now.plus(Event::window(session));
+            inner.counted.insert(same, Counted { env, until, event: None });
+            inner.soonest = Some(inner.soonest.map_or(until, |soonest| soonest.min(until)));
+            inner.lines.push(Line { session: session.id, event: new_event(env, &event) });
+        } else {
             inner.dropped += 1;
-            return;
         }
-        inner.told.insert((session.id, refusal.code.text()), minute);
-        let event = Event {
-            note: Some("store_behind".into()),
-            ..Event::refused(session, refusal, now, By::Client, client.clone())
-        };
-        inner.events.push_back((session.id, new_event(env, &event)));
     }
 
-    /// The next line to write. It waits on until it is [`Behind::written`].
-    pub(super) fn first(&self) -> Option<(SessionId, NewEvent)> {
-        self.inner().events.front().cloned()
+    /// Takes what is to be written by `now`; at the end, all.
+    pub(super) fn take(&self, now: Millis, all: bool) -> Vec<Line> {
+        let mut inner = self.inner();
+        inner.close(if all { Millis(i64::MAX) } else { now });
+        std::mem::take(&mut inner.lines)
     }
 
-    /// The first line is written.
-    pub(super) fn written(&self) {
-        self.inner().events.pop_front();
+    /// A line could not be written.
+    pub(super) fn put_back(&self, line: Line) {
+        let mut inner = self.inner();
+        if inner.lines.len() < Behind::MOST {
+            inner.lines.push(line);
+        } else {
+            inner.dropped += 1;
+        }
     }
 
-    /// How many lines found no room.
+    /// How many refusals found no room.
     pub(super) fn dropped(&self) -> u64 {
         self.inner().dropped
     }
@@ -84,5 +114,24 @@ impl Behind {
 
     fn inner(&self) -> MutexGuard<'_, Waiting> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Whose window is over is no longer counted; what was counted becomes a line.
+    fn close(&mut self, now: Millis) {
+        if self.soonest.is_none_or(|soonest| soonest > now) {
+            return;
+        }
+        let over = self.counted.extract_if(|_, counted| counted.until <= now);
+        for ((session, ..), counted) in over {
+            let Some(event) = counted.event else { continue };
+            if self.lines.len() < Behind::MOST {
+                self.lines.push(Line { session, event: new_event(counted.env, &event) });
+            } else {
+                self.dropped += u64::from(event.count);
+            }
+        }
+        self.soonest = self.counted.values().map(|counted| counted.until).min();
     }
 }

@@ -61,7 +61,7 @@ impl App {
     pub async fn tidy(&self) -> Result<(), Stop> {
         let mut outcome = self.doubts().await.map_err(Stop::from);
         outcome = self.check_rules().await.and(outcome);
-        outcome = self.write_events().await.map_err(Stop::from).and(outcome);
+        outcome = self.write_events(false).await.map_err(Stop::from).and(outcome);
         for (env, id) in self.behind.take_again() {
             if let Err(why) = self.settle_one(env, id, Look::Ended).await {
                 self.behind.look_again(env, &[id]);
@@ -85,14 +85,19 @@ impl App {
         self.behind.dropped()
     }
 
-    async fn write_events(&self) -> Result<(), StoreError> {
-        while let Some((id, event)) = self.behind.first() {
-            let (bucket, at) = (id.bucket().get(), event.at);
-            let (ops, tallies) = (Vec::new(), Vec::new());
-            self.store.commit(Batch { bucket, at, ops, events: vec![event], tallies }).await?;
-            self.behind.written();
-        }
-        Ok(())
+    /// Writes lines of history that no change rides on; `all`: also those whose window is not over.
+    pub(super) async fn write_events(&self, all: bool) -> Result<(), StoreError> {
+        let written = stream::iter(self.behind.take(self.now(), all)).map(|line| async move {
+            let (bucket, at) = (line.session.bucket().get(), line.event.at);
+            let batch =
+                Batch { bucket, at, ops: Vec::new(), events: vec![line.event.clone()], tallies: Vec::new() };
+            let outcome = self.store.commit(batch).await;
+            if outcome.is_err() {
+                self.behind.put_back(line);
+            }
+            outcome
+        });
+        written.buffered(64).fold(Ok(()), |all, one| std::future::ready(one.and(all))).await
     }
 
     /// Writes down the ends of sessions whose time has come.

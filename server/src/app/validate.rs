@@ -172,10 +172,11 @@ impl App {
             let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
             let ground = self.ground(&env, &policy, now);
             let verdict = judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
-            if verdict.effect == Effect::StoreBehind
-                && let Some(refusal) = &verdict.refusal
+            if let Some(refusal) = &verdict.refusal
+                && matches!(verdict.effect, Effect::Nothing | Effect::Note | Effect::StoreBehind)
             {
-                self.behind.note(env.record.id, &loaded.session, refusal, &ask.client(), now);
+                let more = (verdict.effect == Effect::StoreBehind).then_some("store_behind");
+                self.behind.note(env.record.id, (&loaded.session, refusal), ask.client(), more, now);
             }
             let user = match verdict.effect {
                 Effect::EndStolen | Effect::Settle => {

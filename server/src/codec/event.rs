@@ -11,7 +11,8 @@ use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Millis;
 
-const FORMAT: u8 = 1;
+/// 2: with a count at the end.
+const FORMAT: u8 = 2;
 
 /// Without session and time.
 pub fn write(e: &Event) -> Vec<u8> {
@@ -31,6 +32,7 @@ pub fn write(e: &Event) -> Vec<u8> {
     w.option(e.note.as_deref(), Writer::text);
     write_client(&mut w, &e.client);
     write_by(&mut w, &e.by);
+    w.number(u64::from(e.count));
     w.finish()
 }
 
@@ -44,7 +46,7 @@ pub fn read(stored: &StoredEvent) -> Result<Event, StoreError> {
 }
 
 fn parse(session: SessionId, at: Millis, body: &[u8]) -> Result<Event, Unreadable> {
-    let mut r = Reader::new(body, &[FORMAT])?;
+    let mut r = Reader::new(body, &[1, FORMAT])?;
     let kind = match r.byte()? {
         0 => EventKind::Created,
         1 => EventKind::RotatedByAuth,
@@ -65,6 +67,10 @@ fn parse(session: SessionId, at: Millis, body: &[u8]) -> Result<Event, Unreadabl
         note: r.option(|r| r.text().map(Into::into))?,
         client: read_client(&mut r)?,
         by: read_by(&mut r)?,
+        count: match r.format {
+            1 => 1,
+            _ => u32::try_from(r.number()?).map_err(|_| Unreadable)?,
+        },
     };
     r.end()?;
     Ok(event)

@@ -156,6 +156,10 @@ pub struct EventBody<'a> {
     client: ClientBody<'a>,
     /// `system`, `client`, or the id of an access key.
     by: String,
+    /// How often, when a refusal that changed nothing was repeated: those of a minute after the first; of an hour when
+    /// the session has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
 }
 
 /// What a rule compared. Durations are seconds.
@@ -265,6 +269,7 @@ impl<'a> EventBody<'a> {
             note: event.note.as_deref(),
             client: ClientBody::of(&event.client),
             by: by(&event.by),
+            count: Some(event.count).filter(|count| *count > 1),
         }
     }
 }

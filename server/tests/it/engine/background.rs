@@ -3,11 +3,14 @@
 
 use super::house::{Detached, Gate2, House, Plan, Said, good, in_state};
 use handstamp_core::environment::EnvironmentName;
+use handstamp_core::event::EventKind;
 use handstamp_core::facet;
 use handstamp_core::policy::Policy;
 use handstamp_core::refusal::Code;
+use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
 use handstamp_server::app::search::{Filter, Which};
+use handstamp_server::app::validate::{Ask, Validated};
 use handstamp_server::codec::{kind, session_key};
 use handstamp_server::store::faulty::{Call, Fault, Faulty, Gate};
 use handstamp_server::store::memory::Memory;
@@ -103,6 +106,68 @@ async fn lines_of_history_are_kept_until_they_are_written() {
     let lines = good(house.app.events(&house.caller(), id, None, 100).await);
     let behind = lines.iter().filter(|line| line.event.note.as_deref() == Some("store_behind"));
     assert_eq!(behind.count(), 1);
+}
+
+/// Refusals that change nothing are told: the first at once, the others of its minute as one line with their number;
+/// of an ended session, those of an hour.
+#[tokio::test]
+async fn refusals_are_counted_in_history() {
+    let (house, _) = faulty(Plan::default()).await;
+    let (id, token) = house.create("ada", &["role:member"]).await;
+    let told = async || {
+        house.tidy().await;
+        let lines = good(house.app.events(&house.caller(), id, None, 100).await);
+        let refused = lines.iter().filter(|line| line.event.kind == EventKind::Refused);
+        refused.map(|line| (line.event.code.unwrap(), line.event.count)).collect::<Vec<_>>()
+    };
+    let lacks = async || {
+        let ask = Ask { token: &token, tags: vec![Tag::parse("role:admin").unwrap()], ..Ask::default() };
+        let said = good(house.app.validate(&house.caller(), ask).await);
+        assert!(matches!(said, Validated::Refused { refusal, .. } if refusal.code == Code::TagMissing));
+    };
+    lacks().await;
+    assert_eq!(told().await, [(Code::TagMissing, 1)]);
+    for _ in 0..4 {
+        lacks().await;
+    }
+    assert_eq!(told().await, [(Code::TagMissing, 1)]);
+    house.pass(Span(59_999));
+    assert_eq!(told().await, [(Code::TagMissing, 1)]);
+    house.pass(Span(1));
+    assert_eq!(told().await, [(Code::TagMissing, 1), (Code::TagMissing, 4)]);
+    lacks().await;
+    assert_eq!(told().await.len(), 3, "a new minute");
+
+    good(house.end(id).await);
+    for _ in 0..3 {
+        assert_eq!(house.validate(&token).await, Said::Refused(Code::SessionRevoked));
+    }
+    house.pass(Span::minutes(59));
+    assert_eq!(told().await[3..], [(Code::SessionRevoked, 1)]);
+    house.pass(Span::minutes(1));
+    assert_eq!(told().await[3..], [(Code::SessionRevoked, 1), (Code::SessionRevoked, 2)]);
+
+    // What is still counted is written before the house is left.
+    house.validate(&token).await;
+    house.validate(&token).await;
+    good(house.app.flush_all_activity(Duration::from_secs(5)).await.map_err(Into::into));
+    assert_eq!(told().await[5..], [(Code::SessionRevoked, 1), (Code::SessionRevoked, 1)]);
+}
+
+/// A flood of refusals takes no more than its room, and what found none is counted.
+#[tokio::test]
+async fn a_flood_of_refusals_is_bounded() {
+    let (house, _) = faulty(Plan::default()).await;
+    let mut tokens = Vec::new();
+    for n in 0..1_100 {
+        tokens.push(house.create(&format!("user-{n}"), &[]).await);
+    }
+    good(house.revoke(handstamp_server::app::end::Target::Everybody, None).await);
+    house.tidy().await;
+    for (_, token) in &tokens {
+        assert_eq!(house.validate(token).await, Said::Refused(Code::SessionRevoked));
+    }
+    assert_eq!(house.app.events_dropped(), 1_100 - 1_024);
 }
 
 /// Many raises are not remembered for ever.

@@ -159,7 +159,7 @@ fn standing(
         return refuse(ending.refusal(), if written { Effect::Nothing } else { Effect::Settle });
     }
     match place {
-        Place::Stolen => refuse(stolen(session, policy), Effect::EndStolen),
+        Place::Stolen => refuse(stolen(session, token, policy), Effect::EndStolen),
         Place::Late => {
             let news = session.chain().is_news(token.generation);
             let effect = if news { Effect::Note } else { Effect::Nothing };
@@ -169,7 +169,7 @@ fn standing(
     }
 }
 
-fn stolen(session: &impl Subject, policy: &Effective) -> Refusal {
+fn stolen(session: &impl Subject, token: &Opened, policy: &Effective) -> Refusal {
     let origin: Origin = policy.rotation_grace.origin.clone();
     let current = u64::from(session.chain().generation);
     Refusal {
@@ -178,7 +178,7 @@ fn stolen(session: &impl Subject, policy: &Effective) -> Refusal {
         origin: Some(origin),
         evidence: Some(Evidence::Limit {
             allowed: Value::Text(format!("generation {current}").into()),
-            seen: Value::Text("a replaced generation".into()),
+            seen: Value::Text(format!("generation {}", token.generation).into()),
         }),
     }
 }

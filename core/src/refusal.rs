@@ -58,7 +58,7 @@ codes! {
     RequestTimeout = "request_timeout", 408, "The request took too long", "The request did not arrive in full in time.", "Send it again.";
     SessionEnded = "session_ended", 409, "The session has ended", "Ended is final: an ended session can be read, not changed.", "Create a new session.";
     IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key stands for another request", "The same `Idempotency-Key` came with another body within 24 hours.", "Use a new key for a new request.";
-    IdempotencyKeySpent = "idempotency_key_spent", 409, "The first answer was used", "The session of this `Idempotency-Key` exists and its token has been presented, so credentials are not given out again.", "Use the token from the first answer, or create with a new key.";
+    IdempotencyKeySpent = "idempotency_key_spent", 409, "The first answer was used", "This `Idempotency-Key` has made a session. Its token has been presented since, or the session has ended, so credentials are not given out again.", "Use the token from the first answer; if the session has ended, create with a new key.";
     ExceptInvalid = "except_invalid", 409, "The session to keep is not among them", "The session named in `except` is dead, another user's or outside the filter. Nothing was ended.", "Check `except`; leave it out to end all.";
     TooManyMatches = "too_many_matches", 409, "Too many sessions match", "More sessions match than one call may change. Nothing was changed.", "Narrow the filter.";
     AlreadyExists = "already_exists", 409, "It exists already", "There is something under this name already.", "Choose another name.";
@@ -203,6 +203,15 @@ pub fn detail(code: Code, rule: &str, origin: Option<&Origin>, evidence: Option<
             let holder = if rule == crate::caller::RULE { "key" } else { "session" };
             format!("{rule} requires {}, the {holder} has {held}", needed.join(", "))
         }
+        Some(Evidence::Limit { allowed, seen }) if code == Code::TokenReused => {
+            format!(
+                "a token of {seen} was presented long after it had been replaced; the newest is {allowed}"
+            )
+        }
+        Some(Evidence::Change { before, after }) if code == Code::TokenReused => format!(
+            "a token was presented long after it had been replaced: the session was in use from {before}, the old token \
+             came from {after}"
+        ),
         Some(Evidence::Limit { allowed, seen }) => format!("{rule} {seen}, allowed {allowed}{by}"),
         Some(Evidence::Change { before, after }) => format!("{rule} changed from {before} to {after}{by}"),
         None => code.means().to_owned(),

@@ -4,7 +4,8 @@ use super::{Change, Entropy, Impossible, Living, create};
 use crate::event::{Event, EventKind};
 use crate::expiry;
 use crate::rotation::{Issued, MadeBy, issue};
-use crate::session::{By, Client, HeldTag, Limits};
+use crate::session::{By, Client, HeldTag, Limits, Session};
+use crate::subject::Subject;
 use crate::tag::{Group, Tag};
 use crate::token::opaque::{Holder, Nonce};
 
@@ -93,24 +94,32 @@ pub fn update(
         next.limits = limits;
     }
     let mut event = Event::of(session, EventKind::Updated, ground.now, by, Client::default());
-    event.note = Some(note(patch).into());
+    event.note = Some(note(patch, session, &next).into());
     Ok(Ok(Change { session: next, user: None, events: vec![event] }))
 }
 
-/// What history says was asked for: names, never data.
-fn note(patch: &Patch) -> String {
+/// What history says has changed: names, never data.
+fn note(patch: &Patch, before: &Session, after: &Session) -> String {
     let mut parts = Vec::new();
-    parts.extend(patch.add_tags.iter().map(|t| format!("+tag {}", t.as_str())));
-    parts.extend(patch.remove_tags.iter().map(|t| format!("-tag {}", t.as_str())));
-    parts.extend(patch.add_groups.iter().map(|g| format!("+group {}", g.as_str())));
-    parts.extend(patch.remove_groups.iter().map(|g| format!("-group {}", g.as_str())));
+    let tags = |one: &Session, other: &Session, sign: &str| -> Vec<String> {
+        let news = one.tags.iter().filter(|held| !other.has_tag(&held.tag));
+        news.map(|held| format!("{sign}tag {}", held.tag.as_str())).collect()
+    };
+    let groups = |one: &Session, other: &Session, sign: &str| -> Vec<String> {
+        let news = one.groups.iter().filter(|group| !other.in_group(group));
+        news.map(|group| format!("{sign}group {}", group.as_str())).collect()
+    };
+    parts.extend(tags(after, before, "+"));
+    parts.extend(tags(before, after, "-"));
+    parts.extend(groups(after, before, "+"));
+    parts.extend(groups(before, after, "-"));
     if patch.data.is_some() {
         parts.push("data".to_owned());
     }
     if patch.extend {
         parts.push("extend".to_owned());
     }
-    parts.join(", ")
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
 /// Lifts a session over a raise of the epoch counter to `at` that is to spare it: from then on it counts as made, and its

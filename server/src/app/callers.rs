@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 pub struct Caller {
     /// The environment that everything it does happens in.
     pub env: Arc<Env>,
+    /// Whether the caller named it.
+    pub named_env: bool,
     key: Arc<Key>,
 }
 
@@ -92,6 +94,7 @@ impl App {
         let now = self.now();
         key.key.judge(&parts.verifier(set), now)?;
         key.used.store(now.0, Ordering::Relaxed);
+        let named_env = env.is_some();
         let env = match key.key.home {
             Home::Environment(id) => {
                 let home = control.env(id).ok_or_else(unknown)?;
@@ -118,7 +121,7 @@ impl App {
                 })?
             }
         };
-        Ok(Caller { env, key: key.clone() })
+        Ok(Caller { env, named_env, key: key.clone() })
     }
 }
 

@@ -54,13 +54,15 @@ impl Key {
 }
 
 impl App {
-    /// The keys that the caller may manage: of its environment, or, for an operator, all.
+    /// The keys that the caller may manage: of its environment, or, for an operator who names none, all.
     ///
     /// # Errors
     /// `insufficient_scope`.
     pub fn keys(&self, caller: &Caller) -> Result<Vec<Arc<Key>>, Stop> {
         caller.allow(Scope::KeysWrite)?;
-        Ok(self.control.load().keys().into_iter().filter(|k| manages(caller, k)).collect())
+        let env = Home::Environment(caller.env.record.id);
+        let asked = |key: &Key| manages(caller, key) && (!caller.named_env || key.key.home == env);
+        Ok(self.control.load().keys().into_iter().filter(|key| asked(key)).collect())
     }
 
     /// One of them.

@@ -13,8 +13,9 @@ use handstamp_core::id::SessionId;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::Session;
 use handstamp_core::tag::{Group, Tag};
-use handstamp_core::transition::Impossible;
+use handstamp_core::time::Millis;
 use handstamp_core::transition::update::{Patch, TooMany, update};
+use handstamp_core::transition::{Change, Impossible};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -57,13 +58,8 @@ impl App {
             let env = self.env(caller.env.record.id)?;
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
-            let policy = self.policy.load();
-            let living =
-                self.ground(&env, &policy, now).living(&loaded.session, loaded.seen).map_err(ended)?;
-            let mut patch = ask.patch.clone();
-            patch.data = new_data(&env, &loaded.session, &ask.data)?;
-            let change = update(living, &patch, caller.by(), &self.draw()?)?.map_err(too_many)?;
-            let seen = if patch.extend { loaded.seen.max(now) } else { loaded.seen };
+            let change = self.changed(&env, &loaded, ask, caller, now)?;
+            let seen = if ask.patch.extend { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, None, &change, seen);
             let after = Loaded { session: change.session, seen, offered: seen, version: loaded.version + 1 };
@@ -73,7 +69,23 @@ impl App {
         .await
     }
 
-    /// Changes all live sessions of a filter: how many, and the first hundred. All are counted before any is changed.
+    /// What becomes of a loaded session.
+    fn changed(
+        &self,
+        env: &Env,
+        loaded: &Loaded,
+        ask: &Update,
+        caller: &Caller,
+        now: Millis,
+    ) -> Result<Change, Stop> {
+        let policy = self.policy.load();
+        let living = self.ground(env, &policy, now).living(&loaded.session, loaded.seen).map_err(ended)?;
+        let patch = Patch { data: new_data(env, &loaded.session, &ask.data)?, ..ask.patch.clone() };
+        update(living, &patch, caller.by(), &self.draw()?)?.map_err(too_many)
+    }
+
+    /// Changes all live sessions of a filter: how many, and the first hundred. All are counted, and each is judged, before
+    /// any is changed.
     ///
     /// # Errors
     /// `too_many_matches` and bad input, before anything has changed; faults.
@@ -88,7 +100,13 @@ impl App {
         let mut cursor = None;
         loop {
             let (found, next) = self.candidates(&caller.env, filter, 1_000, cursor).await?;
-            ids.extend(found.iter().map(|loaded| loaded.session.id));
+            for loaded in &found {
+                match self.changed(&caller.env, loaded, ask, caller, self.now()) {
+                    Ok(_) => ids.push(loaded.session.id),
+                    Err(Stop::Refused(why)) if why.refusal.code == Code::SessionEnded => {}
+                    Err(why) => return Err(why),
+                }
+            }
             if ids.len() > UPDATE_MOST {
                 return Err(Stop::refuse(
                     Code::TooManyMatches,
@@ -132,8 +150,9 @@ fn new_data(env: &Env, session: &Session, change: &DataChange) -> Result<Option<
         }
     };
     if text.len() > DATA_MOST {
+        let sent = if matches!(change, DataChange::Merge(_)) { "/data_patch" } else { "/data" };
         return Err(Stop::field(
-            "/data",
+            sent,
             format!("session data has at most {DATA_MOST} bytes, this has {}", text.len()),
         ));
     }

@@ -10,8 +10,9 @@ use handstamp_core::session::{Client, canonical};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -84,6 +85,15 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
             && kind.get(..12).is_some_and(|k| k.eq_ignore_ascii_case("application/"))
             && kind.ends_with("+json"));
     if json { Ok(()) } else { Err(Problem::code(Code::UnsupportedMediaType)) }
+}
+
+/// A read and an ending take no body. One that came is refused rather than ignored: a guard in it would guard nothing.
+pub(super) fn no_body(request: &Request) -> Result<(), Problem> {
+    let takes_none = matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE);
+    if !takes_none || request.body().is_end_stream() {
+        return Ok(());
+    }
+    Err(Problem::field("", "this call takes no body; what it can be told goes into the address"))
 }
 
 /// Reads a body of at most `most` bytes.

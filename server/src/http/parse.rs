@@ -12,6 +12,19 @@ use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
+/// For fields that choose whom a call ends or changes: they may be left out, but `null` is refused. It is what a missing
+/// variable turns into, and taken for "left out" it would make the choice wider.
+///
+/// # Errors
+/// What the value itself finds.
+pub(super) fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// How many objects and lists of session data may lie in each other.
 pub(super) const DEEPEST: usize = 64;
 

@@ -2,6 +2,7 @@
 
 use super::caller::By;
 use super::input::Json;
+use super::parse::given;
 use super::problem::{Answer, Problem};
 use super::reply::json;
 use super::search::RevokeFilter;
@@ -18,23 +19,36 @@ use std::sync::Arc;
 #[schema(example = json!({ "user_id": "ada", "except": "ses_0DpzHXOvOhCLeeOqjZBZT4", "reason": "password changed" }))]
 pub struct RevokeRequest {
     /// The session of this token, of whatever generation: a logout. Alone.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
     token: Option<String>,
     /// Everybody in the environment. Alone.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool)]
     all: Option<bool>,
     /// Of this user.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
     user_id: Option<String>,
     /// Carrying all of these.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Vec<String>)]
     tags: Option<Vec<String>>,
     /// Made or last used from this address or network.
-    #[schema(example = "203.0.113.0/24")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, example = "203.0.113.0/24")]
     ip: Option<String>,
     /// Made before this instant.
-    #[schema(format = DateTime)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, format = DateTime)]
     before: Option<String>,
     /// Made at or after this instant.
-    #[schema(format = DateTime)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, format = DateTime)]
     after: Option<String>,
     /// A session to keep: its id or its token.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
     except: Option<String>,
     /// Only say what would happen.
     #[serde(default)]

@@ -3,7 +3,9 @@
 
 use super::door::Pattern;
 use super::problem::Problem;
-use super::{Web, docs, environments, health, keys, metrics, query, revoke, search, sessions, validate};
+use super::{
+    Web, docs, environments, health, input, keys, metrics, query, revoke, search, sessions, validate,
+};
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
@@ -165,7 +167,8 @@ pub fn router(web: Arc<Web>, table: Vec<Route>) -> Router {
     let routes = table.into_iter().fold(Router::new(), |router, route| {
         let (params, pattern) = (route.params, Pattern(route.path));
         let look = move |request: Request, next: Next| async move {
-            let mut answer = match query::only(request.uri(), params) {
+            let mut answer = match query::only(request.uri(), params).and_then(|()| input::no_body(&request))
+            {
                 Ok(()) => next.run(request).await,
                 Err(problem) => problem.into_response(),
             };

@@ -3,7 +3,7 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, At, Json, instant};
-use super::parse::Object;
+use super::parse::{Object, given};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
@@ -24,6 +24,8 @@ fn filter(params: &Params) -> Result<Filter, Problem> {
         tags: input::tags("tag", &tags)?,
         network: params.get("ip")?.map(|text| network("ip", text)).transpose()?,
         which: match params.get("state")? {
+            // Only what has ended has a code.
+            None if params.get("code")?.is_some() => Which::Ended,
             None | Some("live") => Which::Live,
             Some("ended") => Which::Ended,
             Some("all") => Which::All,
@@ -75,14 +77,24 @@ fn network(pointer: &str, text: &str) -> Result<(IpAddr, u8), Problem> {
 #[serde(deny_unknown_fields)]
 pub struct RevokeFilter {
     /// Of this user.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
     pub(super) user_id: Option<String>,
     /// Carrying all of these.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Vec<String>)]
     pub(super) tags: Option<Vec<String>>,
     /// Made or last used from this address or network.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
     pub(super) ip: Option<String>,
     /// Made before this instant.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
     pub(super) before: Option<String>,
     /// Made at or after this instant.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
     pub(super) after: Option<String>,
 }
 
@@ -126,7 +138,7 @@ pub struct Count {
         ("user_id" = Option<String>, Query, description = "Whose."),
         ("tag" = Option<Vec<String>>, Query, description = "Carrying all of these: `name:value`; may be given several times."),
         ("ip" = Option<String>, Query, description = "Made or last used from this address or network.", example = "203.0.113.0/24"),
-        ("state" = Option<String>, Query, description = "`live` (left out), `ended` or `all`."),
+        ("state" = Option<String>, Query, description = "`live`, `ended` or `all`. Left out: `live`; with `code`, `ended`."),
         ("code" = Option<String>, Query, description = "Ended with this code."),
         ("created_after" = Option<String>, Query, description = "Made at or after this instant (RFC 3339)."),
         ("created_before" = Option<String>, Query, description = "Made before this instant (RFC 3339)."),
@@ -150,7 +162,7 @@ pub async fn search(State(web): State<Arc<Web>>, By(caller): By, params: Params)
         ("user_id" = Option<String>, Query, description = "Whose."),
         ("tag" = Option<Vec<String>>, Query, description = "Carrying all of these: `name:value`; may be given several times."),
         ("ip" = Option<String>, Query, description = "Made or last used from this address or network.", example = "203.0.113.0/24"),
-        ("state" = Option<String>, Query, description = "`live` (left out), `ended` or `all`."),
+        ("state" = Option<String>, Query, description = "`live`, `ended` or `all`. Left out: `live`; with `code`, `ended`."),
         ("code" = Option<String>, Query, description = "Ended with this code."),
         ("created_after" = Option<String>, Query, description = "Made at or after this instant (RFC 3339)."),
         ("created_before" = Option<String>, Query, description = "Made before this instant (RFC 3339).")

@@ -187,3 +187,23 @@ async fn an_operators_key_is_nobodys_home() {
     world.get(&format!("/v1/keys/{}", key.id)).await.refused(404, "not_found");
     use_of(&world, &key.token).await.expect(200);
 }
+
+/// An operator who names an environment asks for its keys; who names none, for all.
+#[tokio::test]
+async fn an_operator_lists_the_keys_of_an_environment() {
+    let world = World::new().await;
+    let shop = world.make_environment("shop", "dev").await;
+    let operator = world.make_key(json!({ "name": "op", "operator": true })).await;
+    let names = async |env: Option<&str>| {
+        let mut call = world.call(Method::GET, "/v1/keys").key(&operator.token);
+        if let Some(env) = env {
+            call = call.header("x-handstamp-env", env);
+        }
+        let answer = call.send().await.expect(200);
+        answer["items"].as_array().unwrap().iter().map(|key| key["id"].clone()).collect::<Vec<_>>()
+    };
+    let (all, of_shop) = (names(None).await, names(Some("shop/dev")).await);
+    assert_eq!(of_shop.len(), 1);
+    assert!(all.len() > 2 && all.contains(&of_shop[0]) && all.contains(&json!(operator.id)));
+    assert!(!shop.token.is_empty());
+}

@@ -30,6 +30,19 @@ async fn by_token_it_is_a_logout() {
     }
 }
 
+/// A missing variable becomes `null`. Taken for "left out", it would end more than was meant.
+#[tokio::test]
+async fn null_is_not_left_out() {
+    let world = World::new().await;
+    world.create(json!({ "user_id": "ada", "tags": ["team:y"] })).await;
+    for field in ["token", "all", "user_id", "tags", "ip", "before", "after", "except"] {
+        let mut body = json!({ "tags": ["team:y"], "user_id": "ada" });
+        body[field] = Value::Null;
+        revoke(&world, body).await.invalid(&format!("/{field}"));
+    }
+    assert_eq!(live(&world).await, 1);
+}
+
 #[tokio::test]
 async fn filters_name_whom() {
     let world = World::new().await;

@@ -161,3 +161,16 @@ async fn counting_stops_and_says_so() {
     assert_eq!(body, json!({ "count": 0, "or_more": false }));
     assert_eq!(body["count"], Value::from(0));
 }
+
+/// Only what has ended has a code, so whoever asks for one asks for ended sessions.
+#[tokio::test]
+async fn a_code_asks_for_the_ended() {
+    let world = World::new().await;
+    let (ada, _bob) = (world.login("ada").await, world.login("bob").await);
+    world.delete(&format!("/v1/sessions/{}", ada.id)).await.expect(200);
+    let found = world.get("/v1/sessions?code=session_revoked").await.expect(200);
+    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+    assert_eq!(world.get("/v1/sessions/count?code=session_revoked").await.expect(200)["count"], 1);
+    let live = world.get("/v1/sessions?code=session_revoked&state=live").await.expect(200);
+    assert_eq!(live["items"], serde_json::json!([]));
+}

@@ -85,7 +85,7 @@ async fn a_change_that_is_too_much_changes_nothing() {
     for (body, pointer) in [
         (json!({ "tags": { "add": ["u1:v", "u2:v"] } }), "/tags/add"),
         (json!({ "access_groups": { "add": ["more"] } }), "/access_groups/add"),
-        (json!({ "data_patch": { "b": "x".repeat(500) } }), "/data"),
+        (json!({ "data_patch": { "b": "x".repeat(500) } }), "/data_patch"),
         (json!({ "data": "x".repeat(16_383) }), "/data"),
         (json!({ "data_patch": "x".repeat(16_383) }), "/data_patch"),
         (json!({ "data_patch": { "a": 1 }, "tags": { "add": [], "drop": [] } }), "/tags/drop"),
@@ -133,4 +133,18 @@ async fn the_guard_keeps_strangers_sessions() {
     world.delete(&format!("{path}?reason={long}")).await.invalid("reason");
     world.delete(&format!("{path}?reason=a%0ab")).await.invalid("reason");
     world.delete("/v1/sessions/ses_0000000000000000000000").await.refused(404, "not_found");
+}
+
+/// A guard in a body would guard nothing: a body where none is taken is refused.
+#[tokio::test]
+async fn a_body_where_none_is_taken_is_refused() {
+    let world = World::new().await;
+    let ada = world.login("ada").await;
+    let path = format!("/v1/sessions/{}", ada.id);
+    for method in [http::Method::DELETE, http::Method::GET] {
+        let call = world.call(method, &path).json(&serde_json::json!({ "user_id": "other" }));
+        call.send().await.invalid("");
+    }
+    assert_eq!(world.verdict(&ada.token).await, "valid");
+    world.call(http::Method::DELETE, &path).body("").send().await.expect(200);
 }

@@ -74,7 +74,8 @@ async fn what_is_wrong_is_pointed_at() {
         (ada(), json!({}), "/update"),
         (ada(), json!({ "data": 1, "data_patch": 2 }), "/update/data_patch"),
         (ada(), json!({ "data": "x".repeat(20_000) }), "/update/data"),
-        (ada(), json!({ "data_patch": { "b": "x".repeat(500) } }), "/update/data"),
+        (ada(), json!({ "data_patch": { "b": "x".repeat(500) } }), "/update/data_patch"),
+        (json!({ "user_id": null, "tags": ["a:b"] }), json!({ "extend": true }), "/filter/user_id"),
         (ada(), json!({ "access_groups": { "add": [""] } }), "/update/access_groups/add/0"),
         (ada(), json!({ "auth": {} }), "/update/auth"),
     ] {
@@ -84,6 +85,24 @@ async fn what_is_wrong_is_pointed_at() {
     tag.invalid_as("tag_invalid", "/update/tags/add/0");
     world.post("/v1/sessions/update", json!({ "filter": {} })).await.invalid("/update");
     assert_eq!(world.verdict(&made.token).await, "valid");
+}
+
+/// Each is judged before any is changed: what one of them cannot take is refused for all.
+#[tokio::test]
+async fn what_one_cannot_take_changes_none() {
+    let world = World::new().await;
+    let full: Vec<String> = (0..32).map(|n| format!("t{n}:x")).collect();
+    world.login("ada").await;
+    world.create(json!({ "user_id": "ada", "tags": full })).await;
+    world.create(json!({ "user_id": "ada", "data": { "a": "x".repeat(16_000) } })).await;
+    let change = json!({ "tags": { "add": ["new:x"] } });
+    update(&world, json!({ "user_id": "ada" }), change).await.invalid("/update/tags/add");
+    let change = json!({ "data_patch": { "b": "x".repeat(500) } });
+    update(&world, json!({ "user_id": "ada" }), change).await.invalid("/update/data_patch");
+    assert_eq!(world.get("/v1/sessions/count?tag=new:x").await.expect(200)["count"], 0);
+    for item in world.get("/v1/sessions?user_id=ada").await.expect(200)["items"].as_array().unwrap() {
+        assert!(item["data"].get("b").is_none(), "{item}");
+    }
 }
 
 #[tokio::test]

@@ -20,10 +20,22 @@ const FENCES: usize = 1_024;
 pub struct Cache {
     table: Table,
     fences: Vec<Mutex<u64>>,
-    agents: Mutex<HashSet<Arc<str>>>,
+    agents: Mutex<Agents>,
     activity: Arc<Activity>,
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+/// User agents that sessions share.
+#[derive(Default)]
+struct Agents {
+    known: HashSet<Arc<str>>,
+    /// When there are too many, they are looked through for forgotten ones once in so many new ones.
+    until_next_look: usize,
+}
+
+impl Agents {
+    const MOST: usize = 4_096;
 }
 
 /// The state of a bucket when a load began.
@@ -39,7 +51,7 @@ impl Cache {
         Cache {
             table: Table::new(bytes),
             fences: (0..FENCES).map(|_| Mutex::new(0)).collect(),
-            agents: Mutex::new(HashSet::new()),
+            agents: Mutex::default(),
             activity,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -92,20 +104,23 @@ impl Cache {
         self.table.each(|kept| self.activity.take_over(kept));
     }
 
-    /// One copy of each user agent, of which there are few.
-    pub fn shared_agent(&self, client: &mut Client) {
-        let Some(agent) = &client.user_agent else { return };
+    /// One copy of each user agent, of which there are few. Says whether this one is shared from now on.
+    pub fn share_agent(&self, client: &mut Client) -> bool {
+        let Some(agent) = &client.user_agent else { return false };
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = agents.get(agent.as_ref()) {
+        if let Some(known) = agents.known.get(agent.as_ref()) {
             client.user_agent = Some(known.clone());
-            return;
+            return true;
         }
-        if agents.len() >= 4_096 {
-            agents.retain(|a| Arc::strong_count(a) > 1);
+        if agents.known.len() >= Agents::MOST && agents.until_next_look == 0 {
+            agents.known.retain(|agent| Arc::strong_count(agent) > 1);
+            agents.until_next_look = Agents::MOST;
         }
-        if agents.len() < 4_096 {
-            agents.insert(agent.clone());
+        if agents.known.len() >= Agents::MOST {
+            agents.until_next_look = agents.until_next_look.saturating_sub(1);
+            return false;
         }
+        agents.known.insert(agent.clone())
     }
 
     /// Bytes in use, and at most.

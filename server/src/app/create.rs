@@ -57,7 +57,7 @@ impl App {
         let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
         let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
         let mut client = ask.client.clone();
-        self.cache.shared_agent(&mut client);
+        self.cache.share_agent(&mut client);
         self.decide(bucket, || async {
             self.doubts().await?;
             let env = self.env(env_id)?;

@@ -21,6 +21,8 @@ pub struct Held {
     pub session: Session,
     /// Its data in the clear: JSON text.
     pub data: Option<Arc<RawValue>>,
+    /// Whether many sessions share the user agents of client and last client.
+    pub shared: [bool; 2],
 }
 
 /// How far a session's activity is known, and how far it is written.
@@ -72,8 +74,10 @@ impl Kept {
         let mut slim = held.session.clone();
         slim.chain.previous = None;
         slim.chain.noted = Vec::new();
-        let agent = slim.client.user_agent.take();
-        let last_agent = slim.last_client.as_mut().and_then(|last| last.user_agent.take());
+        // One that nobody else has stays among the session's bytes, and is counted with them.
+        let [shared, last_shared] = held.shared;
+        let agent = slim.client.user_agent.take_if(|_| shared);
+        let last = slim.last_client.as_mut().and_then(|last| last.user_agent.take_if(|_| last_shared));
         let mut bytes = write(&slim, mark.last_seen());
         let session = u32::try_from(bytes.len()).ok()?;
         let data = match &held.data {
@@ -83,8 +87,16 @@ impl Kept {
                 Some(u32::try_from(data.get().len()).ok()?)
             }
         };
-        let empty =
-            Kept { id: slim.id, env: held.env, mark, agent, last_agent, session, data, bytes: [0_u8; 0] };
+        let empty = Kept {
+            id: slim.id,
+            env: held.env,
+            mark,
+            agent,
+            last_agent: last,
+            session,
+            data,
+            bytes: [0_u8; 0],
+        };
         sized(empty, &bytes)
     }
 

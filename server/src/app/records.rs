@@ -237,11 +237,11 @@ impl App {
         let data = open_data(env, &loaded.session)?.map(Arc::from);
         let mut session = loaded.session;
         session.data = None;
-        self.cache.shared_agent(&mut session.client);
-        if let Some(last) = &mut session.last_client {
-            self.cache.shared_agent(last);
-        }
-        Ok(Held { env: env.record.id, session, data })
+        let shared = [
+            self.cache.share_agent(&mut session.client),
+            session.last_client.as_mut().is_some_and(|last| self.cache.share_agent(last)),
+        ];
+        Ok(Held { env: env.record.id, session, data, shared })
     }
 
     /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards: also when who asked goes away

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 
 const ENV: EnvironmentId = EnvironmentId(7);
 
-fn held(id: SessionId, env: EnvironmentId, texts: &[String], data: Option<&str>) -> Held {
+fn held(id: SessionId, env: EnvironmentId, texts: &[String], data: Option<&str>, shared: [bool; 2]) -> Held {
     let verifiers = Verifiers {
         session: Verifier::from_bytes([9; 32]),
         refresh: texts.first().map(|_| Verifier::from_bytes([8; 32])),
@@ -48,20 +48,23 @@ fn held(id: SessionId, env: EnvironmentId, texts: &[String], data: Option<&str>)
         state: State::Live,
     };
     let data = data.map(|text| Arc::from(RawValue::from_string(text.to_owned()).unwrap()));
-    Held { env, session, data }
+    Held { env, session, data, shared }
 }
 
 fn kept(id: u8, env: EnvironmentId, size: usize) -> Arc<Kept> {
     let data = format!("\"{}\"", "x".repeat(size));
-    Kept::new(&held(SessionId([id; 16]), env, &[], Some(&data)), Mark::new(Millis(1), Millis(1), false))
-        .unwrap()
+    Kept::new(
+        &held(SessionId([id; 16]), env, &[], Some(&data), [true; 2]),
+        Mark::new(Millis(1), Millis(1), false),
+    )
+    .unwrap()
 }
 
 #[test]
 fn a_session_is_the_same_packed() {
-    proptest!(|(texts in vec("[a-zA-Zä0-9 ]{1,60}", 0..32), data in 0usize..17_000, some in any::<bool>())| {
+    proptest!(|(texts in vec("[a-zA-Zä0-9 ]{1,60}", 0..32), data in 0usize..17_000, some: bool, shared: [bool; 2])| {
         let data = some.then(|| format!("\"{}\"", "d".repeat(data)));
-        let held = held(SessionId([3; 16]), ENV, &texts, data.as_deref());
+        let held = held(SessionId([3; 16]), ENV, &texts, data.as_deref(), shared);
         let kept = Kept::new(&held, Mark::new(Millis(4), Millis(4), false)).unwrap();
         let outline = kept.outline().unwrap();
         let (packed, session) = (kept.subject(&outline), &held.session);
@@ -78,14 +81,19 @@ fn a_session_is_the_same_packed() {
         prop_assert!(of.current.session.matches(&chain.current.session));
         prop_assert_eq!(of.current.refresh.is_some(), chain.current.refresh.is_some());
         prop_assert_eq!(kept.data(), data.as_deref().map(str::as_bytes));
+        let own: usize = (1..3)
+            .filter(|n| !shared[n - 1])
+            .filter_map(|n| texts.get(n).map(String::len))
+            .sum();
         prop_assert!(kept.weight() >= u64::try_from(size_of_val(&*kept)).unwrap());
+        prop_assert!(size_of_val(&*kept) > own + data.map_or(0, |data| data.len()), "what is not shared is counted");
     });
 }
 
 #[test]
 fn what_no_rule_allows_is_not_kept() {
     let huge = format!("\"{}\"", "d".repeat(60_000));
-    let held = held(SessionId([3; 16]), ENV, &[], Some(&huge));
+    let held = held(SessionId([3; 16]), ENV, &[], Some(&huge), [true; 2]);
     assert!(Kept::new(&held, Mark::new(Millis(4), Millis(4), false)).is_none());
 }
 

@@ -132,6 +132,31 @@ fn new_key() -> NewKey {
     NewKey { name: "another".to_owned(), scopes: Vec::new(), expires_in: None, operator: false }
 }
 
+/// A creation that was decided before a raise reaches the store when everybody whom the raise ended is written down, and
+/// its answer is lost: its end is written down all the same, and it is not counted as alive.
+#[tokio::test]
+async fn a_lost_answer_of_an_overtaken_creation_is_looked_at_again() {
+    let slow = Arc::new(Faulty::new(Arc::new(Memory::new())));
+    let store = Arc::new(Faulty::new(slow.clone()));
+    let house = House::new(store.clone(), Plan::default()).await;
+    let gate = Gate::default();
+    slow.plan(Call::Commit, [Fault::Hold(gate.clone())]);
+    store.plan(Call::Commit, [Fault::LoseAnswer]);
+    let creating = tokio::spawn({
+        let house = house.clone();
+        async move { house.make(asked("ada", &["a:b"])).await.map(drop) }
+    });
+    settle().await;
+    assert_eq!((slow.left(), store.left()), (0, 0), "it is on its way");
+    good(house.revoke(Target::Filter(super::house::of_tag("a:b")), None).await);
+    house.tidy().await;
+    gate.open(1);
+    assert!(is_fault(&creating.await.unwrap()));
+    assert_eq!(house.tally("live").await, 1, "it is there, and nobody has written its end down");
+    house.tidy().await;
+    assert_eq!(house.tally("live").await, 0);
+}
+
 /// "All but this one" fails half-way: the one is not spared by the next "all".
 #[tokio::test]
 async fn who_was_to_be_spared_is_not_spared_by_the_next() {

@@ -27,7 +27,6 @@ pub use backup::{BackupError, backup, verify_backup};
 pub use inspect::{Inspection, NotRead, fold_log};
 pub use open::{OpenError, Options};
 use queue::{Lane, Queue, Worker};
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -87,7 +86,7 @@ impl Drop for Sqlite {
 fn start(
     path: &Path,
     name: &str,
-    lock: &Arc<File>,
+    lock: &Arc<open::Lock>,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<oneshot::Receiver<()>, OpenError> {
     let (end, ended) = oneshot::channel();

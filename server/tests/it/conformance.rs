@@ -6,11 +6,15 @@
 mod batches;
 mod changes;
 mod durability;
+mod families;
 mod histories;
+mod limits;
 mod model;
 mod races;
+mod refreshes;
 mod rules;
 mod searches;
+mod small;
 mod sweeps;
 mod touches;
 pub(crate) mod world;
@@ -31,6 +35,9 @@ fn cases() -> Vec<Case> {
         model::CASES,
         rules::CASES,
         changes::CASES,
+        refreshes::CASES,
+        families::CASES,
+        limits::CASES,
     ]
     .concat()
 }

@@ -13,6 +13,8 @@ mod engine;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod front;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod listener;

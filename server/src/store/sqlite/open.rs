@@ -103,7 +103,7 @@ pub enum OpenError {
 
 /// All that an open store is made of.
 pub(super) struct Opened {
-    pub(super) lock: File,
+    pub(super) lock: Lock,
     pub(super) writer: Writer,
     pub(super) readers: Vec<Reader>,
 }
@@ -152,7 +152,18 @@ fn lock_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// The lock on the file, for as long as this lives.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a process that is just being started has a copy of the handle until it runs its
+        // own program, and would hold the lock for as long. If this fails, the end of all copies still gives it back.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock, OpenError> {
     let lock = lock_path(path);
     let io = |what, error| OpenError::Io { path: lock.clone(), what, error };
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
@@ -164,7 +175,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         _ => io("open the lock", error),
     })?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned(), lock }),
         Err(TryLockError::Error(error)) => Err(io("lock", error)),
     }

@@ -1,6 +1,7 @@
 //! One accident each, staged: answers that are lost, callers that go away, changes that come half-way.
 
 use super::house::{Detached, Gate2, House, Plan, Said, asked, good, in_state, is_fault, of_user, why};
+use crate::front::Fronted;
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
 use handstamp_server::app::Stop;
@@ -15,7 +16,8 @@ use tokio::task::{JoinHandle, yield_now};
 /// A house whose commits can be held up on their way; they go on without their callers.
 async fn detached() -> (House, Gate2) {
     let gate = Gate2::default();
-    let store = Detached { inner: Arc::new(Memory::new()), gate: gate.clone(), conflicts: Arc::default() };
+    let store =
+        Fronted(Detached { inner: Arc::new(Memory::new()), gate: gate.clone(), conflicts: Arc::default() });
     (House::new(Arc::new(store), Plan::default()).await, gate)
 }
 
@@ -309,11 +311,11 @@ async fn a_slow_load_does_not_stop_the_clock() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crowd_on_one_user_makes_no_conflicts() {
     let conflicts = Arc::default();
-    let store = Detached {
+    let store = Fronted(Detached {
         inner: Arc::new(Memory::new()),
         gate: Gate2::default(),
         conflicts: Arc::clone(&conflicts),
-    };
+    });
     let house = House::new(Arc::new(store), Plan::rotating(Span::secs(10), Span::secs(10))).await;
     let (id, token) = house.create("ada", &[]).await;
     house.pass(Span::secs(10));

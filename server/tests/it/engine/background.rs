@@ -2,6 +2,7 @@
 //! removed environment nothing is left.
 
 use super::house::{Detached, Gate2, House, Plan, Said, good, in_state};
+use crate::front::Fronted;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::event::EventKind;
 use handstamp_core::facet;
@@ -195,7 +196,8 @@ async fn the_ledger_stays_short() {
 #[tokio::test]
 async fn of_a_removed_environment_nothing_is_left() {
     let gate = Gate2::default();
-    let store = Detached { inner: Arc::new(Memory::new()), gate: gate.clone(), conflicts: Arc::default() };
+    let store =
+        Fronted(Detached { inner: Arc::new(Memory::new()), gate: gate.clone(), conflicts: Arc::default() });
     let house = House::new(Arc::new(store), Plan::default()).await;
     let shop = house.environment("shop/prd").await;
     let env = shop.env.record.id.0;

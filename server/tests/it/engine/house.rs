@@ -1,6 +1,7 @@
 //! What an engine's test stands on: a service over any store, a clock that the test moves, random bytes from a seed, and
 //! short words for the verbs.
 
+use crate::front::Front;
 use async_trait::async_trait;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::{SessionId, UserId};
@@ -23,10 +24,8 @@ use handstamp_server::app::view::View;
 use handstamp_server::app::{App, Fault, Stop};
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::host::entropy::SeededEntropy;
-use handstamp_server::store::faulty::Gate;
-use handstamp_server::store::{
-    Batch, EventQuery, Key, Page, Query, Store, StoreError, StoredEvent, Tally, Versioned,
-};
+use handstamp_server::store::faulty::{self, Call, Faulty, Gate};
+use handstamp_server::store::{Batch, Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -261,45 +260,18 @@ impl Gate2 {
 }
 
 #[async_trait]
-impl Store for Detached {
-    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, StoreError> {
-        self.inner.load(keys).await
+impl Front for Detached {
+    fn inner(&self) -> &dyn Store {
+        self.inner.as_ref()
     }
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let (inner, gate) = (self.inner.clone(), self.gate.0.lock().unwrap().clone());
-        let faulty = handstamp_server::store::faulty::Faulty::new(inner);
+        let faulty = Faulty::new(inner);
         if let Some(gate) = gate {
-            faulty.plan(
-                handstamp_server::store::faulty::Call::Commit,
-                [handstamp_server::store::faulty::Fault::Hold(gate)],
-            );
+            faulty.plan(Call::Commit, [faulty::Fault::Hold(gate)]);
         }
         let outcome = tokio::spawn(async move { faulty.commit(batch).await }).await.unwrap();
         self.conflicts.fetch_add(u32::from(outcome == Err(StoreError::Conflict)), Ordering::Relaxed);
         outcome
-    }
-    async fn touch(&self, seen: &[(Key, Millis)]) -> Result<(), StoreError> {
-        self.inner.touch(seen).await
-    }
-    async fn search(&self, query: &Query) -> Result<Page<Versioned>, StoreError> {
-        self.inner.search(query).await
-    }
-    async fn history(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
-        self.inner.history(query).await
-    }
-    async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
-        self.inner.sweep(now, limit).await
-    }
-    async fn tallies(&self) -> Result<Vec<(Tally, i64)>, StoreError> {
-        self.inner.tallies().await
-    }
-    async fn clock_floor(&self) -> Result<Millis, StoreError> {
-        self.inner.clock_floor().await
-    }
-    async fn probe(&self) -> Result<(), StoreError> {
-        self.inner.probe().await
-    }
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn open(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
     Sqlite::open(path, &Options::default()).map(|store| Arc::new(store) as Arc<dyn Store>)
@@ -67,6 +68,36 @@ async fn a_second_server_is_refused() {
         }
     };
     tokio::time::timeout(deadline, opened).await.unwrap();
+}
+
+/// A process that is being started holds all that this one has open until it runs its own program. The lock of a store that
+/// was closed must not live on in it.
+#[tokio::test]
+async fn a_closed_store_opens_again_while_processes_are_started() {
+    let scratch = Scratch::new();
+    let path = scratch.path("db");
+    let done = Arc::new(AtomicBool::new(false));
+    let starters = [(); 3].map(|()| {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            let mut started = 0;
+            while !done.load(Ordering::Relaxed) {
+                assert!(std::process::Command::new("true").status().unwrap().success());
+                started += 1;
+            }
+            started
+        })
+    });
+    let mut refused = Vec::new();
+    for _ in 0..60 {
+        match open(&path) {
+            Ok(store) => store.close().await,
+            Err(error) => refused.push(error.to_string()),
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(starters.map(|starter| starter.join().unwrap()).iter().sum::<i32>() > 0);
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 #[tokio::test]

@@ -262,6 +262,7 @@ async fn theft_against_refresh(world: World) {
                 other => panic!("a thief was told {other:?}"),
             };
         }
+        shared.over.store(true, Ordering::SeqCst);
         told.extend(refreshing.join_all().await);
         let code = *told.first().unwrap();
         assert!(told.len() == 1 && (code == Code::TokenReused || round % 3 == 0), "{told:?}");

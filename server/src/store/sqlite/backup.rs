@@ -4,10 +4,10 @@
 //! writes, and under load never end. The server's write-ahead log grows for as long as the copy takes, and shrinks
 //! afterwards.
 
-use super::fault::{WAY_OUT, fault};
+use super::fault::{WAY_OUT, fault, sentence};
 use super::schema::{APPLICATION_ID, VERSION};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,6 +52,9 @@ pub enum BackupError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// It could not be read, and so nothing is known of it.
+    #[error("{0}")]
+    Unread(String),
     /// SQLite refused something.
     #[error("{0}")]
     Store(String),
@@ -102,11 +105,30 @@ pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
 /// # Errors
 /// What is wrong with it.
 pub fn verify_backup(path: &Path) -> Result<(), BackupError> {
-    if !path.is_file() {
-        return Err(BackupError::Missing(path.to_owned()));
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(BackupError::Io { path: path.to_owned(), what: "look at", error });
+        }
+        _ => return Err(BackupError::Missing(path.to_owned())),
     }
     let damaged = |detail: String| BackupError::Damaged { path: path.to_owned(), detail };
-    let said = |error: rusqlite::Error| damaged(error.to_string());
+    // What keeps SQLite from reading is no damage: a file that may not be read is whole, for all that is known of it.
+    let said = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory,
+        ) => BackupError::Unread(sentence(path, &error)),
+        _ => damaged(error.to_string()),
+    };
+    // SQLite would only say that it cannot open it; the system says why.
+    File::open(path).map_err(|error| BackupError::Io { path: path.to_owned(), what: "read", error })?;
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(said)?;
     let number = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(said);
     if number("PRAGMA application_id")? != i64::from(APPLICATION_ID) {

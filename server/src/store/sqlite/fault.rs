@@ -32,3 +32,11 @@ pub(super) fn fault(path: &Path, error: &rusqlite::Error) -> StoreError {
         _ => StoreError::Unavailable(format!("{file}: {error}")),
     }
 }
+
+/// The same as a sentence alone.
+pub(super) fn sentence(path: &Path, error: &rusqlite::Error) -> String {
+    match fault(path, error) {
+        StoreError::Unavailable(text) | StoreError::Damaged(text) => text,
+        StoreError::Conflict => format!("{}: {error}", path.display()),
+    }
+}

@@ -6,15 +6,15 @@ use std::path::Path;
 use std::process::Command;
 
 /// A file system in memory on the data directory of a place. Needs the right to mount.
-struct Mounted<'a>(&'a Path);
+pub(super) struct Mounted<'a>(&'a Path);
 
 impl<'a> Mounted<'a> {
-    fn new(at: &'a Path, options: &str) -> Mounted<'a> {
+    pub(super) fn new(at: &'a Path, options: &str) -> Mounted<'a> {
         fs::create_dir_all(at).unwrap();
         mount(&["-t", "tmpfs", "-o", options, "handstamp-test"], at);
         Mounted(at)
     }
-    fn remount(&self, options: &str) {
+    pub(super) fn remount(&self, options: &str) {
         mount(&["-o", &format!("remount,{options}")], self.0);
     }
 }

@@ -128,5 +128,5 @@ fn a_data_directory_that_may_only_be_read() {
     let empty = Place::new();
     let data = empty.data();
     let _disk = Mounted::new(&data, "size=16m,mode=700,ro");
-    empty.does_not_serve().failed(&["data/master.key", "Read-only"]);
+    empty.does_not_serve().failed(&["data/master.key", "Read-only", "--data-dir"]);
 }

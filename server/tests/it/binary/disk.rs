@@ -83,6 +83,8 @@ fn a_disk_that_fills_up_and_is_given_room() {
     // Room again: it goes on by itself.
     fs::remove_file(&other).unwrap();
     eventually("readiness", || (server.call("GET", "/readyz", None).0 == 200).then_some(()));
+    // The answer goes out before the line.
+    eventually("a line that says so", || server.log().contains("can be written again").then_some(()));
     assert_eq!(server.log().matches("can be written again").count(), 1, "{}", server.log());
     let (status, ended) = server.call("DELETE", &format!("/v1/sessions/{}", kept[0].0), None);
     assert_eq!((status, ended["ended"].as_u64()), (200, Some(1)));

@@ -4,7 +4,8 @@
 #   docker run -p 127.0.0.1:7411:7411 -v handstamp:/data handstamp
 #
 # The first start prints the first access key, so the container's log has it. To keep it out of there, bring a
-# key of your own as a secret file and name it in HANDSTAMP_BOOTSTRAP__ACCESS_KEY_FILE, or rotate the first one.
+# key of your own as a secret file and name it in HANDSTAMP_BOOTSTRAP__ACCESS_KEY_FILE (one that was given is never
+# printed), or rotate the first one.
 
 # Alpine's own target is musl, and Rust links that statically.
 FROM rust:1.95.0-alpine AS build

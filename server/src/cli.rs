@@ -94,9 +94,12 @@ pub fn run(
     hooks: &dyn Hooks,
     terminal: &mut Terminal<'_>,
 ) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // What was not understood has no flags yet, and who asked for JSON reads nothing else.
+    let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return say_usage(&error, terminal),
+        Err(error) => return say_usage(&error, json, terminal),
     };
     let json = cli.global.json;
     let mut context = Context { sources: sources(&cli, environment), hooks, terminal, json };
@@ -112,11 +115,14 @@ pub fn run(
     }
 }
 
-fn say_usage(error: &clap::Error, terminal: &mut Terminal<'_>) -> Exit {
+fn say_usage(error: &clap::Error, json: bool, terminal: &mut Terminal<'_>) -> Exit {
     let text = error.render();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = write!(terminal.out, "{text}");
         Exit::Done
+    } else if json {
+        let _ = writeln!(terminal.err, "{}", Failure::not_understood(error).to_json());
+        Exit::Usage
     } else {
         let _ = write!(terminal.err, "{text}");
         Exit::Usage

@@ -209,7 +209,7 @@ impl Config {
             let of_a_name = entry.path != entry.key.path();
             if entry.origin != Origin::Default && (entry.key.later || of_a_name) {
                 lines.push(format!(
-                    "{}: {} is known, but this version does not enforce it",
+                    "{}: {} is known, but has no effect yet: its part comes in a later version",
                     entry.origin, entry.path
                 ));
             }

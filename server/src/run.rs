@@ -26,8 +26,8 @@ pub mod welcome;
 pub struct Service;
 
 impl Hooks for Service {
-    fn serve(&self, config: Config, sources: Sources) -> Result<(), Failure> {
-        serve::serve(config, sources)
+    fn serve(&self, config: Config, sources: Sources, json: bool) -> Result<(), Failure> {
+        serve::serve(config, sources, json)
     }
 
     fn backup(&self, config: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {

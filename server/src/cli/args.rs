@@ -327,7 +327,15 @@ pub(super) struct Bench {
     /// Connections that ask at the same time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(super) connections: u32,
-    /// How long
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = seconds)]
+    /// How long, a second or more
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = some_seconds)]
     pub(super) duration: i64,
+}
+
+/// A time to measure in.
+fn some_seconds(text: &str) -> Result<i64, String> {
+    match seconds(text)? {
+        0 => Err(format!("`{text}` is no time to measure in: write 1s or more")),
+        some => Ok(some),
+    }
 }

@@ -27,7 +27,7 @@ struct Seen {
 impl Context<'_, '_> {
     pub(super) fn bench(&mut self, args: &Bench) -> Result<Exit, Failure> {
         let mut client = self.client(&args.connection)?;
-        let duration = Duration::from_secs(u64::try_from(args.duration).unwrap_or(5).max(1));
+        let duration = Duration::from_secs(u64::try_from(args.duration).unwrap_or(5));
         let body = json!({"user_id": USER, "expires_in": duration.as_secs().saturating_add(600)});
         let made = client.call(Method::POST, "/v1/sessions", Some(&body), "making a session")?.body;
         let token = made.get("token").and_then(Json::as_str);

@@ -3,6 +3,7 @@
 use super::Exit;
 use super::table::clean;
 use crate::config::Problems;
+use clap::error::ErrorKind;
 use serde_json::{Value as Json, json};
 use std::fmt;
 use std::io;
@@ -39,6 +40,21 @@ impl Failure {
 
     pub(super) fn usage(message: impl Into<String>, help: impl Into<String>) -> Failure {
         Failure { kind: Kind::Usage, ..Failure::new(message).help(help) }
+    }
+
+    /// Words that are none of the command line's: the first paragraph is what is wrong, the others what would be right.
+    pub(super) fn not_understood(error: &clap::Error) -> Failure {
+        let text = error.render().to_string();
+        let line = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+        let usage = || text.lines().find(|line| line.starts_with("Usage:")).map(line);
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            let help = usage().unwrap_or_default();
+            return Failure::usage("a command is missing", format!("{help}; --help lists them"));
+        }
+        let mut parts = text.trim().split("\n\n").map(line);
+        let message = parts.next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+        Failure::usage(message, parts.collect::<Vec<_>>().join(". "))
     }
 
     pub(super) fn configuration(problems: Problems) -> Failure {

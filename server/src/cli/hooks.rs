@@ -6,11 +6,12 @@ use std::path::Path;
 
 /// The verbs that do not speak HTTP.
 pub trait Hooks {
-    /// Runs the server until it is told to stop. `sources` are where the configuration came from, for reloads.
+    /// Runs the server until it is told to stop. `sources` are where the configuration came from, for reloads; with
+    /// `json` it says that it is ready by one JSON object.
     ///
     /// # Errors
     /// Why it could not start, or stopped.
-    fn serve(&self, config: Config, sources: Sources) -> Result<(), Failure>;
+    fn serve(&self, config: Config, sources: Sources, json: bool) -> Result<(), Failure>;
 
     /// Copies the store into `file`, which is not there yet.
     ///

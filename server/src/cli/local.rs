@@ -16,7 +16,7 @@ const HEALTH: Duration = Duration::from_secs(3);
 impl Context<'_, '_> {
     pub(super) fn serve(&self) -> Result<Exit, Failure> {
         let config = self.config()?;
-        self.hooks.serve(config, self.sources.clone())?;
+        self.hooks.serve(config, self.sources.clone(), self.json)?;
         Ok(Exit::Done)
     }
 

@@ -26,8 +26,15 @@ const HEADS: [(&str, &str); 8] = [
     ("EXPIRES (UTC)", "expires_at"),
     ("ADDRESS", "client.ip"),
 ];
-const EVENT_HEADS: [(&str, &str); 5] =
-    [("AT (UTC)", "at"), ("EVENT", "type"), ("CODE", "code"), ("BY", "origin"), ("EVIDENCE", "evidence")];
+const EVENT_HEADS: [(&str, &str); 7] = [
+    ("AT (UTC)", "at"),
+    ("EVENT", "type"),
+    ("CODE", "code"),
+    ("BY", "by"),
+    ("NOTE", "note"),
+    ("RULE FROM", "origin"),
+    ("EVIDENCE", "evidence"),
+];
 
 impl Context<'_, '_> {
     pub(super) fn sessions(&mut self, group: Sessions) -> Result<Exit, Failure> {

@@ -17,14 +17,16 @@ pub(super) const BROWSER: Section = Section {
             "environment",
             "default/prd",
             "product/environment, or a table of them by host: environment = { \"app.example.org\" = \"app/prd\" }",
-        ),
+        )
+        .later(),
         Key::new::<Vec<Member>>(
             "browser",
             "expose",
             "",
             "Members of the session's data that the browser is shown",
         )
-        .example("[\"name\", \"locale\"]"),
+        .example("[\"name\", \"locale\"]")
+        .later(),
     ],
 };
 
@@ -38,7 +40,8 @@ pub(super) const CORS: Section = Section {
         "Exact origins; * is never possible with cookies",
     )
     .example("[\"https://app.example.org\"]")
-    .live()],
+    .live()
+    .later()],
 };
 
 pub(super) const LOGIN: Section = Section {
@@ -46,7 +49,8 @@ pub(super) const LOGIN: Section = Section {
     about: "Where somebody without a session is sent",
     keys: &[
         Key::new::<Option<LoginUrl>>("login", "url", "", "Address of the login page")
-            .example("\"https://app.example.org/login\""),
+            .example("\"https://app.example.org/login\"")
+            .later(),
         Key::new::<Vec<WebOrigin>>(
             "login",
             "redirect_origins",
@@ -54,7 +58,8 @@ pub(super) const LOGIN: Section = Section {
             "Exact origins that redirect_uri may lead back to",
         )
         .example("[\"https://app.example.org\"]")
-        .live(),
+        .live()
+        .later(),
     ],
 };
 

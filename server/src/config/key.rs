@@ -47,7 +47,7 @@ pub struct Key {
     pub layers: Layers,
     /// A reload changes it in the running server; everything else needs a restart.
     pub live: bool,
-    /// This version knows the key and checks its value, and does not enforce it yet.
+    /// This version knows the key and checks its value, and does not act on it yet.
     pub later: bool,
     /// The flag that sets it, with its dashes.
     pub flag: Option<&'static str>,

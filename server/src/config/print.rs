@@ -70,7 +70,7 @@ fn notes(key: &Key) -> String {
         notes.push("reload");
     }
     if key.later {
-        notes.push("not enforced by this version");
+        notes.push("no effect yet");
     }
     if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) }
 }

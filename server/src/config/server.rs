@@ -2,7 +2,7 @@
 //! client, where its files are, and what it starts with.
 
 use super::Values;
-use super::key::{Care, Key, Layers, Section};
+use super::key::{self, Care, Key, Layers, Section};
 use super::network::Network;
 use super::problem::Problem;
 use super::secret::{AccessKey, Secret};
@@ -39,7 +39,8 @@ pub(super) const SECTION: Section = Section {
             "",
             "Proxies whose X-Forwarded-For and Forwarded headers are believed, as addresses or networks",
         )
-        .example("[\"10.0.0.0/8\", \"::1\"]"),
+        .example("[\"10.0.0.0/8\", \"::1\"]")
+        .later(),
         Key::new::<Option<PathBuf>>(
             "server",
             "tls_cert",
@@ -104,7 +105,9 @@ pub(super) const SECTION: Section = Section {
 pub(super) const FORWARD_AUTH: Section = Section {
     name: "forward_auth",
     about: "The listener that proxies ask for a verdict; it needs no key, so keep it inside",
-    keys: &[Key::new::<Door>("forward_auth", "listen", "127.0.0.1:7412", "Address and port, or \"off\"")],
+    keys: &[
+        Key::new::<Door>("forward_auth", "listen", "127.0.0.1:7412", "Address and port, or \"off\"").later()
+    ],
 };
 
 pub(super) const METRICS: Section = Section {
@@ -344,7 +347,9 @@ pub(super) fn warnings(server: &Server, doors: [(&'static str, Option<SocketAddr
         ));
     }
     for (key, listen) in doors {
-        if let Some(listen) = listen.filter(|at| !at.ip().is_loopback()) {
+        // Nothing listens yet where the part comes later.
+        let later = key::keys().any(|known| known.later && known.path() == key);
+        if let Some(listen) = listen.filter(|at| !at.ip().is_loopback() && !later) {
             lines.push(format!(
                 "{key} {listen} can be reached from other machines and asks for no key: let only your proxies and \
                  monitors reach it"

@@ -11,10 +11,11 @@ use crate::codec::{kind, read_session};
 use crate::config::Config;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::entropy::SystemEntropy;
-use crate::store::sqlite::{Inspection, NotRead, verify_backup};
+use crate::store::sqlite::{BackupError, Inspection, NotRead, verify_backup};
 use handstamp_core::time::Span;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,24 +32,52 @@ const STALLED: Span = Span::minutes(10);
 pub fn doctor(config: &Config) -> Result<Vec<Finding>, Failure> {
     let mut report = Report(Vec::new());
     let dir = &config.server.data_dir;
-    let Ok(found) = fs::metadata(dir) else {
-        report.warn("data directory", format!("{} is not there: the first start makes it", dir.display()));
-        return Ok(report.0);
+    let found = match fs::metadata(dir) {
+        Ok(found) => found,
+        Err(why) if why.kind() == ErrorKind::NotFound => {
+            report
+                .warn("data directory", format!("{} is not there: the first start makes it", dir.display()));
+            return Ok(report.0);
+        }
+        Err(why) => {
+            report.problem("data directory", format!("{} cannot be looked at: {why}", dir.display()));
+            return Ok(report.0);
+        }
     };
     private(&mut report, "data directory", dir, found.permissions().mode());
+    // Who may not enter would take every file in it for missing.
+    if let Err(why) = fs::read_dir(dir).and_then(|_| fs::symlink_metadata(dir.join("."))) {
+        report.problem(
+            "data directory",
+            format!("{} cannot be entered: {why}{}", dir.display(), whose(found.uid())),
+        );
+        return Ok(report.0);
+    }
     for file in ["master.key", "access.key"].map(|name| dir.join(name)) {
-        if let Ok(found) = fs::metadata(&file) {
-            private(&mut report, "file", &file, found.permissions().mode());
+        match fs::metadata(&file) {
+            Ok(found) => private(&mut report, "file", &file, found.permissions().mode()),
+            Err(why) if why.kind() == ErrorKind::NotFound => {}
+            Err(why) => report.problem("file", format!("{} cannot be looked at: {why}", file.display())),
         }
     }
     room(&mut report, dir);
     let path = files::database(config)?;
-    if path.exists() {
-        store(&mut report, config, &path);
-    } else {
-        report.warn("store", format!("{} is not there: the first start makes it", path.display()));
+    match fs::metadata(&path) {
+        Ok(found) => store(&mut report, config, &path, found.uid()),
+        Err(why) if why.kind() == ErrorKind::NotFound => {
+            report.warn("store", format!("{} is not there: the first start makes it", path.display()));
+        }
+        Err(why) => report.problem("store", format!("{} cannot be looked at: {why}", path.display())),
     }
-    server(&mut report, config, running(&path));
+    let lock = beside(&path, ".lock");
+    match fs::File::open(&lock) {
+        Err(why) if why.kind() != ErrorKind::NotFound => {
+            let text =
+                format!("whether one runs cannot be told, for {} cannot be read: {why}", lock.display());
+            report.problem("server", text);
+        }
+        _ => server(&mut report, config, running(&path)),
+    }
     if let Some(tls) = &config.server.tls {
         certificate(&mut report, &tls.cert);
     }
@@ -89,6 +118,15 @@ fn private(report: &mut Report, what: &str, path: &Path, mode: u32) {
     }
 }
 
+/// What to do when the owner of something is somebody else; nothing where it is who asks.
+fn whose(owner: u32) -> String {
+    if rustix::process::geteuid().as_raw() == owner {
+        String::new()
+    } else {
+        format!(" (it belongs to user {owner}: look as that user, or as root)")
+    }
+}
+
 fn room(report: &mut Report, dir: &Path) {
     match rustix::fs::statvfs(dir) {
         Ok(disk) => {
@@ -106,7 +144,7 @@ fn room(report: &mut Report, dir: &Path) {
     }
 }
 
-fn store(report: &mut Report, config: &Config, path: &Path) {
+fn store(report: &mut Report, config: &Config, path: &Path, owner: u32) {
     for suffix in ["", "-wal", "-shm"] {
         let file = beside(path, suffix);
         if let Ok(found) = fs::metadata(&file)
@@ -115,14 +153,33 @@ fn store(report: &mut Report, config: &Config, path: &Path) {
             private(report, "store", &file, found.permissions().mode());
         }
     }
-    if let Err(why) = verify_backup(path) {
-        report.problem(
+    // What another user may not write says nothing of the server; a disk that nobody may write does.
+    match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
+        Err(why) if why == rustix::io::Errno::ROFS || whose(owner).is_empty() => report.problem(
             "store",
-            format!(
-                "{why}. Stop the server, keep the file for an inquiry, and put a backup in its place: handstamp restore FILE --replace"
-            ),
-        );
-        return;
+            format!("{} may not be written: {why}. The server needs to, also to read it", path.display()),
+        ),
+        _ => {}
+    }
+    match verify_backup(path) {
+        Ok(()) => {}
+        Err(why @ BackupError::Damaged { .. }) => {
+            report.problem(
+                "store",
+                format!(
+                    "{why}. Stop the server, keep the file for an inquiry, and put a backup in its place: handstamp restore FILE --replace"
+                ),
+            );
+            return;
+        }
+        Err(why @ (BackupError::Io { .. } | BackupError::Unread(_))) => {
+            report.problem("store", format!("{why}{}. Whether it is whole is not known", whose(owner)));
+            return;
+        }
+        Err(why) => {
+            report.problem("store", why.to_string());
+            return;
+        }
     }
     report.fine("store", format!("{} is whole, every index agrees with its table", path.display()));
     let log = fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len());

@@ -73,7 +73,7 @@ fn make_master(file: &Path, entropy: &dyn Entropy) -> Result<MasterKey, Failure>
         return Err(Failure::new("the operating system gave no random bytes"));
     }
     let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    write_secret(file, &text).map_err(|why| cannot("write the master key", file, &why))?;
+    write_secret(file, &text).map_err(|why| not_written("the master key", file, &why))?;
     Ok(MasterKey::new(bytes))
 }
 
@@ -112,7 +112,7 @@ pub fn first_key(config: &Config, entropy: &dyn Entropy) -> Result<Parts, Failur
         Err(why) if why.kind() == ErrorKind::NotFound => {
             let parts = new_key(entropy)?;
             write_secret(&file, parts.text().reveal())
-                .map_err(|why| cannot("write the access key", &file, &why))?;
+                .map_err(|why| not_written("the access key", &file, &why))?;
             Ok(parts)
         }
         Err(why) => Err(cannot("read the access key", &file, &why)),
@@ -130,6 +130,19 @@ fn write_secret(file: &Path, text: &str) -> std::io::Result<()> {
     match file.parent() {
         Some(dir) => fs::File::open(dir)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+fn not_written(what: &str, file: &Path, why: &std::io::Error) -> Failure {
+    let failure = cannot(&format!("write {what}"), file, why);
+    match why.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            failure.help("there is no space left: make room on its disk")
+        }
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => failure.help(
+            "make the directory writable for the user that runs Handstamp, or choose another one with --data-dir",
+        ),
+        _ => failure,
     }
 }
 

@@ -7,14 +7,20 @@ use super::presence::running;
 pub use super::restore::restore;
 use crate::cli::{BackupDone, Failure, Progress};
 use crate::config::Config;
-use crate::store::sqlite::backup as copy;
+use crate::store::sqlite::{BackupError, backup as copy};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 
 /// Copies the store, also while the server runs.
 pub fn backup(config: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {
     let from = files::database(config)?;
-    copy(&from, file, |done, total| progress.at(done, total)).map_err(|why| Failure::new(why.to_string()))?;
+    copy(&from, file, |done, total| progress.at(done, total)).map_err(|why| {
+        let failure = Failure::new(why.to_string());
+        match why {
+            BackupError::Missing(_) => failure.help("is --data-dir the one that the server runs with?"),
+            _ => failure,
+        }
+    })?;
     let bytes = std::fs::metadata(file).map_or(0, |m| m.len());
     Ok(BackupDone { bytes })
 }

@@ -14,7 +14,7 @@ use crate::store::sqlite::{Options, Sqlite, fold_log, verify_backup};
 use handstamp_core::token::keyring::MasterKey;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,26 +28,104 @@ pub fn restore(
     options: RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<RestoreDone, Failure> {
-    files::data_dir(config)?;
     let path = files::database(config)?;
-    let Some(_lock) = lock(&path)? else {
-        return Err(Failure::new(format!("{} is in use: a server works on it", path.display()))
-            .help("stop the server, restore, and start it again"));
-    };
+    let made = Made::before(&config.server.data_dir, &path);
+    // A directory that is not there has nothing to protect, and is made only for a restore that can be.
+    let mut _lock = if made.is_needed() { None } else { Some(take(&path)?) };
     if path.exists() && !options.replace {
         return Err(Failure::new(format!("there is a store at {} already", path.display()))
             .help("with --replace it is put aside, not deleted"));
     }
     verify_backup(file).map_err(|why| Failure::new(why.to_string()))?;
     let master = master_key(config, file)?;
+    if made.is_needed() {
+        files::data_dir(config)?;
+        _lock = Some(take(&path)?);
+    }
+    let owner = Owner::of(&path)?;
     let staged = Staged(beside(&path, ".restoring"));
     staged.remove();
-    copy(file, &staged.0, progress)?;
+    copy(file, &staged.0, &owner, progress)?;
     prepare(config, file, &staged.0, master, options.keep_sessions)?;
     sync(&staged.0).map_err(|why| cannot("write", &staged.0, &why))?;
     put_in_place(&path, &staged.0)?;
     let bytes = fs::metadata(&path).map_or(0, |m| m.len());
     Ok(RestoreDone { bytes })
+}
+
+/// The lock, which stays behind and must be the server's own: a lock that it may not open keeps it out.
+fn take(path: &Path) -> Result<File, Failure> {
+    let name = beside(path, ".lock");
+    let fresh = !name.exists();
+    let Some(lock) = lock(path)? else {
+        return Err(Failure::new(format!("{} is in use: a server works on it", path.display()))
+            .help("stop the server, restore, and start it again"));
+    };
+    if fresh && let Err(why) = Owner::of(path).and_then(|owner| owner.give(&lock, path)) {
+        let _ = fs::remove_file(&name);
+        return Err(why);
+    }
+    Ok(lock)
+}
+
+/// To whom restored files belong: to whom the store belongs that is replaced, else to whom the directory belongs. Who
+/// restores is often root, and the server is not.
+struct Owner {
+    user: u32,
+    group: u32,
+}
+
+impl Owner {
+    fn of(path: &Path) -> Result<Owner, Failure> {
+        let place = if path.exists() { path } else { directory(path) };
+        let found = fs::metadata(place).map_err(|why| cannot("look at", place, &why))?;
+        Ok(Owner { user: found.uid(), group: found.gid() })
+    }
+
+    /// Gives away what was just made for the store at `path`.
+    fn give(&self, file: &File, path: &Path) -> Result<(), Failure> {
+        let now = file.metadata().map_err(|why| cannot("look at", path, &why))?;
+        if (now.uid(), now.gid()) == (self.user, self.group) {
+            return Ok(());
+        }
+        fchown(file, Some(self.user), Some(self.group)).map_err(|why| {
+            let Owner { user, group } = self;
+            Failure::new(format!(
+                "{} belongs to user {user} and group {group}, and what is restored cannot be given to them: {why}",
+                path.display()
+            ))
+            .help("restore as that user, or as root; nothing was changed")
+        })
+    }
+}
+
+/// A directory that was not there before, taken away again unless a store was put into it.
+struct Made {
+    missing: Vec<PathBuf>,
+    store: PathBuf,
+}
+
+impl Made {
+    /// Which directories making `dir` for the store at `path` would make, the innermost first.
+    fn before(dir: &Path, path: &Path) -> Made {
+        let named = dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+        let missing = named.take_while(|dir| !dir.exists()).map(Path::to_path_buf).collect();
+        Made { missing, store: path.to_owned() }
+    }
+    fn is_needed(&self) -> bool {
+        !self.missing.is_empty()
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.missing.is_empty() || self.store.exists() {
+            return;
+        }
+        let _ = fs::remove_file(beside(&self.store, ".lock"));
+        // The first that holds anything else ends it.
+        let _ = self.missing.iter().try_for_each(fs::remove_dir);
+    }
 }
 
 /// It is not in a backup, so it must be here.
@@ -58,8 +136,10 @@ fn master_key(config: &Config, file: &Path) -> Result<MasterKey, Failure> {
             place.display()
         ))
         .help(format!(
-            "put the master.key there that {} was made with; without it no session and no access key in it can be recognised",
-            file.display()
+            "put the master.key there that {} was made with; without it no session and no access key in it can be \
+             recognised. Is {} the server's directory? --data-dir names another",
+            file.display(),
+            config.server.data_dir.display()
         )),
         _ => why,
     })
@@ -82,7 +162,7 @@ impl Drop for Staged {
     }
 }
 
-fn copy(from: &Path, to: &Path, progress: &dyn Progress) -> Result<(), Failure> {
+fn copy(from: &Path, to: &Path, owner: &Owner, progress: &dyn Progress) -> Result<(), Failure> {
     let mut source = File::open(from).map_err(|why| cannot("read", from, &why))?;
     let total = source.metadata().map_err(|why| cannot("read", from, &why))?.len();
     let mut target = OpenOptions::new()
@@ -91,6 +171,8 @@ fn copy(from: &Path, to: &Path, progress: &dyn Progress) -> Result<(), Failure> 
         .mode(0o600)
         .open(to)
         .map_err(|why| cannot("make", to, &why))?;
+    // SQLite gives the files that it makes beside it to the same owner.
+    owner.give(&target, to)?;
     let mut buffer = vec![0; 1 << 20];
     let mut done = 0;
     loop {
@@ -189,8 +271,12 @@ fn put_in_place(path: &Path, staged: &Path) -> Result<(), Failure> {
         }
     }
     fs::rename(staged, path).map_err(|why| cannot("put the backup at", path, &why))?;
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory(path);
     sync(directory).map_err(|why| cannot("write the directory", directory, &why))
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn second_name(from: &Path, to: &Path) -> Result<(), Failure> {

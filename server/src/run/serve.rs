@@ -1,6 +1,6 @@
 //! From a configuration to a running server, and back: opened in order, closed in the reverse one.
 
-use super::presence::Announced;
+use super::presence::{Announced, running};
 use super::{files, logs, welcome};
 use crate::app::App;
 use crate::app::open::{OpenError, Setup};
@@ -32,7 +32,7 @@ const LAST_WRITES: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// Why it could not start: one sentence, and the way out.
-pub fn serve(config: Config, sources: Sources) -> Result<(), Failure> {
+pub fn serve(config: Config, sources: Sources, json: bool) -> Result<(), Failure> {
     let logs = logs::start(&config.log);
     door::quiet_panics();
     config.warnings.iter().for_each(|line| tracing::warn!("{line}"));
@@ -40,21 +40,23 @@ pub fn serve(config: Config, sources: Sources) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|why| Failure::new(format!("cannot start threads: {why}")))?;
-    runtime.block_on(run(config, sources, logs))
+    runtime.block_on(run(config, sources, logs, json))
 }
 
-async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), Failure> {
+async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> Result<(), Failure> {
     let (stop, reloads) = listen().map_err(|why| Failure::new(format!("cannot listen to signals: {why}")))?;
     let tls = tls(&config)?;
-    let (app, mut first) = open(&config).await?;
-    let app = Arc::new(app);
-    let socket = bind(config.server.listen, "--listen ADDRESS:PORT").await?;
+    // Whatever else can fail comes before the store is opened: the first start that opens it makes the first access key,
+    // and must live to tell it.
+    let socket = bind(config.server.listen, "--listen ADDRESS:PORT", &config).await?;
     let metrics = match config.metrics.listen {
-        Some(address) => Some(bind(address, "`[metrics] listen`").await?),
+        Some(address) => Some(bind(address, "`[metrics] listen`", &config).await?),
         None => None,
     };
     let address =
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
+    let (app, mut first) = open(&config).await?;
+    let app = Arc::new(app);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));
@@ -70,9 +72,10 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs) -> Result<(), F
     let _ = SystemEntropy.fill(&mut seed);
     let web = Arc::new(Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed)));
     let limits = limits(&config.server.limits);
+    let environment = sources.environment.clone();
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
 
-    welcome::print(&config, address, first.take().as_ref());
+    welcome::print(&config, &environment, address, first.take().as_ref(), json);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let drained = serve_all(socket, metrics, tls, web, limits, stop).await;
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
@@ -169,8 +172,19 @@ fn not_opened(path: &Path, why: String) -> Failure {
 /// A store cannot be opened with less than this free.
 const LEAST_ROOM: u64 = 256 << 10;
 
-async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+async fn bind(address: SocketAddr, setting: &str, config: &Config) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|why| {
+        // The same server twice is the commonest reason, and then the port is not what to change.
+        let path = files::database(config).ok();
+        if let Some((path, other)) = path.and_then(|path| running(&path).map(|other| (path, other))) {
+            let pid = other.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let place = other.url.map_or_else(String::new, |url| format!(" at {url}"));
+            let path = path.display();
+            return Failure::new(format!(
+                "{path} is in use: another Handstamp{pid} serves it{place}; so this one cannot listen on {address} ({why})"
+            ))
+            .help("stop that one first, or give this one another data directory and another port");
+        }
         Failure::new(format!("cannot listen on {address}: {why}")).help(format!(
             "another program may use the port; choose another one with {setting} (port 0 picks one)"
         ))

@@ -4,10 +4,10 @@
 //! writes, and under load never end. The server's write-ahead log grows for as long as the copy takes, and shrinks
 //! afterwards.
 
-use super::fault::{WAY_OUT, fault};
+use super::fault::{WAY_OUT, fault, sentence};
 use super::schema::{APPLICATION_ID, VERSION};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,6 +52,9 @@ pub enum BackupError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// It could not be read, and so nothing is known of it.
+    #[error("{0}")]
+    Unread(String),
     /// SQLite refused something.
     #[error("{0}")]
     Store(String),
@@ -78,7 +81,11 @@ pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
             return Err(BackupError::Exists(name.into()));
         }
     }
-    let unfinished = Unfinished::new(to)?;
+    let unfinished = Unfinished::new(to, ".unfinished").map_err(|error| BackupError::Io {
+        path: to.to_owned(),
+        what: "make",
+        error,
+    })?;
     copy(from, &unfinished.0, &mut progress)?;
     let io = |what| move |error| BackupError::Io { path: to.to_owned(), what, error };
     File::open(&unfinished.0).and_then(|file| file.sync_all()).map_err(io("write"))?;
@@ -102,11 +109,34 @@ pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
 /// # Errors
 /// What is wrong with it.
 pub fn verify_backup(path: &Path) -> Result<(), BackupError> {
-    if !path.is_file() {
-        return Err(BackupError::Missing(path.to_owned()));
+    match std::fs::metadata(path) {
+        // SQLite takes no bytes for a new database.
+        Ok(found) if found.is_file() && found.len() == 0 => {
+            return Err(BackupError::Damaged { path: path.to_owned(), detail: "it is empty".to_owned() });
+        }
+        Ok(found) if found.is_file() => {}
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(BackupError::Io { path: path.to_owned(), what: "look at", error });
+        }
+        _ => return Err(BackupError::Missing(path.to_owned())),
     }
     let damaged = |detail: String| BackupError::Damaged { path: path.to_owned(), detail };
-    let said = |error: rusqlite::Error| damaged(error.to_string());
+    // What keeps SQLite from reading is no damage: a file that may not be read is whole, for all that is known of it.
+    let said = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory,
+        ) => BackupError::Unread(sentence(path, &error)),
+        _ => damaged(error.to_string()),
+    };
+    // SQLite would only say that it cannot open it; the system says why.
+    File::open(path).map_err(|error| BackupError::Io { path: path.to_owned(), what: "read", error })?;
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(said)?;
     let number = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(said);
     if number("PRAGMA application_id")? != i64::from(APPLICATION_ID) {
@@ -166,19 +196,26 @@ fn copy(from: &Path, to: &Path, progress: &mut impl FnMut(u64, u64)) -> Result<(
     target.close().map_err(|(_, error)| writing(error))
 }
 
-/// A file under a temporary name, removed unless it got its own.
-struct Unfinished(PathBuf);
+/// A file under a temporary name, removed unless it got its own. It is made before SQLite opens it, so that it is private
+/// from its first moment; SQLite gives the files beside it the same mode.
+pub(super) struct Unfinished(pub(super) PathBuf);
 
 impl Unfinished {
-    fn new(to: &Path) -> Result<Unfinished, BackupError> {
+    pub(super) fn new(to: &Path, suffix: &str) -> std::io::Result<Unfinished> {
         let mut name = to.as_os_str().to_owned();
-        name.push(".unfinished");
-        let path = PathBuf::from(name);
-        // One that a crash left behind is nobody's.
-        let _ = std::fs::remove_file(&path);
-        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
-            Ok(_) => Ok(Unfinished(path)),
-            Err(error) => Err(BackupError::Io { path, what: "make", error }),
+        name.push(suffix);
+        let unfinished = Unfinished(name.into());
+        // What a crash left behind is nobody's.
+        unfinished.remove();
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(&unfinished.0)?;
+        Ok(unfinished)
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            let mut name = self.0.as_os_str().to_owned();
+            name.push(suffix);
+            let _ = std::fs::remove_file(name);
         }
     }
 }
@@ -186,6 +223,6 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // After success this is only the second name.
-        let _ = std::fs::remove_file(&self.0);
+        self.remove();
     }
 }

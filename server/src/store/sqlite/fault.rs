@@ -15,9 +15,7 @@ pub(super) fn fault(path: &Path, error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Damaged(format!("{file} cannot be read as a database ({error}); {WAY_OUT}"))
         }
-        Some(ErrorCode::DiskFull) => {
-            StoreError::Unavailable(format!("there is no space left to write {file}; make room on its disk"))
-        }
+        Some(ErrorCode::DiskFull) => full(path),
         Some(ErrorCode::SystemIoFailure) => {
             StoreError::Unavailable(format!("the disk did not read or write {file} ({error})"))
         }
@@ -30,5 +28,19 @@ pub(super) fn fault(path: &Path, error: &rusqlite::Error) -> StoreError {
             StoreError::Unavailable(format!("another program holds a lock on {file}"))
         }
         _ => StoreError::Unavailable(format!("{file}: {error}")),
+    }
+}
+
+/// The disk of `path` is full.
+pub(super) fn full(path: &Path) -> StoreError {
+    let file = path.display();
+    StoreError::Unavailable(format!("there is no space left to write {file}; make room on its disk"))
+}
+
+/// An accident while working on `path`, as a sentence alone.
+pub(super) fn sentence(path: &Path, error: &rusqlite::Error) -> String {
+    match fault(path, error) {
+        StoreError::Unavailable(text) | StoreError::Damaged(text) => text,
+        StoreError::Conflict => format!("{}: {error}", path.display()),
     }
 }

@@ -3,6 +3,7 @@
 //! Opening does no full check, for it must be fast after a crash with a large file: it reads the file's header, the
 //! schema and the ends of every tree. What each failure says names the file and the way out.
 
+use super::backup::Unfinished;
 use super::fault::WAY_OUT;
 use super::readers::{self, Reader};
 use super::schema::{APPLICATION_ID, MIGRATIONS, VERSION};
@@ -59,6 +60,9 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// It has no bytes. A first start never leaves such a file: it names the file when it is whole.
+    #[error("{} is empty: what was kept in it is lost; restore the last backup (handstamp restore FILE --replace), or, if nothing was ever kept in it, delete the file and start again", .0.display())]
+    Empty(PathBuf),
     /// It cannot be read as what it should be.
     #[error("{} is damaged ({detail}); {WAY_OUT}", path.display())]
     Damaged {
@@ -116,8 +120,6 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
     let mut conn = connect(path).map_err(said)?;
     conn.pragma_update(None, "cache_size", -i64::from(options.cache_kib)).map_err(said)?;
     recognize(path, &conn)?;
-    // The order matters: the size of pages is only heeded before the first of them is written.
-    conn.pragma_update(None, "page_size", 4_096).map_err(said)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(said)?;
     if mode != "wal" {
         let detail = format!("its disk allows no write-ahead log, only `{mode}`");
@@ -181,19 +183,34 @@ fn lock(path: &Path) -> Result<Lock, OpenError> {
     }
 }
 
-/// Makes the file before SQLite does, so that it is private from its first moment. SQLite gives the files beside it the
-/// same mode.
+/// Makes the store under another name and gives it its own when it is whole, so that a first start that is killed leaves
+/// no store, and an empty file is always one that was lost.
 fn create(path: &Path) -> Result<(), OpenError> {
-    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) => match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Ok(()),
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                Err(OpenError::ReadOnly { path: path.to_owned(), detail: error.to_string() })
-            }
-            std::io::ErrorKind::StorageFull => Err(OpenError::Full { path: path.to_owned() }),
-            _ => Err(OpenError::Io { path: path.to_owned(), what: "make", error }),
-        },
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() == 0 => return Err(OpenError::Empty(path.to_owned())),
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unmade(path, error)),
+    }
+    let unfinished = Unfinished::new(path, ".new").map_err(|error| unmade(path, error))?;
+    let said = |error: rusqlite::Error| wording(path, &error);
+    let mut conn = connect(&unfinished.0).map_err(said)?;
+    // The order matters: the size of pages is only heeded before the first of them is written.
+    conn.pragma_update(None, "page_size", 4_096).map_err(said)?;
+    migrate(&mut conn).map_err(said)?;
+    conn.close().map_err(|(_, error)| said(error))?;
+    std::fs::rename(&unfinished.0, path).map_err(|error| unmade(path, error))?;
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| unmade(path, error))
+}
+
+fn unmade(path: &Path, error: std::io::Error) -> OpenError {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            OpenError::ReadOnly { path: path.to_owned(), detail: error.to_string() }
+        }
+        std::io::ErrorKind::StorageFull => OpenError::Full { path: path.to_owned() },
+        _ => OpenError::Io { path: path.to_owned(), what: "make", error },
     }
 }
 

@@ -3,10 +3,12 @@
 //! One turn is one transaction and so one sync, however many commits ride in it. Each of them is checked against what
 //! the earlier ones left, and a conflict fails alone. Nobody is answered before the sync. If the turn itself fails (the
 //! disk is full, or broken), all of it is rolled back and everybody is told `Unavailable`; the next turn starts clean.
+//! After that the store counts as failing until a turn has really written something and its disk has room again, for on a
+//! full disk a small write still fits here and there where a larger one does not.
 
 use super::super::{Batch, Key, Millis, StoreError, Tally};
 use super::apply::{Applied, Statements};
-use super::fault::fault;
+use super::fault::{fault, full};
 use super::queue::{Reply, Worker};
 use super::sweep::Swept;
 use rusqlite::Connection;
@@ -29,6 +31,8 @@ pub(super) enum Job {
 /// The most jobs and rows of one turn: a turn stays well under the patience of who waits for it.
 const MOST_JOBS: usize = 512;
 const MOST_ROWS: usize = 8_192;
+/// A disk that was full has room again when this much is free: some dozens of the largest sessions.
+const ROOM: u64 = 1 << 20;
 
 /// What the counters say: as committed, or as they will be when this turn commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +47,8 @@ thread_local! {
     /// How many pages the write-ahead log has, as SQLite said after the last commit of this thread. (Its hook takes a
     /// plain function, so there is no other place to put it.)
     static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
+    /// Whether anything was committed since the last look: SQLite calls its hook for no empty transaction.
+    static WROTE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The writing thread's things.
@@ -65,6 +71,7 @@ impl Writer {
     pub(super) fn run(mut self, worker: &Worker<Job>) {
         self.conn.wal_hook(Some(|_, pages| {
             WAL_PAGES.set(u32::try_from(pages).unwrap_or(0));
+            WROTE.set(true);
             Ok(())
         }));
         self.work(worker);
@@ -89,14 +96,24 @@ impl Writer {
             if jobs.is_empty() {
                 return;
             }
+            let cramped = failing && cramped(&self.path);
+            if cramped {
+                refuse_probes(&self.path, &mut jobs);
+            }
+            WROTE.set(false);
             let failed = turn(&self.conn, &mut statements, &mut self.marks, &self.path, &mut jobs).err();
             // A full disk fails every turn: once said is enough, or the log fills what is left of it.
             match &failed {
-                Some(error) if !failing => tracing::error!(%error, "nothing of a group commit was written"),
-                None if failing => tracing::info!("the store can be written again"),
+                Some(error) if !failing => {
+                    tracing::error!(%error, "nothing of a group commit was written");
+                    failing = true;
+                }
+                None if failing && !cramped && WROTE.get() => {
+                    tracing::info!("the store can be written again");
+                    failing = false;
+                }
                 _ => {}
             }
-            failing = failed.is_some();
             let pages = WAL_PAGES.get();
             if pages < self.checkpoint_at {
                 next_checkpoint = self.checkpoint_at;
@@ -127,6 +144,22 @@ impl Writer {
                 tracing::warn!(%error, "the write-ahead log could not be moved into the database; it grows until it can");
                 false
             }
+        }
+    }
+}
+
+/// Whether the disk has no room worth speaking of. A disk that does not say is taken at its writes.
+fn cramped(path: &Path) -> bool {
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::statvfs(directory).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM)
+}
+
+/// Who asks whether a write goes through asks for all of them; a small one that still fits says nothing of those.
+fn refuse_probes(path: &Path, jobs: &mut VecDeque<Job>) {
+    for job in std::mem::take(jobs) {
+        match job {
+            Job::Probe(reply) => drop(reply.send(Err(full(path)))),
+            job => jobs.push_back(job),
         }
     }
 }

@@ -1,20 +1,20 @@
 //! A disk that is full, and one that may only be read: small file systems of their own, taken away afterwards.
 
-use super::{Place, eventually};
+use super::{Place, clock, eventually};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 /// A file system in memory on the data directory of a place. Needs the right to mount.
-struct Mounted<'a>(&'a Path);
+pub(super) struct Mounted<'a>(&'a Path);
 
 impl<'a> Mounted<'a> {
-    fn new(at: &'a Path, options: &str) -> Mounted<'a> {
+    pub(super) fn new(at: &'a Path, options: &str) -> Mounted<'a> {
         fs::create_dir_all(at).unwrap();
         mount(&["-t", "tmpfs", "-o", options, "handstamp-test"], at);
         Mounted(at)
     }
-    fn remount(&self, options: &str) {
+    pub(super) fn remount(&self, options: &str) {
         mount(&["-o", &format!("remount,{options}")], self.0);
     }
 }
@@ -62,6 +62,16 @@ fn a_disk_that_fills_up_and_is_given_room() {
     // Each look writes a little, too; the last bytes go with it.
     eventually("that it is not ready", || (server.call("GET", "/readyz", None).0 == 503).then_some(()));
     assert_eq!(server.call("GET", "/livez", None).0, 200);
+    // Until there is room it stays so, whatever small thing still fits beside: through a few rounds of housekeeping,
+    // which write nothing. One line of the log says it.
+    let until = clock() + std::time::Duration::from_secs(3);
+    eventually("three seconds", || {
+        assert_eq!(server.call("GET", "/readyz", None).0, 503);
+        (clock() > until).then_some(())
+    });
+    let log = server.log();
+    assert_eq!(log.matches("nothing of a group commit was written").count(), 1, "{log}");
+    assert!(!log.contains("can be written again"), "{log}");
     // What was acknowledged can be read, though nothing can be written.
     for (id, token) in &kept {
         assert_eq!(server.get(id)["state"], "live");
@@ -73,6 +83,9 @@ fn a_disk_that_fills_up_and_is_given_room() {
     // Room again: it goes on by itself.
     fs::remove_file(&other).unwrap();
     eventually("readiness", || (server.call("GET", "/readyz", None).0 == 200).then_some(()));
+    // The answer goes out before the line.
+    eventually("a line that says so", || server.log().contains("can be written again").then_some(()));
+    assert_eq!(server.log().matches("can be written again").count(), 1, "{}", server.log());
     let (status, ended) = server.call("DELETE", &format!("/v1/sessions/{}", kept[0].0), None);
     assert_eq!((status, ended["ended"].as_u64()), (200, Some(1)));
     server.create("cy");
@@ -117,5 +130,5 @@ fn a_data_directory_that_may_only_be_read() {
     let empty = Place::new();
     let data = empty.data();
     let _disk = Mounted::new(&data, "size=16m,mode=700,ro");
-    empty.does_not_serve().failed(&["data/master.key", "Read-only"]);
+    empty.does_not_serve().failed(&["data/master.key", "Read-only", "--data-dir"]);
 }

@@ -2,11 +2,13 @@
 //! real sockets.
 
 mod disk;
+mod first_key;
 mod kill;
 mod operate;
+mod owners;
 mod process;
 mod signals;
 mod start;
 mod trouble;
 
-pub(crate) use process::{Place, Server, clock, eventually};
+pub(crate) use process::{Place, Ran, Server, clock, eventually};

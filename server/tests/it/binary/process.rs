@@ -49,22 +49,19 @@ impl Place {
         std::fs::write(self.path("handstamp.toml"), text).unwrap();
     }
 
-    /// `handstamp` with these words, in this place.
-    pub(crate) fn command(&self, words: &[&str]) -> Command {
+    /// `handstamp` with these words and no others, in this place.
+    pub(crate) fn plain(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_handstamp"));
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(&self.0).args(words);
+        command
+    }
+    /// `handstamp` with these words, on this place's data and configuration.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         if !self.path("handstamp.toml").exists() {
             self.configure("");
         }
-        command
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .current_dir(&self.0)
-            .arg("--config")
-            .arg(self.path("handstamp.toml"))
-            .arg("--data-dir")
-            .arg(self.data())
-            .args(["--listen", "127.0.0.1:0"])
-            .args(words);
+        let mut command = self.plain(&["--listen", "127.0.0.1:0", "--config"]);
+        command.arg(self.path("handstamp.toml")).arg("--data-dir").arg(self.data()).args(words);
         command
     }
     /// Runs a command to its end.
@@ -98,7 +95,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Ran {
+    pub(crate) fn of(output: Output) -> Ran {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -155,7 +152,11 @@ impl Server {
                 let code = server.child.wait().unwrap().code();
                 return Err(Ran { code, out: std::mem::take(&mut server.welcome), err: server.log() });
             }
-            if let Some(address) = server.welcome[before..].trim().strip_prefix("listening on http://") {
+            let line = server.welcome[before..].trim();
+            // With --json it says so in an object.
+            let object: Json = serde_json::from_str(line).unwrap_or_default();
+            let url = object["address"].as_str().or_else(|| line.strip_prefix("listening on "));
+            if let Some(address) = url.and_then(|url| url.strip_prefix("http://")) {
                 server.address = address.to_owned();
                 server.took = began.elapsed();
                 let key = std::fs::read_to_string(place.data().join("access.key")).unwrap_or_default();

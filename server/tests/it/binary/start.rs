@@ -68,3 +68,21 @@ fn an_empty_store_answers_within_a_second() {
     println!("from nothing to the first answer: {best:?}");
     assert!(best < Some(Duration::from_secs(1)), "{best:?}");
 }
+
+/// At level `debug` every call has its line, the hottest one too, and by default none has.
+#[test]
+fn a_line_for_each_call() {
+    for (level, lines) in [("debug", 1), ("info", 0)] {
+        let place = Place::new();
+        place.configure(&format!("[log]\nlevel = \"{level}\"\n"));
+        let server = place.serve();
+        let (_, token) = server.create("ada");
+        assert_eq!(server.validate(&token), None);
+        let key = server.key.clone();
+        let log = server.stop();
+        for route in ["\"/v1/sessions/validate\"", "\"/v1/sessions\""] {
+            assert_eq!(log.matches(route).count(), lines, "{route}: {log}");
+        }
+        assert!(!log.contains(&key) && !log.contains(&token), "{log}");
+    }
+}

@@ -88,6 +88,55 @@ fn a_damaged_database() {
     still_works(&place, &token);
 }
 
+/// An empty file is what a lost store looks like, not a first start: nobody is to be logged out by it unasked.
+#[test]
+fn an_empty_file_in_the_place_of_the_store() {
+    let (place, token) = used();
+    let file = place.data().join("handstamp.db");
+    let whole = fs::read(&file).unwrap();
+    for _ in 0..2 {
+        fs::write(&file, "").unwrap();
+        place.does_not_serve().failed(&["handstamp.db", "is empty", "restore", "delete"]);
+        assert_eq!(fs::metadata(&file).unwrap().len(), 0);
+        let said = place.run(&["doctor"]);
+        assert!(said.code == Some(1) && said.out.contains("is empty"), "{}", said.out);
+        // Also where the first key was taken away, as is advised.
+        let _ = fs::rename(place.data().join("access.key"), place.path("access.key"));
+    }
+    fs::rename(place.path("access.key"), place.data().join("access.key")).unwrap();
+    fs::write(&file, whole).unwrap();
+    still_works(&place, &token);
+    // Where nothing was ever kept, deleting it is the way out.
+    fs::write(&file, "").unwrap();
+    fs::remove_file(&file).unwrap();
+    place.serve().stop();
+}
+
+/// The store gets its name when it is whole: whatever a killed first start left behind, the next one begins anew.
+#[test]
+fn a_first_start_that_was_killed() {
+    let place = Place::new();
+    place.serve().stop();
+    let (data, key) = (place.data(), fs::read(place.data().join("master.key")).unwrap());
+    for left in ["", "half of a database"] {
+        fs::remove_dir_all(&data).unwrap();
+        fs::create_dir_all(&data).unwrap();
+        fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        fs::write(data.join("master.key"), &key).unwrap();
+        fs::set_permissions(data.join("master.key"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        for name in ["handstamp.db.new", "handstamp.db.new-journal"] {
+            fs::write(data.join(name), left).unwrap();
+        }
+        let server = place.serve();
+        assert!(server.welcome.contains("curl "), "{}", server.welcome);
+        server.create("ada");
+        server.stop();
+        let names = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().contains(".new")));
+    }
+}
+
 #[test]
 fn a_newer_schema() {
     let (place, token) = used();

@@ -27,6 +27,7 @@ fn what_is_not_understood_is_a_usage_error() {
         "environments create",
         "backup",
         "bench --connections 0",
+        "bench --duration 0s",
         "--json",
     ] {
         let ran = handstamp(words).keyed().run();
@@ -48,6 +49,28 @@ fn what_is_not_understood_is_a_usage_error() {
         let said = handstamp(words).keyed().run().usage();
         assert!(said.starts_with("error: ") && said.contains(wanted), "{words}: {said}");
     }
+}
+
+/// Who asks for JSON gets it, also where the words were not understood.
+#[test]
+fn a_usage_error_is_json_too() {
+    for (words, wanted) in [
+        ("environments --bogus --json", "--bogus"),
+        ("--json sevre", "sevre"),
+        ("keys create --json", "<NAME>"),
+        ("sessions list --limit 0 --json", "--limit"),
+        ("keys --json", "command"),
+        ("--json", "command"),
+        ("sessions revoke --json", "which sessions?"),
+    ] {
+        let said = handstamp(words).keyed().run().usage();
+        let said: serde_json::Value =
+            serde_json::from_str(&said).unwrap_or_else(|why| panic!("{words}: {why}: {said}"));
+        assert!(said["error"]["message"].as_str().unwrap().contains(wanted), "{words}: {said}");
+        assert!(said["error"]["help"].as_str().is_some_and(|help| !help.is_empty()), "{words}: {said}");
+    }
+    // A word behind `--` is no flag.
+    assert!(handstamp("backup -- a --json").run().usage().starts_with("error: "));
 }
 
 #[test]

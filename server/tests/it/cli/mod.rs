@@ -36,7 +36,7 @@ impl Rooms {
 }
 
 impl Hooks for Rooms {
-    fn serve(&self, config: Config, _: Sources) -> Result<(), Failure> {
+    fn serve(&self, config: Config, _: Sources, _: bool) -> Result<(), Failure> {
         self.note(format!("serve {}", config.server.listen))
     }
     fn backup(&self, _: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {

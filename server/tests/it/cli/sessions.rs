@@ -62,7 +62,7 @@ fn an_empty_page_may_not_be_the_last_and_a_page_that_repeats_is_a_failure() {
 #[test]
 fn show_count_and_events() {
     let event = json!({"id": "1", "at": "2026-11-22T10:00:00.123Z", "type": "session.ended", "session_id": "ses_1",
-        "code": "session_idle", "origin": "default", "evidence": {"allowed": "15m", "seen": "31m"}});
+        "code": "session_idle", "origin": "default", "by": "key_7", "note": "a\u{1b}[31m leaver", "evidence": {"allowed": "15m", "seen": "31m"}});
     let server = Server::start([
         ok(session("ses_1")),
         ok(json!({"count": 10_000, "or_more": true})),
@@ -79,6 +79,11 @@ fn show_count_and_events() {
     let said = handstamp("sessions events ses_1").to(&server).run().done();
     assert!(
         said.contains("session.ended") && said.contains("session_idle") && said.contains("\"seen\":\"31m\""),
+        "{said}"
+    );
+    // By whom and why; what a caller wrote moves no cursor.
+    assert!(
+        said.contains("key_7") && said.contains("a\\u{1b}[31m leaver") && said.contains("default"),
         "{said}"
     );
     assert_eq!(server.lines()[1..3], ["GET /v1/sessions/count?user_id=u1", "GET /v1/sessions/count"]);

@@ -1,6 +1,5 @@
 //! kill -9: what was acknowledged is there when the file is opened again, and what is there is whole.
 
-use super::reopened;
 use crate::conformance::world::{
     Ask, Scratch, batch, create, event, facet, is, key, query, record, rewrite, tally, with_facets,
 };
@@ -173,7 +172,7 @@ async fn child() {
 async fn nobody_waits_for_ever() {
     let scratch = Scratch::new();
     for _ in 0..20 {
-        let store = Arc::new(reopened(&scratch.path("db")).unwrap());
+        let store = Arc::new(Sqlite::open(&scratch.path("db"), &Options::default()).unwrap());
         let mut tasks = tokio::task::JoinSet::new();
         for n in 0..50u32 {
             let store = Arc::clone(&store);

@@ -1,6 +1,5 @@
 //! Opening the file: private, alone, of a known version, whole. Each refusal names the file and the way out.
 
-use super::reopened;
 use crate::conformance::world::{Ask, Scratch, batch, create, event, facet, query, record, with_facets};
 use handstamp_server::store::sqlite::{OpenError, Options, Sqlite};
 use handstamp_server::store::{Batch, Store, StoreError};
@@ -177,7 +176,7 @@ async fn damage_in_the_middle_is_no_logout() {
         let reader = std::fs::File::open(&path).unwrap();
         reader.read_exact_at(&mut before, page * 4_096).unwrap();
         file.write_all_at(&[0xa5; 4_096], page * 4_096).unwrap();
-        match reopened(&path) {
+        match open(&path) {
             Err(error) => assert!(matches!(error, OpenError::Damaged { .. }), "{error}"),
             Ok(store) => {
                 opened += 1;

@@ -83,7 +83,10 @@ pub(super) fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Box<RawV
 }
 
 /// Parses an object, and says where and what when it cannot.
-pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+///
+/// # Errors
+/// `invalid_request`, with a JSON pointer to the place.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     serde_json::from_slice::<Object<T>>(bytes).map(|Object(value)| value).map_err(|_| explain::<T>(bytes))
 }
 

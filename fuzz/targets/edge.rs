@@ -22,18 +22,24 @@ pub struct Seen {
     pub body: Vec<u8>,
     /// The body was read to its end.
     pub whole: bool,
+    /// hyper says that it is no body.
+    pub failed: bool,
 }
 
 /// Sent behind a request that the edge takes for whole: hyper must find it right there or not at all.
 pub const NEXT: &[u8] = b"GET /the-next-one HTTP/1.1\r\nhost: x\r\n\r\n";
 
 /// Lets hyper read `bytes`, which the edge has let through. `body` is the whole decoded body, or `None` when the edge
-/// still waits for its end. hyper may refuse what the edge lets through, but not find another end of the body.
+/// still waits for its end. hyper may refuse what the edge lets through, but not find another end of the body, and not
+/// wait for more than the edge does.
 pub fn agrees(mut bytes: Vec<u8>, target: &[u8], body: Option<&[u8]>) {
     if body.is_some() {
+        let (seen, ended) = serve(&bytes);
+        let waits = seen.first().map_or(!ended, |first| !first.whole && !first.failed);
+        assert!(!waits, "hyper waits, the edge does not: {:?}", String::from_utf8_lossy(&bytes));
         bytes.extend_from_slice(NEXT);
     }
-    let seen = serve(&bytes);
+    let (seen, _) = serve(&bytes);
     let Some(first) = seen.first() else { return };
     let said = || format!("{seen:?} in {:?}", String::from_utf8_lossy(&bytes));
     // An absolute target is taken apart by hyper; all others stand as they were sent.
@@ -43,14 +49,14 @@ pub fn agrees(mut bytes: Vec<u8>, target: &[u8], body: Option<&[u8]>) {
         Some(body) => {
             assert!(!first.whole || first.body == body, "another body: {}", said());
             assert!(body.starts_with(&first.body), "another body: {}", said());
-            let next = Seen { target: "/the-next-one".to_owned(), body: Vec::new(), whole: true };
+            let next = Seen { target: "/the-next-one".to_owned(), whole: true, ..Seen::default() };
             assert!(seen.len() == 1 || (first.whole && seen[1..] == [next]), "another request: {}", said());
         }
     }
 }
 
-/// Every request that hyper finds in `bytes`, set up as the server has it.
-fn serve(bytes: &[u8]) -> Vec<Seen> {
+/// Every request that hyper finds in `bytes`, set up as the server has it; and whether it ended the connection.
+fn serve(bytes: &[u8]) -> (Vec<Seen>, bool) {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let door = service_fn(|request: Request<Incoming>| {
         let seen = Rc::clone(&seen);
@@ -67,7 +73,10 @@ fn serve(bytes: &[u8]) -> Vec<Seen> {
                             seen.borrow_mut()[at].body.extend_from_slice(&data);
                         }
                     }
-                    Some(Err(_)) => break,
+                    Some(Err(_)) => {
+                        seen.borrow_mut()[at].failed = true;
+                        break;
+                    }
                     None => {
                         seen.borrow_mut()[at].whole = true;
                         break;
@@ -83,13 +92,12 @@ fn serve(bytes: &[u8]) -> Vec<Seen> {
     let mut connection = pin!(builder.serve_connection(io, door));
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
-    while woken.0.swap(false, Ordering::Relaxed) {
-        if connection.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-            break;
-        }
+    let mut ended = false;
+    while !ended && woken.0.swap(false, Ordering::Relaxed) {
+        ended = connection.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
     }
     let found = seen.borrow().clone();
-    found
+    (found, ended)
 }
 
 struct Woken(AtomicBool);
@@ -100,7 +108,7 @@ impl Wake for Woken {
     }
 }
 
-/// A client that has sent everything, takes every answer, and is gone at the end.
+/// A client that has sent everything, takes every answer, and stays.
 struct Wire {
     bytes: Vec<u8>,
     at: usize,
@@ -114,6 +122,9 @@ impl Read for Wire {
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         let n = to.remaining().min(wire.bytes.len() - wire.at);
+        if n == 0 {
+            return Poll::Pending;
+        }
         to.put_slice(&wire.bytes[wire.at..wire.at + n]);
         wire.at += n;
         Poll::Ready(Ok(()))

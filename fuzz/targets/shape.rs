@@ -42,7 +42,7 @@ pub fn opaque(kind: Kind, data: &[u8]) {
                 Err(Unreadable::Malformed) => {}
                 Ok(opened) => {
                     assert_eq!(text.len(), 4 + 95 + 6);
-                    let holder = Holder { env: ENV, session: opened.session, user: &USER };
+                    let holder = Holder { env: ENV, session: opened.session, user: USER.as_str() };
                     assert!(opened.verifier(holder, &KEYS).is_some());
                     let last = opened.generation == u32::MAX;
                     assert_eq!(opened.successor(kind, ENV, &KEYS).is_none(), last);
@@ -57,7 +57,7 @@ pub fn opaque(kind: Kind, data: &[u8]) {
             let session = SessionId(std::array::from_fn(part));
             let generation = u32::from_be_bytes(std::array::from_fn(|n| part(16 + n)));
             let nonce = Secret::new(std::array::from_fn(|n| part(20 + n)));
-            let holder = Holder { env: ENV, session, user: &USER };
+            let holder = Holder { env: ENV, session, user: USER.as_str() };
             let set = KEYS.set(1 + part(52) % 2).expect("both sets are there");
             let token = mint(kind, holder, generation, &nonce, set);
             let opened = open(kind, ENV, token.reveal(), &KEYS).ok().expect("it is ours");

@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         let (format, rest) = body.split_first().ok_or(Unreadable)?;
         if formats.contains(format) { Ok(Reader { rest, format: *format }) } else { Err(Unreadable) }
     }
-    /// See [`Writer::number`].
+    /// See [`Writer::number`]; a number has one form, the shortest.
     ///
     /// # Errors
     /// [`Unreadable`], as with all that follow.
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
             }
             value |= shifted;
             if byte & 0x80 == 0 {
-                return Ok(value);
+                return if byte == 0 && place > 0 { Err(Unreadable) } else { Ok(value) };
             }
         }
         Err(Unreadable)
@@ -106,6 +106,14 @@ impl<'a> Reader<'a> {
     pub fn signed(&mut self) -> Result<i64, Unreadable> {
         let n = self.number()?;
         Ok((n >> 1).cast_signed() ^ -(n & 1).cast_signed())
+    }
+    /// Yes or no. Anything else is damage: taken for "no", it would wake a key that was suspended.
+    pub fn flag(&mut self) -> Result<bool, Unreadable> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Unreadable),
+        }
     }
     /// One byte.
     pub fn byte(&mut self) -> Result<u8, Unreadable> {
@@ -135,11 +143,7 @@ impl<'a> Reader<'a> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Unreadable>,
     ) -> Result<Option<T>, Unreadable> {
-        match self.byte()? {
-            0 => Ok(None),
-            1 => read(self).map(Some),
-            _ => Err(Unreadable),
-        }
+        if self.flag()? { read(self).map(Some) } else { Ok(None) }
     }
     /// Several values.
     pub fn list<T>(

@@ -177,7 +177,7 @@ pub fn read_ledger(found: &Versioned) -> Result<(Ledger, u64), StoreError> {
                     when: Millis(r.signed()?),
                     by: read_by(r)?,
                     reason: r.option(|r| r.text().map(Into::into))?,
-                    settled: r.byte()? == 1,
+                    settled: r.flag()?,
                 })
             })?,
         };
@@ -267,7 +267,7 @@ pub fn read_access_key(found: &Versioned) -> Result<(AccessKey, Millis), StoreEr
             key_id: r.byte()?,
             created_at: Millis(r.signed()?),
             expires_at: r.option(|r| r.signed().map(Millis))?,
-            suspended: r.byte()? == 1,
+            suspended: r.flag()?,
             replaced_by: r.option(|r| r.fixed().map(KeyId))?,
         })
     })?;

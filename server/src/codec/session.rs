@@ -125,7 +125,7 @@ pub(super) fn read_chain(r: &mut Reader<'_>) -> Result<Chain, Unreadable> {
         key_id: r.byte()?,
         current: read_verifiers(r)?,
         previous: r.option(read_verifiers)?.map(Box::new),
-        awaiting: r.byte()? == 1,
+        awaiting: r.flag()?,
         noted: r.list(|r| Ok((small(r)?, Millis(r.signed()?))))?,
         stolen_below: small(r)?,
     })

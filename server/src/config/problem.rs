@@ -49,8 +49,20 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(place: Origin, key: impl Into<String>, message: impl Into<String>) -> Problem {
-        Problem { place, key: key.into(), message: message.into() }
+        Problem { place, key: shown(key.into()), message: shown(message.into()) }
     }
+}
+
+/// Names of the file may hold anything that TOML can escape; a terminal or a log must not act on it.
+fn shown(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_debug()) } else { out.push(c) }
+    }
+    out
 }
 
 impl fmt::Display for Problem {

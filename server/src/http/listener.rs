@@ -5,10 +5,10 @@
 //! carries its client's address as [`PeerAddr`] and, if it came over TLS, [`OverTls`], in its extensions.
 
 mod board;
-mod chunks;
+pub mod chunks;
 mod connection;
 mod gate;
-mod head;
+pub mod head;
 mod limits;
 mod refusal;
 mod socket;
@@ -29,6 +29,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use self::board::{Board, Urgency};
 pub use self::limits::{Limits, SPARE_SEATS, SPARE_SEATS_PER_PEER};
+pub use self::refusal::Refusal;
 pub use self::tls::{Tls, TlsError};
 use crate::host::signals::Stop;
 

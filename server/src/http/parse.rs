@@ -83,7 +83,10 @@ pub(super) fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Box<RawV
 }
 
 /// Parses an object, and says where and what when it cannot.
-pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+///
+/// # Errors
+/// `invalid_request`, with a JSON pointer to the place.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     serde_json::from_slice::<Object<T>>(bytes).map(|Object(value)| value).map_err(|_| explain::<T>(bytes))
 }
 
@@ -206,12 +209,13 @@ fn words(expected: &str) -> &str {
 }
 
 /// Walks through a value and keeps nothing of it.
+#[derive(Clone, Copy)]
 struct Sound {
     room: usize,
 }
 
 impl Sound {
-    fn inside<E: serde::de::Error>(&self) -> Result<Sound, E> {
+    fn inside<E: serde::de::Error>(self) -> Result<Sound, E> {
         let room = self.room.checked_sub(1);
         room.map(|room| Sound { room }).ok_or_else(|| {
             E::custom(format!("nested too deep: at most {DEEPEST} lists and objects may lie in each other"))
@@ -250,14 +254,16 @@ impl<'de> Visitor<'de> for Sound {
         Ok(())
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(self.inside()?)?.is_some() {}
+        let within = self.inside()?;
+        while list.next_element_seed(within)?.is_some() {}
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let within = self.inside()?;
         let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             let twice = !names.insert(name);
-            map.next_value_seed(self.inside()?)?;
+            map.next_value_seed(within)?;
             if twice {
                 return Err(A::Error::custom(
                     "an object has the same member twice, and readers differ in which counts",

@@ -71,6 +71,10 @@ impl Problem {
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
         Problem { accident: Some(what.to_string()), ..Problem::code(code) }
     }
+    /// The sentence that the caller is told.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
     /// The same with another code.
     pub fn with_code(self, code: Code) -> Problem {
         Problem { code, ..self }

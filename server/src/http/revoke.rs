@@ -109,7 +109,11 @@ pub async fn revoke(
 }
 
 impl RevokeRequest {
-    fn read(self) -> Result<Revoke, Problem> {
+    /// Checks every value, and that exactly one choice of whom was made.
+    ///
+    /// # Errors
+    /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
+    pub fn read(self) -> Result<Revoke, Problem> {
         let filter = RevokeFilter {
             user_id: self.user_id,
             tags: self.tags,

@@ -10,6 +10,7 @@ use super::reply::json;
 use super::sessions::UpdateRequest;
 use super::wire::{EventBody, PageBody, SessionBody};
 use crate::app::search::{Filter, Which};
+use crate::app::update::Update;
 use axum::extract::State;
 use handstamp_core::refusal::Code;
 use http::StatusCode;
@@ -17,7 +18,11 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-fn filter(params: &Params) -> Result<Filter, Problem> {
+/// What the parameters of a search ask for, each checked.
+///
+/// # Errors
+/// `invalid_request` or `tag_invalid`, with the name of the parameter.
+pub fn filter(params: &Params) -> Result<Filter, Problem> {
     let tags: Vec<String> = params.all("tag").map(str::to_owned).collect();
     Ok(Filter {
         user: params.get("user_id")?.map(|text| input::user("user_id", text)).transpose()?,
@@ -236,13 +241,23 @@ pub async fn bulk_update(
     By(caller): By,
     Json(ask, _): Json<BulkUpdateRequest>,
 ) -> Answer {
-    let filter = ask.filter.0.read("/filter")?;
-    if filter.is_empty() {
-        return Err(Problem::field("/filter", "say which sessions: user_id, tags, ip, before or after"));
-    }
-    let update = ask.update.0.read("/update")?;
+    let (filter, update) = ask.read()?;
     let done = web.app.update_all(&caller, &filter, &update).await;
     let (updated, sessions) = done.map_err(|stop| Problem::from(stop).under("/update"))?;
     let sessions = sessions.iter().map(ToString::to_string).collect();
     Ok(json(StatusCode::OK, &BulkUpdated { updated, sessions }))
+}
+
+impl BulkUpdateRequest {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
+    pub fn read(self) -> Result<(Filter, Update), Problem> {
+        let filter = self.filter.0.read("/filter")?;
+        if filter.is_empty() {
+            return Err(Problem::field("/filter", "say which sessions: user_id, tags, ip, before or after"));
+        }
+        Ok((filter, self.update.0.read("/update")?))
+    }
 }

@@ -113,16 +113,8 @@ pub async fn create(
     headers: HeaderMap,
     Json(ask, bytes): Json<CreateRequest>,
 ) -> Answer {
-    let expires_in = ask.expires_in.map(seconds).transpose()?;
-    let ask = Create {
-        user: input::user("/user_id", &ask.user_id)?,
-        tags: input::tags("/tags", &ask.tags)?,
-        groups: input::groups("/access_groups", &ask.access_groups)?,
-        data: input::data("/data", ask.data)?.map(|raw| raw.get().to_owned()),
-        expires_in,
-        client: input::client("", ask.ip.as_deref(), ask.user_agent.as_deref())?,
-        idempotency: idempotency(&headers)?.map(|text| (text, bytes)),
-    };
+    let mut ask = ask.read()?;
+    ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
     let set_cookie =
         vec![web.cookie.session(made.issued.session.reveal(), made.view.ends.earliest(), web.app.now())];
@@ -165,9 +157,31 @@ pub async fn update(
     Ok(json(StatusCode::OK, &Updated { session: SessionBody::of(&view) }))
 }
 
+impl CreateRequest {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
+    pub fn read(self) -> Result<Create, Problem> {
+        let expires_in = self.expires_in.map(seconds).transpose()?;
+        Ok(Create {
+            user: input::user("/user_id", &self.user_id)?,
+            tags: input::tags("/tags", &self.tags)?,
+            groups: input::groups("/access_groups", &self.access_groups)?,
+            data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),
+            expires_in,
+            client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
+            idempotency: None,
+        })
+    }
+}
+
 impl UpdateRequest {
     /// Checks every value; `at` is where the patch lies in the body.
-    pub(super) fn read(self, at: &str) -> Result<Update, Problem> {
+    ///
+    /// # Errors
+    /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
+    pub fn read(self, at: &str) -> Result<Update, Problem> {
         let Object(tags) = self.tags.unwrap_or_default();
         let Object(groups) = self.access_groups.unwrap_or_default();
         let data = input::data(&format!("{at}/data"), self.data)?;

@@ -5,6 +5,8 @@ mod binary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod codec;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod conformance;

@@ -12,7 +12,7 @@ const MOST_DIGITS: u8 = 8;
 
 /// A walk over one chunked body.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chunks {
+pub struct Chunks {
     at: At,
     extras: usize,
 }
@@ -44,20 +44,26 @@ enum At {
 
 /// The bytes are no chunked body.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broken;
+pub struct Broken;
 
-impl Chunks {
-    pub(super) fn new() -> Self {
+impl Default for Chunks {
+    /// At the first byte of the body.
+    fn default() -> Self {
         Chunks { at: At::Size { digits: 0, size: 0 }, extras: 0 }
     }
+}
 
+impl Chunks {
     /// Has the body ended?
-    pub(super) fn ended(&self) -> bool {
+    pub fn ended(&self) -> bool {
         matches!(self.at, At::End)
     }
 
     /// Walks over `bytes` and says how many of them belong to the body: all of them, unless it ends within.
-    pub(super) fn walk(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+    ///
+    /// # Errors
+    /// [`Broken`]; nothing that follows can be read.
+    pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         let mut i = 0;
         while i < bytes.len() && !self.ended() {
             if let At::Data { left } = self.at {

@@ -107,7 +107,7 @@ impl Gate {
                     self.expect = match framing {
                         Framing::Length(0) => Expect::Header,
                         Framing::Length(left) => Expect::Body { left },
-                        Framing::Chunked => Expect::Chunks(Chunks::new()),
+                        Framing::Chunked => Expect::Chunks(Chunks::default()),
                     };
                     self.seat.set_stage(Stage::Admitted);
                 }

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// This many bytes follow the header; 0 when there is no body.
     Length(u64),
     /// Chunks follow.
@@ -21,17 +21,24 @@ pub(super) enum Framing {
 
 /// What the bytes read so far are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Look<'a> {
+pub enum Look<'a> {
     /// The header has not ended yet.
     Partial,
     /// A whole header: `len` bytes (with the empty lines before it), its target, and how its body ends.
-    Whole { len: usize, target: &'a [u8], framing: Framing },
+    Whole {
+        /// Of the header, in bytes.
+        len: usize,
+        /// What is asked for.
+        target: &'a [u8],
+        /// How the body ends.
+        framing: Framing,
+    },
     /// Not to be passed on.
     Refused(Refusal),
 }
 
 /// Looks at `bytes`, which begin where a request begins.
-pub(super) fn examine<'a>(bytes: &'a [u8], limits: &Limits) -> Look<'a> {
+pub fn examine<'a>(bytes: &'a [u8], limits: &Limits) -> Look<'a> {
     // RFC 9112, 2.2: empty lines before the request line are skipped.
     let mut start = 0;
     while bytes[start..].starts_with(b"\r\n") {
@@ -81,7 +88,8 @@ pub(super) fn examine<'a>(bytes: &'a [u8], limits: &Limits) -> Look<'a> {
                 at += field.len() + 2;
             }
             Line::Bare => return Look::Refused(BARE),
-            Line::Partial if head.len() > limits.header_bytes => {
+            // A lone CR may be the beginning of the empty line, which does not count.
+            Line::Partial if head.len() > limits.header_bytes && head[at..] != *b"\r" => {
                 return Look::Refused(Refusal::HeaderTooLong);
             }
             Line::Partial => return Look::Partial,

@@ -5,7 +5,7 @@
 
 /// Why the edge turned a request away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// Not HTTP/1.x as RFC 9112 writes it; the text says which rule.
     Malformed(&'static str),
     /// Where the body ends can be read in two ways, which is how requests are smuggled past a proxy.

@@ -53,6 +53,22 @@ fn an_unknown_key_names_the_nearest_known_one() {
     }
 }
 
+/// A name of the file may hold anything that TOML can escape; a terminal or a log must not act on it.
+#[test]
+fn control_characters_are_shown_and_not_sent() {
+    for (file, wanted) in [
+        ("\"a\\nb\" = 1", "1: a\\nb: unknown section"),
+        ("[\"s\\u0007\"]", "1: s\\u{7}: unknown section"),
+        ("[server]\n\"\\u001b[2J\" = true", "2: server.\\u{1b}[2J: unknown key"),
+        ("[policy.\"\\u0085\"]", "1: policy.\\u{85}: unknown section"),
+        ("[policy.tag.\"a\\u0007:b\"]\nseat = 1", "1: policy.tag.\"a\\u{7}:b\": "),
+    ] {
+        let found = problems(file);
+        assert!(found.iter().any(|one| one.starts_with(wanted)), "{file:?}: {found:?}");
+        assert!(!found.iter().any(|one| one.chars().any(char::is_control)), "{file:?}: {found:?}");
+    }
+}
+
 #[test]
 fn a_wrong_value_says_what_would_be_right() {
     for (file, wanted) in [

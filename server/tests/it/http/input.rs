@@ -96,6 +96,10 @@ async fn deep_data_is_refused_before_anybody_chokes_on_it() {
     send(&world, "/v1/sessions", with(nested(64))).await.expect(201);
     let problem = send(&world, "/v1/sessions", with(nested(65))).await.refused(400, "invalid_request");
     assert!(problem["detail"].as_str().unwrap().contains("nested too deep"), "{problem}");
+    // Also when the deepest is an object with nothing in it.
+    let object = |lists: usize| with(format!("{}{{}}{}", "[".repeat(lists), "]".repeat(lists)));
+    send(&world, "/v1/sessions", object(63)).await.expect(201);
+    send(&world, "/v1/sessions", object(64)).await.refused(400, "invalid_request");
     send(&world, "/v1/sessions", with(nested(8_000))).await.refused(400, "invalid_request");
     send(&world, "/v1/sessions", nested(30_000)).await.refused(400, "invalid_request");
     send(&world, "/v1/sessions", format!(r#"{{"user_id":{}}}"#, nested(20_000))).await.invalid("/user_id");

@@ -144,6 +144,10 @@ async fn parameters_are_read_strictly() {
         ("created_after=2026", "created_after"),
         ("created_before=2026-01-01T00:00:00", "created_before"),
         ("colour=red", "colour"),
+        // Replaced by a sign for "no text", two names that differ would become one.
+        ("user_id=%ff", ""),
+        ("tag=a:%C3%28", ""),
+        ("%C3=a", ""),
     ] {
         for path in ["/v1/sessions", "/v1/sessions/count"] {
             let problem = world.get(&format!("{path}?{query}")).await.invalid(pointer);

@@ -1,6 +1,7 @@
 //! Requests that a proxy and a server could read in two ways, or that are too big: refused before any door sees them.
 
 use super::{Server, limits};
+use handstamp_server::http::listener::head::{Look, examine};
 
 /// Sends `request` on a connection of its own; it must be refused so.
 async fn refused(server: &Server, request: impl AsRef<[u8]>, status: u16, code: &str) {
@@ -108,6 +109,22 @@ async fn too_much_header() {
     let endless = format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {}", "c".repeat(20 * 1024));
     refused(&server, endless, 431, "header_too_large").await;
     refused(&server, "\r\n".repeat(20 * 1024), 431, "header_too_large").await;
+}
+
+#[test]
+fn the_limit_is_the_same_in_whatever_pieces_a_header_comes() {
+    let limits = limits();
+    let frame = "GET / HTTP/1.1\r\nHost: x\r\nCookie: \r\n";
+    let sized = |lines: usize| {
+        format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", "c".repeat(lines - frame.len()))
+    };
+    let most = sized(limits.header_bytes);
+    assert!(matches!(examine(most.as_bytes(), &limits), Look::Whole { .. }), "the longest that is allowed");
+    let over = sized(limits.header_bytes + 1);
+    assert!(matches!(examine(over.as_bytes(), &limits), Look::Refused(_)), "one byte more");
+    for n in 0..most.len() {
+        assert_eq!(examine(&most.as_bytes()[..n], &limits), Look::Partial, "{n} bytes of {}", most.len());
+    }
 }
 
 #[tokio::test]

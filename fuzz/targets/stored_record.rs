@@ -1,0 +1,108 @@
+//! Reading every other stored record: the first byte says which reader, the rest is the body. What reads well is what
+//! was written, byte for byte; older formats read to a value that the newest one keeps.
+#![no_main]
+
+mod heap;
+
+use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId};
+use handstamp_core::time::Millis;
+use handstamp_server::codec::control::{
+    self, access_key_key, environment_key, ledger_key, root_key, times_key,
+};
+use handstamp_server::codec::{
+    CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
+};
+use handstamp_server::store::{Key, Record, StoreError, StoredEvent, Versioned};
+use libfuzzer_sys::fuzz_target;
+
+const ENV: EnvironmentId = EnvironmentId(7);
+const ID: KeyId = KeyId([9; 16]);
+const AT: Millis = Millis(1_700_000_000_000);
+
+fuzz_target!(|data: &[u8]| {
+    let Some((which, body)) = data.split_first() else { return };
+    match which % 9 {
+        0 => history(body),
+        1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
+        2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
+            assert_eq!(env.id, ENV);
+            control::write_environment(env).body
+        }),
+        3 => ledger(body),
+        4 => purge(body),
+        5 => keeps(times_key(), body, control::read_times, |times| control::write_times(times).body),
+        6 => keeps(access_key_key(ID), body, control::read_access_key, |(key, used)| {
+            assert!(key.id == ID && *used == AT);
+            control::write_access_key(key, *used).body
+        }),
+        7 => keeps(idempotency_key(ENV, ID, "once"), body, control::read_idempotency, |value| {
+            control::write_idempotency(ENV, ID, "once", CONTROL, value, AT).body
+        }),
+        _ => keeps(control_key(kind::USER, b"ada"), body, read_user, |user| {
+            user_record(ENV, Bucket::new(1), user).body
+        }),
+    }
+});
+
+fn found(key: Key, body: &[u8]) -> Versioned {
+    let (facets, body) = (Vec::new(), body.to_vec());
+    Versioned { record: Record { key, bucket: 0, facets, seen: Some(AT), forget_at: None, body }, version: 1 }
+}
+
+/// Reads; what cannot be read is damage.
+fn value<T>(key: Key, body: &[u8], read: impl Fn(&Versioned) -> Result<T, StoreError>) -> Option<T> {
+    let found = found(key, body);
+    match heap::bounded(body, |_| read(&found)) {
+        Ok(value) => Some(value),
+        Err(StoreError::Damaged(_)) => None,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn keeps<T>(
+    key: Key,
+    body: &[u8],
+    read: impl Fn(&Versioned) -> Result<T, StoreError>,
+    write: impl Fn(&T) -> Vec<u8>,
+) {
+    if let Some(value) = value(key, body, read) {
+        assert_eq!(write(&value), body);
+    }
+}
+
+fn history(body: &[u8]) {
+    let stored = |body: &[u8]| StoredEvent {
+        position: 1,
+        subject: session_key(ENV, SessionId([7; 16])),
+        at: AT,
+        body: body.to_vec(),
+    };
+    let old = stored(body);
+    let Ok(read) = heap::bounded(body, |_| event::read(&old)) else { return };
+    let written = event::write(&read);
+    if body.first() == Some(&1) {
+        assert_eq!(event::read(&stored(&written)), Ok(read));
+    } else {
+        assert_eq!(written, body);
+    }
+}
+
+fn ledger(body: &[u8]) {
+    let Some((ledger, reserved)) = value(ledger_key(ENV), body, control::read_ledger) else { return };
+    let written = control::write_ledger(ENV, &ledger, reserved).body;
+    if body.first() == Some(&1) {
+        let again = value(ledger_key(ENV), &written, control::read_ledger);
+        assert_eq!(again, Some((ledger, reserved)));
+    } else {
+        assert_eq!(written, body);
+    }
+}
+
+fn purge(body: &[u8]) {
+    let Some(at) = value(control_key(kind::PURGE, b"7"), body, control::read_purge) else { return };
+    if body == [1] {
+        assert_eq!(at, Millis(0));
+    } else {
+        assert_eq!(control::write_purge(at), body);
+    }
+}

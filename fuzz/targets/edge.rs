@@ -31,8 +31,8 @@ pub const NEXT: &[u8] = b"GET /the-next-one HTTP/1.1\r\nhost: x\r\n\r\n";
 
 /// Lets hyper read `bytes`, which the edge has let through. `body` is the whole decoded body, or `None` when the edge
 /// still waits for its end. hyper may refuse what the edge lets through, but not find another end of the body, and not
-/// wait for more than the edge does.
-pub fn agrees(mut bytes: Vec<u8>, target: &[u8], body: Option<&[u8]>) {
+/// wait for more than the edge does. Nothing can be wrong with a body that is `counted`.
+pub fn agrees(mut bytes: Vec<u8>, target: &[u8], counted: bool, body: Option<&[u8]>) {
     if body.is_some() {
         let (seen, ended) = serve(&bytes);
         let waits = seen.first().map_or(!ended, |first| !first.whole && !first.failed);
@@ -44,6 +44,7 @@ pub fn agrees(mut bytes: Vec<u8>, target: &[u8], body: Option<&[u8]>) {
     let said = || format!("{seen:?} in {:?}", String::from_utf8_lossy(&bytes));
     // An absolute target is taken apart by hyper; all others stand as they were sent.
     assert!(!target.starts_with(b"/") || target.starts_with(first.target.as_bytes()), "{}", said());
+    assert!(!(counted && first.failed), "chunks to hyper, a length to the edge: {}", said());
     match body {
         None => assert!(seen.len() == 1 && !first.whole, "the edge waits, hyper does not: {}", said()),
         Some(body) => {

@@ -15,5 +15,5 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(edge::walk(body, &[usize::from(*first), usize::from(*others)]), walked);
     let Ok((here, ended)) = walked else { return };
     let whole = ended.then(|| edge::decoded(&body[..here]));
-    edge::agrees([HEAD, &body[..here]].concat(), b"/a", whole.as_deref());
+    edge::agrees([HEAD, &body[..here]].concat(), b"/a", false, whole.as_deref());
 });

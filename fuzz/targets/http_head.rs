@@ -31,12 +31,12 @@ fuzz_target!(|data: &[u8]| {
             Framing::Length(length) => {
                 let here = usize::try_from(length).unwrap_or(usize::MAX).min(rest.len());
                 let body = (here as u64 == length).then_some(&rest[..here]);
-                edge::agrees(data[..len + here].to_vec(), target, body);
+                edge::agrees(data[..len + here].to_vec(), target, true, body);
             }
             Framing::Chunked => {
                 let Ok((here, ended)) = edge::walk(rest, &[]) else { continue };
                 let body = ended.then(|| edge::decoded(&rest[..here]));
-                edge::agrees(data[..len + here].to_vec(), target, body.as_deref());
+                edge::agrees(data[..len + here].to_vec(), target, false, body.as_deref());
             }
         }
     }

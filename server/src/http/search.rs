@@ -134,19 +134,34 @@ pub struct Count {
     or_more: bool,
 }
 
+/// Which sessions a search or a count is about; [`filter`] reads it.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// Whose.
+    pub user_id: Option<String>,
+    /// Carrying all of these: `name:value`; may be given several times.
+    pub tag: Option<Vec<String>>,
+    /// Made or last used from this address or network.
+    #[param(example = "203.0.113.0/24")]
+    pub ip: Option<String>,
+    /// `live`, `ended` or `all`. Left out: `live`; with `code`, `ended`.
+    pub state: Option<String>,
+    /// Ended with this code.
+    pub code: Option<String>,
+    /// Made at or after this instant (RFC 3339).
+    pub created_after: Option<String>,
+    /// Made before this instant (RFC 3339).
+    pub created_before: Option<String>,
+}
+
 /// Finds sessions, newest first.
 ///
 /// All that is asked for must hold. A page may have fewer items than asked for and still not be the last.
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions", operation_id = "search_sessions",
     params(
-        ("user_id" = Option<String>, Query, description = "Whose."),
-        ("tag" = Option<Vec<String>>, Query, description = "Carrying all of these: `name:value`; may be given several times."),
-        ("ip" = Option<String>, Query, description = "Made or last used from this address or network.", example = "203.0.113.0/24"),
-        ("state" = Option<String>, Query, description = "`live`, `ended` or `all`. Left out: `live`; with `code`, `ended`."),
-        ("code" = Option<String>, Query, description = "Ended with this code."),
-        ("created_after" = Option<String>, Query, description = "Made at or after this instant (RFC 3339)."),
-        ("created_before" = Option<String>, Query, description = "Made before this instant (RFC 3339)."),
+        Wanted,
         ("limit" = Option<u32>, Query, description = "1 to 200; left out: 50."),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.")
     ),
@@ -164,13 +179,7 @@ pub async fn search(State(web): State<Arc<Web>>, By(caller): By, params: Params)
 #[utoipa::path(
     get, path = "/v1/sessions/count", tag = "sessions", operation_id = "count_sessions",
     params(
-        ("user_id" = Option<String>, Query, description = "Whose."),
-        ("tag" = Option<Vec<String>>, Query, description = "Carrying all of these: `name:value`; may be given several times."),
-        ("ip" = Option<String>, Query, description = "Made or last used from this address or network.", example = "203.0.113.0/24"),
-        ("state" = Option<String>, Query, description = "`live`, `ended` or `all`. Left out: `live`; with `code`, `ended`."),
-        ("code" = Option<String>, Query, description = "Ended with this code."),
-        ("created_after" = Option<String>, Query, description = "Made at or after this instant (RFC 3339)."),
-        ("created_before" = Option<String>, Query, description = "Made before this instant (RFC 3339).")
+        Wanted
     ),
     responses((status = 200, description = "How many.", body = Count))
 )]

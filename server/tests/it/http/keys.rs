@@ -192,7 +192,7 @@ async fn an_operators_key_is_nobodys_home() {
 #[tokio::test]
 async fn an_operator_lists_the_keys_of_an_environment() {
     let world = World::new().await;
-    let shop = world.make_environment("shop", "dev").await;
+    world.make_environment("shop", "dev").await;
     let operator = world.make_key(json!({ "name": "op", "operator": true })).await;
     let names = async |env: Option<&str>| {
         let mut call = world.call(Method::GET, "/v1/keys").key(&operator.token);
@@ -205,5 +205,4 @@ async fn an_operator_lists_the_keys_of_an_environment() {
     let (all, of_shop) = (names(None).await, names(Some("shop/dev")).await);
     assert_eq!(of_shop.len(), 1);
     assert!(all.len() > 2 && all.contains(&of_shop[0]) && all.contains(&json!(operator.id)));
-    assert!(!shop.token.is_empty());
 }

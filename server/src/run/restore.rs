@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::entropy::SystemEntropy;
 use crate::store::Store;
-use crate::store::sqlite::{Options, Sqlite, fold_log, verify_backup};
+use crate::store::sqlite::{Options, Sqlite, directory, fold_log, verify_backup};
 use handstamp_core::token::keyring::MasterKey;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -273,10 +273,6 @@ fn put_in_place(path: &Path, staged: &Path) -> Result<(), Failure> {
     fs::rename(staged, path).map_err(|why| cannot("put the backup at", path, &why))?;
     let directory = directory(path);
     sync(directory).map_err(|why| cannot("write the directory", directory, &why))
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn second_name(from: &Path, to: &Path) -> Result<(), Failure> {

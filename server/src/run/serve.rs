@@ -16,7 +16,7 @@ use crate::http::cookie::Style;
 use crate::http::listener::{self, Limits, Tls};
 use crate::http::{Door, Web, door};
 use crate::store::Store;
-use crate::store::sqlite::{Options, Sqlite};
+use crate::store::sqlite::{Options, Sqlite, directory};
 use handstamp_core::secret::PlainToken;
 use handstamp_core::time::Span;
 use std::net::SocketAddr;
@@ -160,7 +160,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.
 fn not_opened(path: &Path, why: String) -> Failure {
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory(path);
     let free = rustix::fs::statvfs(directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     if free.is_ok_and(|free| free < LEAST_ROOM) && !why.contains("space") {
         return Failure::new(format!("there is no space left to write {}: {why}", path.display()))

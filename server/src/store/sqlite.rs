@@ -25,7 +25,7 @@ use super::{
 use async_trait::async_trait;
 pub use backup::{BackupError, backup, verify_backup};
 pub use inspect::{Inspection, NotRead, fold_log};
-pub use open::{OpenError, Options};
+pub use open::{OpenError, Options, directory};
 use queue::{Lane, Queue, Worker};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -183,6 +183,11 @@ fn lock(path: &Path) -> Result<Lock, OpenError> {
     }
 }
 
+/// The directory that a file lies in.
+pub fn directory(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes the store under another name and gives it its own when it is whole, so that a first start that is killed leaves
 /// no store, and an empty file is always one that was lost.
 fn create(path: &Path) -> Result<(), OpenError> {
@@ -200,7 +205,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
     migrate(&mut conn).map_err(said)?;
     conn.close().map_err(|(_, error)| said(error))?;
     std::fs::rename(&unfinished.0, path).map_err(|error| unmade(path, error))?;
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory(path);
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| unmade(path, error))
 }
 

@@ -9,6 +9,7 @@
 use super::super::{Batch, Key, Millis, StoreError, Tally};
 use super::apply::{Applied, Statements};
 use super::fault::{fault, full};
+use super::open::directory;
 use super::queue::{Reply, Worker};
 use super::sweep::Swept;
 use rusqlite::Connection;
@@ -150,8 +151,7 @@ impl Writer {
 
 /// Whether the disk has no room worth speaking of. A disk that does not say is taken at its writes.
 fn cramped(path: &Path) -> bool {
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    rustix::fs::statvfs(directory).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM)
+    rustix::fs::statvfs(directory(path)).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM)
 }
 
 /// Who asks whether a write goes through asks for all of them; a small one that still fits says nothing of those.

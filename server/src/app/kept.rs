@@ -116,11 +116,10 @@ impl Kept {
         self.bytes.get(from..from.checked_add(length)?)
     }
 
-    /// What it takes: its allocation, rounded up as allocators do, and its place in the table.
+    /// What it takes: its allocation, rounded up as the allocator does, and its place in the table.
     pub fn weight(&self) -> u64 {
         const COUNTS: usize = 2 * size_of::<usize>();
-        let bytes = (COUNTS + size_of_val(self)).next_multiple_of(16) + 8 + PLACE;
-        u64::try_from(bytes).unwrap_or(u64::MAX)
+        u64::try_from(allocated(COUNTS + size_of_val(self)) + PLACE).unwrap_or(u64::MAX)
     }
 
     fn packed(&self) -> &[u8] {
@@ -130,6 +129,12 @@ impl Kept {
     fn data_from(&self) -> usize {
         usize::try_from(self.session).unwrap_or(usize::MAX)
     }
+}
+
+/// The allocator of the binary has four sizes between each power of two and the next.
+fn allocated(bytes: usize) -> usize {
+    let step = (bytes.next_power_of_two() / 8).max(16);
+    bytes.next_multiple_of(step)
 }
 
 /// One allocation for head and bytes, whose length is only known now: the next larger of some fixed ones.

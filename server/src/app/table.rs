@@ -18,8 +18,8 @@ pub struct Table {
     most: u64,
 }
 
-/// What one place of the table takes, with its share of the free ones and of what growing leaves behind.
-pub const PLACE: usize = size_of::<Place>() * 2;
+/// What one place of the table takes, with its share of the free ones and of what growing leaves behind (measured).
+pub const PLACE: usize = size_of::<Place>() * 5 / 2;
 
 /// A part has room for this much on average, so that the largest sessions fit in any.
 const PART: u64 = 512 * 1024;

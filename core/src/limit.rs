@@ -4,21 +4,11 @@
 //! at again, because time may have ended some of them.
 
 use crate::id::SessionId;
+pub use crate::policy::modes::OnLimit;
 use crate::time::Millis;
 
 /// The rule's name in events.
 pub const RULE: &str = "max_sessions";
-
-/// What happens when one more would be too many.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OnLimit {
-    /// The new one is refused.
-    Reject,
-    /// The oldest by creation make room.
-    EndOldest,
-    /// Those that were used least recently make room.
-    EndLeastRecent,
-}
 
 /// A session that counts, judged live at this instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

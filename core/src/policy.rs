@@ -6,6 +6,8 @@
 
 use crate::time::Span;
 
+pub mod modes;
+
 /// Where an effective value came from. Refusals and explanations name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {

@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod control;
 pub mod event;
 pub mod packed;
+pub mod policy;
 pub mod session;
 
 /// Kinds of records: the first part of every key.
@@ -32,8 +33,12 @@ pub mod kind {
     pub const LEDGER: u8 = 12;
     /// Removed environments whose records are still to be swept away.
     pub const PURGE: u8 = 14;
-    /// The times that sessions were last looked through under.
+    /// The times that the sessions of an environment were last looked through under.
     pub const TIMES: u8 = 15;
+    /// The policy in force in an environment.
+    pub const POLICY: u8 = 16;
+    /// Every version of an environment's policy.
+    pub const POLICY_VERSION: u8 = 17;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
 }

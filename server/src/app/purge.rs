@@ -8,6 +8,8 @@ use crate::store::{Batch, Expect, Op, Query, Record, Space, StoreError, Versione
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::time::{Millis, Span};
 
+/// What an environment has of its own.
+const SPACES: [u8; 5] = [kind::SESSION, kind::USER, kind::IDEMPOTENCY, kind::POLICY_VERSION, kind::TIMES];
 /// How long a removed environment is looked after: longer than a creation takes that began before it was removed.
 const WATCHED: Span = Span::minutes(10);
 
@@ -18,7 +20,7 @@ impl App {
             let Ok(id) = <[u8; 8]>::try_from(&*mark.record.key.id) else { continue };
             let env = u64::from_be_bytes(id);
             let mut clean = true;
-            for kind in [kind::SESSION, kind::USER, kind::IDEMPOTENCY] {
+            for kind in SPACES {
                 clean &= self.purge_space(Space { kind, env }).await?;
             }
             let removed_at = read_purge(&mark)?;

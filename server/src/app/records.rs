@@ -106,7 +106,7 @@ impl Stage {
         seen: Millis,
     ) {
         let id = env.record.id;
-        let policy = app.policy.load().effective(after.expires_in, after.chain.has_refresh());
+        let policy = env.policy.of(after);
         let due = expiry::ends(after, seen, &policy).earliest();
         let record = session_record(id, after, due, seen, app.retention);
         let expect = before.map_or(Expect::Absent, |loaded| Expect::Version(loaded.version));

@@ -135,7 +135,7 @@ impl App {
         if !filter.wants_ended() {
             return true;
         }
-        let behind = env.ledger.raised.iter().any(|raised| !raised.settled) || !self.rules_are_checked();
+        let behind = env.ledger.raised.iter().any(|raised| !raised.settled) || !self.rules_are_checked(env);
         self.settle_due(env).await.is_ok() && !behind
     }
 
@@ -244,7 +244,6 @@ impl App {
     ) -> Result<(Vec<Loaded>, Option<Cursor>, Millis), Stop> {
         let page = self.store.search(&Query { cursor, ..query }).await?;
         let now = self.now();
-        let policy = self.policy.load();
         let mut fitting = Vec::with_capacity(page.items.len());
         for found in page.items {
             let (session, stored) = read_session(&found)?;
@@ -253,13 +252,13 @@ impl App {
                 let id = loaded.session.id;
                 (loaded.seen, loaded.offered) = self.unwritten(env.record.id, id).over(stored);
                 // Its activity may have been written since the store looked: then it is looked at again.
-                if self.ended(env, &policy, &loaded.session, loaded.seen, now).is_some()
+                if self.ended(env, &loaded.session, loaded.seen, now).is_some()
                     && let Some(fresh) = self.load_session(env.record.id, id).await?
                 {
                     loaded = fresh;
                 }
             }
-            let ended = self.ended(env, &policy, &loaded.session, loaded.seen, now);
+            let ended = self.ended(env, &loaded.session, loaded.seen, now);
             let fits = match filter.which {
                 Which::Live => ended.is_none(),
                 Which::Ended => ended.is_some(),

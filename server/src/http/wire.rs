@@ -145,7 +145,7 @@ pub struct EventBody<'a> {
     rule: Option<&'a str>,
     /// Where the rule's value came from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'static str>,
+    origin: Option<String>,
     /// What was compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<EvidenceBody<'a>>,
@@ -291,7 +291,7 @@ impl<'a> EvidenceBody<'a> {
     }
 }
 
-fn by(by: &By) -> String {
+pub(super) fn by(by: &By) -> String {
     match by {
         By::System => "system".to_owned(),
         By::Client => "client".to_owned(),

@@ -43,7 +43,7 @@ pub(crate) const BEGINNING: Millis = Millis(1_767_225_600_000);
 /// What a test may choose.
 pub(crate) struct Options {
     /// The rules.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Option<Policy>,
     /// What stands behind the accidents.
     pub(crate) store: Arc<dyn Store>,
     /// The time; share it to open a second server at the same instant.
@@ -61,7 +61,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            policy: Policy::default(),
+            policy: None,
             store: Arc::new(Memory::new()),
             clock: Arc::new(ManualClock::new(BEGINNING)),
             cache_bytes: 1 << 20,

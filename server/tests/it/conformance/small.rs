@@ -10,7 +10,7 @@ use handstamp_core::expiry;
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::judge::{Demand, judge, judge_refresh};
 use handstamp_core::limit::{Counted, OnLimit, Room, room};
-use handstamp_core::policy::{Effective, Policy};
+use handstamp_core::policy::{self, Policy};
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::sealing::DataKey;
@@ -137,8 +137,8 @@ impl Small {
         let Rules { keys, policy, data_key, .. } = &*self.rules;
         Ground { env: ENV, policy, ledger, keys, data_key, now }
     }
-    fn effective(&self, session: &Session) -> Effective {
-        self.rules.policy.effective(session.expires_in, session.chain.has_refresh())
+    fn effective(&self, session: &Session) -> policy::Found<'_> {
+        self.rules.policy.of(session)
     }
     /// Bytes that never repeat.
     fn draw(&self) -> Entropy {

@@ -6,7 +6,7 @@ use crate::front::Fronted;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::event::EventKind;
 use handstamp_core::facet;
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
@@ -244,13 +244,19 @@ async fn tighter_rules_are_seen_by_every_list() {
         house.create(&format!("u{n}"), &[]).await;
     }
     house.pass(Span::minutes(30));
-    house.app.set_policy(Policy { idle_timeout: Span::minutes(20), ..Policy::default() });
+    house
+        .app
+        .set_file_policy(Some(Policy::from(Rules {
+            idle_timeout: Some(Span::minutes(20)),
+            ..Rules::default()
+        })))
+        .await;
     assert_eq!(house.found(&Filter::default()).await.len(), 0);
     assert_eq!(house.found(&in_state(Which::Ended, Filter::default())).await.len(), 20);
     house.tidy().await;
     assert_eq!(house.tally("live").await, 0);
     assert_eq!(house.found(&in_state(Which::Ended, Filter::default())).await.len(), 20);
     // Looser again: what has ended stays so.
-    house.app.set_policy(Policy::default());
+    house.app.set_file_policy(Some(Policy::default())).await;
     assert_eq!(house.found(&Filter::default()).await.len(), 0);
 }

@@ -17,6 +17,8 @@ mod metrics;
 mod openapi;
 mod outage;
 mod panics;
+mod policies;
+#[cfg(test)]
 mod random;
 mod refusals;
 mod revoke;
@@ -53,6 +55,15 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("POST", "/v1/sessions/validate-batch") => {
             let token = world.login(&user).await.token;
             (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
+        }
+        ("PUT", "/v1/policies") => (path, Some(json!({}))),
+        ("POST", "/v1/policies/rollback") => {
+            world.call(http::Method::PUT, "/v1/policies").json(&json!({})).send().await.expect(200);
+            (path, Some(json!({ "version": 1 })))
+        }
+        ("GET", "/v1/policies/versions/{number}") => {
+            world.call(http::Method::PUT, "/v1/policies").json(&json!({})).send().await.expect(200);
+            ("/v1/policies/versions/1".to_owned(), None)
         }
         ("POST", "/v1/sessions/revoke") => (path, Some(json!({ "user_id": user }))),
         ("POST", "/v1/sessions/update") => {

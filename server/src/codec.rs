@@ -34,6 +34,8 @@ pub mod kind {
     pub const PURGE: u8 = 14;
     /// The times that sessions were last looked through under.
     pub const TIMES: u8 = 15;
+    /// What history says of an environment itself: there is no record under it, until the environment is removed.
+    pub const HISTORY: u8 = 16;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
 }
@@ -142,9 +144,15 @@ pub fn read_user(found: &Versioned) -> Result<User, StoreError> {
     read().map_err(|_| damaged(&found.record.key))
 }
 
+/// What lines of history are about that are about no session: the environment.
+pub fn history_key(env: EnvironmentId) -> Key {
+    Key { space: Space { kind: kind::HISTORY, env: env.0 }, id: Box::new(*b"environment") }
+}
+
 /// A line of history as the store takes it.
 pub fn new_event(env: EnvironmentId, event: &handstamp_core::event::Event) -> NewEvent {
-    NewEvent { subject: session_key(env, event.session), at: event.at, body: event::write(event) }
+    let subject = event.session.map_or_else(|| history_key(env), |id| session_key(env, id));
+    NewEvent { subject, at: event.at, body: event::write(event) }
 }
 
 /// SHA-256 over parts whose lengths are written before them.

@@ -5,7 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`keys`],
+//!   [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
@@ -20,6 +21,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
 mod behind;
@@ -30,6 +32,7 @@ pub mod create;
 pub mod end;
 pub mod environments;
 pub mod gauges;
+pub mod history;
 pub mod housekeeping;
 pub mod kept;
 pub mod keys;
@@ -65,6 +68,9 @@ pub struct App {
     checked: tighter::Checked,
     verdicts: verdicts::Verdicts,
     retention: Span,
+    /// Rises with each commit that history tells of.
+    told: Arc<AtomicU64>,
+    leaving: AtomicBool,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.

@@ -12,6 +12,7 @@ mod bench;
 pub mod client;
 mod configuration;
 mod environments;
+mod events;
 pub mod failure;
 pub mod hooks;
 mod keys;
@@ -160,6 +161,7 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::Events(args) => self.events(&args),
             Command::Backup(args) => self.backup(&args),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),

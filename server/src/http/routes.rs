@@ -4,7 +4,7 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, docs, environments, health, input, keys, metrics, query, revoke, search, sessions, validate,
+    Web, docs, environments, events, health, input, keys, metrics, query, revoke, search, sessions, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -76,6 +76,8 @@ pub fn table() -> Vec<Route> {
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
             .refuses(&[NotFound]),
+        get("/v1/events", events::events).needs(Key(EventsRead)).stored()
+            .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

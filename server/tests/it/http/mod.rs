@@ -9,6 +9,7 @@ mod environments;
 mod errors;
 mod events;
 mod expiry;
+mod history;
 mod idempotency;
 mod input;
 mod isolation;

@@ -5,8 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`keys`],
-//!   [`environments`].
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
@@ -45,6 +45,7 @@ pub mod search;
 pub mod table;
 pub mod tighter;
 pub mod update;
+pub mod users;
 pub mod validate;
 pub mod verdicts;
 pub mod view;

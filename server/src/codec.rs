@@ -62,9 +62,14 @@ pub fn session_id(key: &Key) -> Option<SessionId> {
     (key.space.kind == kind::SESSION).then(|| <[u8; 16]>::try_from(&*key.id).ok().map(SessionId))?
 }
 
+/// The users of an environment who have live sessions.
+pub const fn users(env: EnvironmentId) -> Space {
+    Space { kind: kind::USER, env: env.0 }
+}
+
 /// A user's key. User ids longer than a key may be are shortened by a digest.
 pub fn user_key(env: EnvironmentId, user: &UserId) -> Key {
-    Key { space: Space { kind: kind::USER, env: env.0 }, id: short(user.as_str().as_bytes()) }
+    Key { space: users(env), id: short(user.as_str().as_bytes()) }
 }
 
 /// The key of an `Idempotency-Key` of one access key.

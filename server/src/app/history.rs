@@ -5,11 +5,9 @@
 //! empty, and still not be the last.
 
 use super::callers::Caller;
-use super::control::Env;
 use super::read::Line;
-use super::search::{Filter, Which};
 use super::{App, Stop};
-use crate::codec::{event, history_key, session_id, session_key, sessions};
+use crate::codec::{event, history_key};
 use crate::host::clock::pause;
 use crate::store::{EventQuery, Key, StoredEvent};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
@@ -89,7 +87,9 @@ impl App {
         if let Some(user) = &wanted.user {
             // What is committed from here on may be in one of their sessions' histories and not in another's.
             let head = self.store.head().await?;
-            if let Some(subjects) = self.subjects_of(&env, user).await? {
+            let mut subjects = self.sessions_of(&env, user).await?;
+            if subjects.len() <= SESSIONS {
+                subjects.push(history_key(env.record.id));
                 return self.merged(subjects, wanted, after, head, limit).await;
             }
         }
@@ -126,26 +126,6 @@ impl App {
     /// From now on nobody follows any more: the server leaves.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
-    }
-
-    /// What the user's lines are about, unless it is too much.
-    async fn subjects_of(&self, env: &Env, user: &UserId) -> Result<Option<Vec<Key>>, Stop> {
-        let filter = Filter { user: Some(user.clone()), which: Which::All, ..Filter::default() };
-        let mut query = filter.query(env, true, 1_000);
-        let mut subjects = vec![history_key(env.record.id)];
-        loop {
-            let page = self.store.search(&query).await?;
-            debug_assert!(query.space == sessions(env.record.id));
-            let ids = page.items.iter().filter_map(|found| session_id(&found.record.key));
-            subjects.extend(ids.map(|id| session_key(env.record.id, id)));
-            if subjects.len() > SESSIONS {
-                return Ok(None);
-            }
-            match page.next {
-                None => return Ok(Some(subjects)),
-                next => query.cursor = next,
-            }
-        }
     }
 
     /// The histories of some subjects as one, up to `head`.

@@ -2,6 +2,7 @@
 
 use super::address::Target;
 use super::events::Events;
+use super::users::Users;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -59,6 +60,9 @@ pub(super) enum Command {
     /// Sessions
     #[command(arg_required_else_help = true)]
     Sessions(Sessions),
+    /// Who is logged in
+    #[command(arg_required_else_help = true)]
+    Users(Users),
     /// What happened in the environment
     Events(Events),
     /// Copy the store into a file while the server runs (without the master key)

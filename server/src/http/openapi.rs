@@ -3,7 +3,7 @@
 
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
-use super::{docs, environments, events, health, keys, metrics, revoke, search, sessions, validate};
+use super::{docs, environments, events, health, keys, metrics, revoke, search, sessions, users, validate};
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
 use serde::Serialize;
@@ -57,6 +57,7 @@ impl ToSchema for CodeList {
     tags(
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "events", description = "What happened."),
+        (name = "users", description = "Who is logged in."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -65,6 +66,7 @@ impl ToSchema for CodeList {
     paths(
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
+        users::list, users::get,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve

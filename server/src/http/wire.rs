@@ -249,7 +249,8 @@ impl<'a> SessionBody<'a> {
 }
 
 impl<'a> ClientBody<'a> {
-    fn of(client: &'a Client) -> ClientBody<'a> {
+    /// Address and agent.
+    pub(super) fn of(client: &'a Client) -> ClientBody<'a> {
         ClientBody { ip: client.ip, user_agent: client.user_agent.as_deref() }
     }
 }

@@ -10,6 +10,7 @@ mod keys;
 mod local;
 mod server;
 mod sessions;
+mod users;
 
 use crate::config::directory;
 use handstamp_server::cli::{

@@ -5,7 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`], [`policies`].
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`policies`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
@@ -18,6 +19,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
 mod behind;
@@ -29,6 +31,7 @@ pub mod end;
 pub mod environments;
 mod epochs;
 pub mod gauges;
+pub mod history;
 pub mod housekeeping;
 pub mod kept;
 pub mod keys;
@@ -42,6 +45,7 @@ pub mod search;
 pub mod table;
 pub mod tighter;
 pub mod update;
+pub mod users;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
@@ -64,6 +68,9 @@ pub struct App {
     checked: tighter::Checked,
     verdicts: verdicts::Verdicts,
     retention: Span,
+    /// Rises with each commit that history tells of.
+    told: Arc<AtomicU64>,
+    leaving: AtomicBool,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.

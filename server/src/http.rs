@@ -1,6 +1,6 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
-//! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`],
+//! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
 //!   [`policies`], [`keys`], [`environments`]: what they do. [`door`]: what stands before them and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
@@ -20,6 +20,7 @@ pub mod cookie;
 pub mod docs;
 pub mod door;
 pub mod environments;
+pub mod events;
 pub mod health;
 pub mod input;
 pub mod keys;
@@ -36,6 +37,7 @@ pub mod revoke;
 pub mod routes;
 pub mod search;
 pub mod sessions;
+pub mod users;
 pub mod validate;
 pub mod wire;
 

@@ -4,8 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, docs, environments, health, input, keys, metrics, policies, query, revoke, search, sessions,
-    validate,
+    Web, docs, environments, events, health, input, keys, metrics, policies, query, revoke, search, sessions,
+    users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -85,6 +85,10 @@ pub fn table() -> Vec<Route> {
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
+        get("/v1/events", events::events).needs(Key(EventsRead)).stored()
+            .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
+        get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
+        get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

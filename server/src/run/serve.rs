@@ -77,10 +77,18 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
 
     welcome::print(&config, &environment, address, first.take().as_ref(), json);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    let leaving = tokio::spawn({
+        let (app, mut stop) = (app.clone(), stop.clone());
+        async move {
+            stop.begun().await;
+            app.leave();
+        }
+    });
     let drained = serve_all(socket, metrics, tls, web, limits, stop).await;
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
 
     rereader.abort();
+    leaving.abort();
     let _ = house.send(true);
     let _ = keeper.await;
     match app.flush_all_activity(LAST_WRITES).await {

@@ -9,6 +9,7 @@ mod environments;
 mod errors;
 mod events;
 mod expiry;
+mod history;
 mod idempotency;
 mod input;
 mod isolation;
@@ -27,6 +28,7 @@ mod search;
 mod secrets;
 mod session;
 mod update;
+mod users;
 mod validate;
 
 use crate::world::World;
@@ -85,6 +87,10 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
             (format!("/v1/environments/gone/e{n}"), None)
         }
         (_, path) if path.starts_with("/v1/sessions/{id}") => (path.replace("{id}", &session().await), None),
+        (_, path) if path.starts_with("/v1/users/{id}") => {
+            world.login(&user).await;
+            (path.replace("{id}", &user), None)
+        }
         (_, path) if path.starts_with("/v1/keys/{id}") => (path.replace("{id}", &key().await), None),
         _ => (path, None),
     }

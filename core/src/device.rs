@@ -7,6 +7,7 @@
 //! * [`key`]: the public key, and its thumbprint, which names the device.
 //! * [`challenge`]: what a proof answers: fresh, for one client, used once.
 //! * [`proof`]: how a proof is written and read; [`target`]: the request it is for.
+//! * [`known`]: the devices that a user is known to have.
 //! * Here: may this request pass, and may this session get this key?
 
 use crate::policy::{Origin, Sourced};
@@ -20,6 +21,7 @@ use std::fmt;
 pub mod base64url;
 pub mod challenge;
 pub mod key;
+pub mod known;
 mod object;
 pub mod proof;
 pub mod target;

@@ -5,7 +5,8 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`devices`], [`keys`],
+//!   [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
@@ -13,6 +14,7 @@ use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
+use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::policy::Policy;
 use handstamp_core::refusal::{Code, Refusal};
@@ -27,6 +29,7 @@ pub mod cache;
 pub mod callers;
 pub mod control;
 pub mod create;
+pub mod devices;
 pub mod end;
 pub mod environments;
 pub mod gauges;
@@ -65,6 +68,7 @@ pub struct App {
     checked: tighter::Checked,
     verdicts: verdicts::Verdicts,
     retention: Span,
+    device_mode: devices::prove::ModeOfAll,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.
@@ -83,6 +87,8 @@ pub struct Refused {
     pub detail: Option<String>,
     /// What is wrong with the input: JSON pointer and sentence.
     pub fields: Vec<(String, String)>,
+    /// A fresh challenge, where that is what the caller's client lacks.
+    pub challenge: Option<Given>,
 }
 
 /// An accident. Its text is for the log; a caller gets the code's general sentence and the request id.
@@ -121,6 +127,7 @@ impl Stop {
             refusal: Refusal::plain(code, "request"),
             detail: Some(detail.into()),
             fields: Vec::new(),
+            challenge: None,
         }))
     }
     /// Bad input in one field.
@@ -130,7 +137,16 @@ impl Stop {
             refusal: Refusal::plain(Code::InvalidRequest, "request"),
             detail: Some(format!("{pointer}: {message}")),
             fields: vec![(pointer.to_owned(), message)],
+            challenge: None,
         }))
+    }
+    /// The same refusal, with a challenge.
+    #[must_use]
+    pub fn with_challenge(self, challenge: Option<Given>) -> Stop {
+        match self {
+            Stop::Refused(refused) => Stop::Refused(Box::new(Refused { challenge, ..*refused })),
+            Stop::Fault(fault) => Stop::Fault(fault),
+        }
     }
     /// A plain code.
     pub fn code(code: Code) -> Stop {
@@ -140,7 +156,7 @@ impl Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new() }))
+        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new(), challenge: None }))
     }
 }
 impl From<Fault> for Stop {

@@ -105,6 +105,7 @@ impl App {
             checked: tighter::Checked::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
+            device_mode: super::devices::prove::ModeOfAll::default(),
         };
         if fresh {
             app.begin(&root, &first_key()?).await?;

@@ -11,6 +11,9 @@ use handstamp_core::time::{Millis, Span};
 /// How long a removed environment is looked after: longer than a creation takes that began before it was removed.
 const WATCHED: Span = Span::minutes(10);
 
+/// Every kind of record that an environment has.
+const KINDS: [u8; 5] = [kind::SESSION, kind::USER, kind::IDEMPOTENCY, kind::DEVICE, kind::CHALLENGE];
+
 impl App {
     /// Marks the records of removed environments as to be forgotten; the sweep does the rest.
     pub(super) async fn purge(&self) -> Result<(), StoreError> {
@@ -18,7 +21,7 @@ impl App {
             let Ok(id) = <[u8; 8]>::try_from(&*mark.record.key.id) else { continue };
             let env = u64::from_be_bytes(id);
             let mut clean = true;
-            for kind in [kind::SESSION, kind::USER, kind::IDEMPOTENCY] {
+            for kind in KINDS {
                 clean &= self.purge_space(Space { kind, env }).await?;
             }
             let removed_at = read_purge(&mark)?;

@@ -3,7 +3,7 @@
 
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
-use super::{docs, environments, health, keys, metrics, revoke, search, sessions, validate};
+use super::{devices, docs, environments, health, keys, metrics, revoke, search, sessions, validate};
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
 use serde::Serialize;
@@ -56,6 +56,7 @@ impl ToSchema for CodeList {
     ),
     tags(
         (name = "sessions", description = "Make, check, find, change and end sessions."),
+        (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -64,6 +65,7 @@ impl ToSchema for CodeList {
     paths(
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events,
+        devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve

@@ -4,7 +4,7 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, docs, environments, health, input, keys, metrics, query, revoke, search, sessions, validate,
+    Web, devices, docs, environments, health, input, keys, metrics, query, revoke, search, sessions, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -50,14 +50,15 @@ const SEARCH: &[&str] =
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, Reserved, SessionEnded,
-        StoreUnavailable, TagInvalid, TooManyMatches,
+        AlreadyExists, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound,
+        ReauthenticationRequired, Reserved, SessionEnded, StoreUnavailable, TagInvalid, TokenMalformed, TokenMissing,
+        TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
     use Scope::{EventsRead, KeysWrite, SessionsRead, SessionsWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent]),
+            .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale, DeviceProofInvalid]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
@@ -75,6 +76,15 @@ pub fn table() -> Vec<Route> {
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
+            .refuses(&[NotFound]),
+        post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()
+            .refuses(&[TokenMissing, TokenMalformed, TokenWrongKind, NotFound]),
+        post("/v1/devices", devices::register).needs(Key(SessionsWrite)).json().stored().refuses(Code::VERDICTS)
+            .refuses(&[NotFound, SessionEnded, AlreadyExists, ReauthenticationRequired]),
+        get("/v1/devices", devices::list).needs(Key(SessionsRead)).stored().params(&["user_id"]),
+        patch("/v1/devices/{id}", devices::name).needs(Key(SessionsWrite)).json().stored().params(&["user_id"])
+            .refuses(&[NotFound]),
+        delete("/v1/devices/{id}", devices::forget).needs(Key(SessionsWrite)).stored().params(&["user_id"])
             .refuses(&[NotFound]),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),

@@ -11,6 +11,7 @@ mod args;
 mod bench;
 pub mod client;
 mod configuration;
+mod devices;
 mod environments;
 pub mod failure;
 pub mod hooks;
@@ -160,6 +161,7 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),

@@ -5,6 +5,7 @@
 mod arguments;
 mod client;
 mod configuration;
+mod devices;
 mod keys;
 mod local;
 mod server;

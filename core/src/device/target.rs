@@ -49,7 +49,8 @@ fn authority_of(text: &str) -> Option<(String, Option<&str>)> {
         None => {
             let (host, port) = text.split_at_checked(text.find(':').unwrap_or(text.len()))?;
             let letter = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-            if host.is_empty() || !host.bytes().all(letter) {
+            let labels = host.strip_suffix('.').unwrap_or(host);
+            if labels.split('.').any(str::is_empty) || !host.bytes().all(letter) {
                 return None;
             }
             (host.to_ascii_lowercase(), port)
@@ -204,6 +205,10 @@ mod tests {
             "https://app%2eexample/",
             "https://app.example/\u{0}",
             "javascript://app/",
+            "https://./",
+            "https://.app.example/",
+            "https://app..example/",
+            "https://app.example../",
             &long,
         ] {
             assert_eq!(url(text), None, "{text}");

@@ -29,6 +29,13 @@ async fn a_key_registers_and_proves() {
     let (world, hand, made) = bound().await;
     let session = world.get(&format!("/v1/sessions/{}", made.id)).await.expect(200);
     assert_eq!(session["device"], json!({ "id": hand.id(), "registered_at": "2026-01-01T00:00:00.000Z" }));
+    // What was signed to register it is used up.
+    let registered = world.login("ada").await;
+    let spent = challenge_of(&world, &registered.id).await;
+    let proof = hand.introduction(&world, &spent, Some(&registered.id));
+    register(&world, json!({ "token": registered.token }), &proof).await.expect(201);
+    let answer = verdict(&world, &registered.token, &hand.proof(&world, &spent, &registered.id)).await;
+    assert_eq!(answer, "device_proof_stale");
     let first = challenge_of(&world, &made.id).await;
     let answer = validate(&world, &made.token, &hand.proof(&world, &first, &made.id)).await;
     assert_eq!(code(&answer), "valid", "{answer}");

@@ -3,7 +3,7 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, At, Json};
-use super::parse::Object;
+use super::parse::{Object, given};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
@@ -26,8 +26,12 @@ use std::sync::Arc;
 #[schema(example = json!({ "user_id": "ada", "ip": "203.0.113.7", "user_agent": "Mozilla/5.0" }))]
 pub struct ChallengeRequest {
     /// For a session: its token.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     token: Option<String>,
     /// For a session: its id, instead of its token.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     session_id: Option<String>,
     /// Before a login: who is about to log in, where that is known.
     user_id: Option<String>,
@@ -56,8 +60,12 @@ pub struct NewDevice {
 }))]
 pub struct RegisterRequest {
     /// The session's token, as its client presented it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     token: Option<String>,
     /// The session's id, instead of its token. Whoever names it must know that it is the client's own.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     session_id: Option<String>,
     /// The device.
     #[schema(value_type = NewDevice)]

@@ -41,6 +41,10 @@ codes! {
     TokenReused = "token_reused", 401, "A stolen token was presented", "A token that had long been replaced was presented again: somebody holds a copy. The session was ended for everybody.", "Log in again, and look at the session's events: both contexts are there.";
     TagMissing = "tag_missing", 403, "A tag is missing", "The session is good, but does not carry a tag that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     AccessGroupMissing = "access_group_missing", 403, "An access group is missing", "The session is good, but is not in an access group that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
+    ReauthenticationRequired = "reauthentication_required", 403, "Authenticate again first", "The session is good, but its user authenticated too long ago for this.", "Have the user authenticate again, tell it to the session, and try again.";
+    DeviceProofMissing = "device_proof_missing", 403, "No proof by the device", "The session is good, but the policy asks for a proof by its device, and none came; or the session has no device yet.", "Sign the challenge that comes with the refusal, and send the proof with the request. A session without a device gets one shortly after login.";
+    DeviceProofStale = "device_proof_stale", 403, "The device's proof is stale", "The session's device signed for this request, but not just now: the challenge is too old, was used, or was not given to this client, or the device's clock is wrong.", "Sign again with the fresh challenge that comes with the refusal.";
+    DeviceProofInvalid = "device_proof_invalid", 403, "Not a proof by the session's device", "The proof is damaged, was signed by another key, or is for another session or request.", "Do not try the same proof again. When it happens to a user with the right device, compare method and URL of the request with what was signed.";
     SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "The user has as many live sessions as the policy allows, and the policy refuses rather than ends one.", "End one of the user's sessions first, or let the policy evict (on_limit).";
     TagInvalid = "tag_invalid", 400, "Not a tag", "A tag is written name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter.", "Correct the tag.";
     InvalidRequest = "invalid_request", 400, "The request is not right", "A field is unknown, missing or has a value it cannot have; `errors` says which.", "Correct the request; the same request will be refused again.";
@@ -99,6 +103,9 @@ impl Code {
         Code::TokenReused,
         Code::TagMissing,
         Code::AccessGroupMissing,
+        Code::DeviceProofMissing,
+        Code::DeviceProofStale,
+        Code::DeviceProofInvalid,
     ];
 
     /// The codes of the network edge, which turns a client away before any call has seen the request.

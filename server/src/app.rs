@@ -6,13 +6,14 @@
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`keys`], [`environments`].
+//!   [`policies`], [`devices`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
+use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::time::{Millis, Span};
@@ -27,6 +28,7 @@ pub mod cache;
 pub mod callers;
 pub mod control;
 pub mod create;
+pub mod devices;
 pub mod end;
 pub mod environments;
 mod epochs;
@@ -89,6 +91,8 @@ pub struct Refused {
     pub detail: Option<String>,
     /// What is wrong with the input: JSON pointer and sentence.
     pub fields: Vec<(String, String)>,
+    /// A fresh challenge, where that is what the caller's client lacks.
+    pub challenge: Option<Given>,
 }
 
 /// An accident. Its text is for the log; a caller gets the code's general sentence and the request id.
@@ -127,6 +131,7 @@ impl Stop {
             refusal: Refusal::plain(code, "request"),
             detail: Some(detail.into()),
             fields: Vec::new(),
+            challenge: None,
         }))
     }
     /// Bad input in one field.
@@ -136,7 +141,16 @@ impl Stop {
             refusal: Refusal::plain(Code::InvalidRequest, "request"),
             detail: Some(format!("{pointer}: {message}")),
             fields: vec![(pointer.to_owned(), message)],
+            challenge: None,
         }))
+    }
+    /// The same refusal, with a challenge.
+    #[must_use]
+    pub fn with_challenge(self, challenge: Option<Given>) -> Stop {
+        match self {
+            Stop::Refused(refused) => Stop::Refused(Box::new(Refused { challenge, ..*refused })),
+            Stop::Fault(fault) => Stop::Fault(fault),
+        }
     }
     /// A plain code.
     pub fn code(code: Code) -> Stop {
@@ -146,7 +160,7 @@ impl Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new() }))
+        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new(), challenge: None }))
     }
 }
 impl From<Fault> for Stop {

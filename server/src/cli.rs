@@ -11,6 +11,7 @@ mod args;
 mod bench;
 pub mod client;
 mod configuration;
+mod devices;
 mod environments;
 mod events;
 pub mod failure;
@@ -164,6 +165,7 @@ impl Context<'_, '_> {
             Command::Sessions(group) => self.sessions(group),
             Command::Users(group) => self.users(group),
             Command::Events(args) => self.events(&args),
+            Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),

@@ -12,6 +12,7 @@ use handstamp_core::user::User;
 
 pub mod bytes;
 pub mod control;
+pub mod device;
 pub mod event;
 pub mod packed;
 pub mod policy;
@@ -43,6 +44,10 @@ pub mod kind {
     pub const HISTORY: u8 = 18;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
+    /// Devices that users of an environment are known to have.
+    pub const DEVICE: u8 = 20;
+    /// Challenges of an environment that were used.
+    pub const CHALLENGE: u8 = 21;
 }
 
 /// Where control records live.

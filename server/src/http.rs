@@ -1,7 +1,7 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
-//!   [`policies`], [`keys`], [`environments`]: what they do. [`door`]: what stands before them and after them.
+//!   [`policies`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`cookie`]: ready `Set-Cookie` values.
@@ -17,6 +17,7 @@ use std::time::Instant;
 
 pub mod caller;
 pub mod cookie;
+pub mod devices;
 pub mod docs;
 pub mod door;
 pub mod environments;

@@ -2,6 +2,7 @@
 //! other.
 
 use super::callers::Caller;
+use super::devices::prove::{self, Introduction};
 use super::records::{Decision, Loaded, Stage};
 use super::view::View;
 use super::{App, Stop};
@@ -10,10 +11,12 @@ use crate::codec::{digest, idempotency_key};
 use crate::store::{Expect, Op};
 use bytes::Bytes;
 use handstamp_core::caller::Scope;
+use handstamp_core::device::challenge::Client as Ahead;
 use handstamp_core::id::UserId;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::Client;
+use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
 use handstamp_core::transition::create::{NewSession, create, repeat};
@@ -34,6 +37,8 @@ pub struct Create {
     pub client: Client,
     /// The `Idempotency-Key`, and the body it came with.
     pub idempotency: Option<(String, Bytes)>,
+    /// The device that logs in.
+    pub device: Option<Introduction>,
 }
 
 /// The new session and its credentials.
@@ -42,6 +47,8 @@ pub struct Made {
     pub view: View,
     /// Shown once.
     pub issued: Issued,
+    /// Whether the user is not known to have the device; `None` when there is none.
+    pub new_device: Option<bool>,
 }
 
 impl App {
@@ -75,6 +82,13 @@ impl App {
                     replaces = Expect::Version(found.version);
                 }
             }
+            let device = match &ask.device {
+                None => None,
+                Some(device) => {
+                    let from = Ahead::Login { user: Some(&ask.user), from: Endpoint::from(&ask.client) };
+                    Some((self.introduced(&env, device, from, None, now).await?, device.remember))
+                }
+            };
             let known = self.load_user(env_id, &ask.user).await?;
             let new = NewSession {
                 user: ask.user.clone(),
@@ -84,6 +98,7 @@ impl App {
                 expires_in: ask.expires_in,
                 refresh: false,
                 client: client.clone(),
+                device: device.map(|((key, _), _)| key),
                 by: caller.by(),
                 idempotency: request,
             };
@@ -100,12 +115,18 @@ impl App {
                     write_idempotency(env_id, key_id, text, bucket, &value, now.plus(Span::hours(24)));
                 stage.op(Op::Put { expect: replaces, record });
             }
+            let mut new_device = None;
+            if let Some(((key, challenge), remember)) = device {
+                stage.op(prove::used(env_id, bucket, &challenge));
+                let seen = (&ask.user, key, remember, &client);
+                new_device = Some(self.see_device(&env, seen, &mut stage, now).await?);
+            }
             let view = self.view(
                 &env,
                 Loaded { session: made.change.session, seen: now, offered: now, version: 1 },
                 now,
             )?;
-            Ok(Decision::Commit(stage, Made { view, issued: made.issued }))
+            Ok(Decision::Commit(stage, Made { view, issued: made.issued, new_device }))
         })
         .await
     }
@@ -131,6 +152,13 @@ impl App {
         if view.ended.is_some() {
             return Err(spent());
         }
-        Ok(Made { view, issued })
+        let new_device = match &view.session().device {
+            None => None,
+            Some(device) => {
+                let session = view.session();
+                Some(self.was_new(env.record.id, &session.user, device.key, session.created_at).await?)
+            }
+        };
+        Ok(Made { view, issued, new_device })
     }
 }

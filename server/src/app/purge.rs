@@ -10,7 +10,16 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 5] = [kind::SESSION, kind::USER, kind::IDEMPOTENCY, kind::POLICY_VERSION, kind::TIMES];
+const SPACES: [u8; 7] = [
+    kind::SESSION,
+    kind::USER,
+    kind::IDEMPOTENCY,
+    kind::POLICY_VERSION,
+    kind::TIMES,
+    kind::DEVICE,
+    kind::CHALLENGE,
+];
+
 /// How long a removed environment is looked after: longer than a creation takes that began before it was removed.
 const WATCHED: Span = Span::minutes(10);
 

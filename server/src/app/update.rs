@@ -178,7 +178,7 @@ fn members(value: &RawValue) -> serde_json::Result<Option<BTreeMap<String, Box<R
     if value.get().starts_with('{') { serde_json::from_str(value.get()).map(Some) } else { Ok(None) }
 }
 
-fn ended(why: Refusal) -> Stop {
+pub(super) fn ended(why: Refusal) -> Stop {
     Stop::refuse(Code::SessionEnded, format!("the session has ended ({}): {}", why.code.text(), why.detail()))
 }
 

@@ -65,6 +65,8 @@ pub(super) enum Command {
     Users(Users),
     /// What happened in the environment
     Events(Events),
+    /// The devices that users are known to have
+    Devices(Devices),
     /// Copy the store into a file while the server runs (without the master key)
     Backup(Backup),
     /// Put a backup in the place of the store, while the server is stopped
@@ -139,6 +141,35 @@ pub(super) enum EnvironmentsVerb {
         /// Such as shop/dev
         #[arg(value_name = "PRODUCT/ENVIRONMENT")]
         name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Devices {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    #[command(subcommand)]
+    pub(super) verb: DevicesVerb,
+}
+
+#[derive(Subcommand)]
+pub(super) enum DevicesVerb {
+    /// All of a user
+    List {
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
+    },
+    /// Forget one: the next login with it is one from a new device
+    Forget {
+        /// As the list says it
+        id: String,
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,

@@ -4,7 +4,8 @@
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    docs, environments, events, health, keys, metrics, policies, revoke, search, sessions, users, validate,
+    devices, docs, environments, events, health, keys, metrics, policies, revoke, search, sessions, users,
+    validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -61,6 +62,7 @@ impl ToSchema for CodeList {
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "events", description = "What happened."),
         (name = "users", description = "Who is logged in."),
+        (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -70,6 +72,7 @@ impl ToSchema for CodeList {
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
+        devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,

@@ -4,6 +4,7 @@
 use crate::app::cache::Held;
 use crate::app::read::Line;
 use crate::app::view::View;
+use handstamp_core::device::challenge::Given;
 use handstamp_core::refusal::{Evidence, Refusal, Value, detail};
 use handstamp_core::session::{By, Client, End, HeldTag};
 use handstamp_core::tag::Group;
@@ -79,6 +80,9 @@ pub struct SessionBody<'a> {
     /// From where it was last used, when that differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_client: Option<ClientBody<'a>>,
+    /// The device it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<BoundBody>,
     /// The place of its newest token in the chain.
     generation: u32,
     /// Since when a successor is out that nobody has presented.
@@ -88,6 +92,31 @@ pub struct SessionBody<'a> {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<EndBody<'a>>,
+}
+
+/// The device that a session is bound to.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SessionDevice)]
+pub struct BoundBody {
+    /// The SHA-256 thumbprint of its public key (RFC 7638).
+    id: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    registered_at: Time,
+}
+
+/// A challenge: what a device's proof answers, once, within five minutes.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = DeviceChallenge)]
+pub struct ChallengeBody {
+    /// `dch_...`: the `jti` of the proof.
+    challenge: Box<str>,
+    /// Now, by the server's clock: a client whose clock is wrong can set its `iat` by it.
+    #[schema(value_type = String, format = DateTime)]
+    issued_at: Time,
+    /// From then on it is stale.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Time,
 }
 
 /// Who sat at the other end.
@@ -241,10 +270,20 @@ impl<'a> SessionBody<'a> {
             idle_expires_at: Time(view.ends.idle),
             client: ClientBody::of(&session.client),
             last_client: session.last_client.as_deref().map(ClientBody::of),
+            device: session
+                .device
+                .as_deref()
+                .map(|device| BoundBody { id: device.id.to_string(), registered_at: Time(device.at) }),
             generation: session.chain.generation,
             rotation_pending_since: session.chain.pending_since().map(Time),
             ended: view.ended.as_deref().map(EndBody::of),
         }
+    }
+}
+
+impl From<Given> for ChallengeBody {
+    fn from(given: Given) -> ChallengeBody {
+        ChallengeBody { challenge: given.text, issued_at: Time(given.at), expires_at: Time(given.until) }
     }
 }
 

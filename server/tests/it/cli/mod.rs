@@ -5,6 +5,8 @@
 mod arguments;
 mod client;
 mod configuration;
+mod devices;
+#[cfg(test)]
 mod events;
 mod keys;
 mod local;

@@ -106,6 +106,7 @@ pub(super) fn login(who: &str, refresh: bool) -> NewSession {
         expires_in: None,
         refresh,
         client: Client::default(),
+        device: None,
         by: By::System,
         idempotency: None,
     }

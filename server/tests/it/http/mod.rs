@@ -4,6 +4,7 @@
 mod batch;
 mod callers;
 mod create;
+mod devices;
 mod docs;
 mod environments;
 mod errors;
@@ -73,6 +74,23 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         }
         ("PATCH", "/v1/sessions/{id}") => {
             (path.replace("{id}", &session().await), Some(json!({ "extend": true })))
+        }
+        ("POST", "/v1/devices/challenge") => (path, Some(json!({ "user_id": user }))),
+        ("POST", "/v1/devices") => {
+            let made = world.login(&user).await;
+            let challenge = devices::hand::challenge_of(world, &made.id).await;
+            let proof = devices::hand::Hand::new().introduction(world, &challenge, Some(&made.id));
+            let url = devices::hand::URL;
+            let body =
+                json!({ "token": made.token, "device": { "proof": proof }, "method": "POST", "url": url });
+            (path, Some(body))
+        }
+        ("GET", "/v1/devices") => (format!("{path}?user_id={user}"), None),
+        (method, "/v1/devices/{id}") => {
+            let hand = devices::hand::Hand::new();
+            hand.login(world, &user, true).await;
+            let body = (method == "PATCH").then(|| json!({ "name": "sample" }));
+            (format!("/v1/devices/{}?user_id={user}", hand.id()), body)
         }
         ("POST", "/v1/keys") => (path, Some(json!({ "name": "another", "scopes": ["keys:write"] }))),
         ("PATCH", "/v1/keys/{id}") => {

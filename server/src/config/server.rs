@@ -141,7 +141,7 @@ pub struct Server {
     pub listen: SocketAddr,
     /// May be relative to the working directory.
     pub data_dir: PathBuf,
-    /// See [`Network::holds`].
+    /// Whose word about the client's address is believed.
     pub trusted_proxies: Vec<Network>,
     /// Both or none.
     pub tls: Option<Tls>,

@@ -17,6 +17,7 @@ mod metrics;
 mod openapi;
 mod outage;
 mod panics;
+mod peer;
 mod random;
 mod refusals;
 mod revoke;

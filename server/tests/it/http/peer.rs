@@ -199,6 +199,7 @@ fn forwarded_as_rfc_7239_writes_it() {
             ("proto=https;by=203.0.113.43;for=198.51.100.9", CLIENT),
             ("by=203.0.113.43; for=198.51.100.9 ; host=\"a,b;c=\\\"d\\\"\"", CLIENT),
             (";;for=198.51.100.9;;", CLIENT),
+            ("for=198.51.100.9;host=\"a,\\\"b\"", CLIENT),
             ("for=\"1\\98.51.100.9\"", CLIENT),
             ("for=6.6.6.6, for=198.51.100.9", CLIENT),
             ("for=6.6.6.6,for=198.51.100.9;by=\"10.0.0.2:80\", for=10.0.0.2", CLIENT),

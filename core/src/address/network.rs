@@ -31,6 +31,15 @@ impl Network {
         Ok(network)
     }
 
+    /// Reads a network by any of its addresses: `203.0.113.77/24` is `203.0.113.0/24`. As strict in everything else.
+    ///
+    /// # Errors
+    /// As [`Network::parse`].
+    pub fn holding(text: &str) -> Result<Network, String> {
+        let (address, bits) = split(text)?;
+        Network::around(address, bits).ok_or_else(|| wrong(text))
+    }
+
     /// The network of so many leading bits that an address is in; `None` when its family has fewer.
     pub fn around(address: IpAddr, bits: u8) -> Option<Network> {
         let (address, bits) = folded(address, bits)?;
@@ -225,6 +234,7 @@ mod tests {
         ] {
             let why = Network::parse(text).unwrap_err();
             assert!(why.contains("is not an address or a network"), "{text}: {why}");
+            assert!(Network::holding(text).is_err());
         }
         for (text, said) in [
             ("10.0.0.0/33", "write /0 to /32"),
@@ -268,6 +278,7 @@ mod tests {
         assert_eq!(around("203.0.113.77", 24).as_deref(), Some("203.0.113.0/24"));
         assert_eq!(around("::ffff:203.0.113.77", 120).as_deref(), Some("203.0.113.0/24"));
         assert_eq!(around("2001:db8::77", 56).as_deref(), Some("2001:db8::/56"));
+        assert_eq!(Network::holding("203.0.113.77/24"), Network::parse("203.0.113.0/24"));
         assert_eq!(around("203.0.113.77", 33), None);
         assert_eq!(around("::1", 129), None);
         assert_eq!(Network::from("::ffff:1.2.3.4".parse::<IpAddr>().unwrap()).to_string(), "1.2.3.4");

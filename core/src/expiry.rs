@@ -33,14 +33,14 @@ impl Ends {
 /// The ends of a live session, `seen` being its last activity.
 pub fn ends(session: &impl Subject, seen: Millis, policy: &Effective) -> Ends {
     let times = session.times();
-    let (absolute, idle) = limits(times.limits, policy);
+    let (absolute, idle) = limits(session, policy);
     Ends { absolute: times.authenticated_at.plus(absolute.value), idle: seen.plus(idle.value) }
 }
 
 /// Whether time has ended a session by `now`: at the very instant of its end it is over.
 pub fn expired(session: &impl Subject, seen: Millis, policy: &Effective, now: Millis) -> Option<Refusal> {
     let times = session.times();
-    let (absolute, idle) = limits(times.limits, policy);
+    let (absolute, idle) = limits(session, policy);
     let over = |code, rule, from: Millis, limit: Sourced<Span>| {
         (from.plus(limit.value) <= now).then(|| Refusal {
             code,
@@ -62,17 +62,33 @@ pub fn expired(session: &impl Subject, seen: Millis, policy: &Effective, now: Mi
 /// The looser times that a session still alive takes over, if today's policy has any.
 pub fn adopt(session: &impl Subject, policy: &Effective) -> Option<Limits> {
     let stored = session.times().limits;
-    let wider = Limits {
-        absolute: stored.absolute.max(policy.absolute.value),
-        idle: stored.idle.max(policy.idle.value),
-    };
+    let (absolute, idle) = today(session.times().expires_in, session.chain().has_refresh(), policy);
+    let wider = Limits { absolute: stored.absolute.max(absolute.value), idle: stored.idle.max(idle.value) };
     (wider != stored).then_some(wider)
 }
 
+/// What a session gets when it is made now.
+pub fn initial(expires_in: Option<Span>, refresh: bool, policy: &Effective) -> Limits {
+    let (absolute, idle) = today(expires_in, refresh, policy);
+    Limits { absolute: absolute.value, idle: idle.value }
+}
+
 /// The lesser of what is stored and what today's policy says, each with its origin.
-fn limits(stored: Limits, policy: &Effective) -> (Sourced<Span>, Sourced<Span>) {
-    let lesser = |stored: Span, today: &Sourced<Span>| {
-        if stored < today.value { Sourced { value: stored, origin: Origin::Stored } } else { today.clone() }
+pub fn limits(session: &impl Subject, policy: &Effective) -> (Sourced<Span>, Sourced<Span>) {
+    let times = session.times();
+    let (absolute, idle) = today(times.expires_in, session.chain().has_refresh(), policy);
+    let lesser = |stored: Span, today: Sourced<Span>| {
+        if stored < today.value { Sourced { value: stored, origin: Origin::Stored } } else { today }
     };
-    (lesser(stored.absolute, &policy.absolute), lesser(stored.idle, &policy.idle))
+    (lesser(times.limits.absolute, absolute), lesser(times.limits.idle, idle))
+}
+
+/// What today's policy says of a session. What was asked for at its creation may shorten it, never lengthen it.
+fn today(expires_in: Option<Span>, refresh: bool, policy: &Effective) -> (Sourced<Span>, Sourced<Span>) {
+    let base = if refresh { &policy.refresh_timeout } else { &policy.absolute_timeout };
+    let absolute = match expires_in {
+        Some(shorter) if shorter < base.value => Sourced { value: shorter, origin: Origin::Creation },
+        _ => base.clone(),
+    };
+    (absolute, policy.idle_timeout.clone())
 }

@@ -185,7 +185,7 @@ fn stolen(session: &impl Subject, token: &Opened, policy: &Effective) -> Refusal
 
 fn rotation_due(session: &impl Subject, policy: &Effective, now: Millis) -> bool {
     !session.chain().has_refresh()
-        && policy.rotate_every.value.is_some_and(|every| now.since(session.chain().made_at) >= every)
+        && policy.rotate_every.value.0.is_some_and(|every| now.since(session.chain().made_at) >= every)
 }
 
 fn missing_tags(session: &impl Subject, required: &[Tag]) -> Option<Refusal> {

@@ -1,12 +1,26 @@
 //! What an operator may choose, and the effective policy in which each value knows where it came from (design,
 //! section 4).
 //!
-//! Today the base is `[policy.default]`; rules by tag lay themselves over it in [`Policy::effective`], which is the
-//! only place where values are combined.
+//! * [`rules`]: what one section says, and how sections are laid over each other. [`setting`], [`modes`]: its values.
+//! * [`check`]: what no single value can show.
+//!
+//! The default is the base, a tag's section replaces what it says, and of several tags the strictest holds.
+//! [`Policy::of_tags`] is the only place where values are combined; it depends on the tags alone, so that sessions with
+//! the same tags share one result.
 
-use crate::time::Span;
+use crate::subject::Subject;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, PoisonError, RwLock};
 
+pub mod check;
 pub mod modes;
+pub mod rules;
+pub mod setting;
+
+use modes::Assurance;
+use rules::Section;
+pub use rules::{Cap, Effective, Pattern, Rules};
 
 /// Where an effective value came from. Refusals and explanations name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,92 +31,22 @@ pub enum Origin {
     Creation,
     /// What stood when the session was last extended: loosening a policy never revives.
     Stored,
+    /// The section of a tag, `name:value` or `name:*`.
+    Tag(Box<str>),
+    /// The preset of a section; `None` is the default's.
+    Preset(Assurance, Option<Box<str>>),
 }
 
 impl Origin {
     /// The text that answers and events carry.
-    pub const fn text(&self) -> &'static str {
+    pub fn text(&self) -> String {
         match self {
-            Origin::Default => "default",
-            Origin::Creation => "creation",
-            Origin::Stored => "stored",
-        }
-    }
-}
-
-/// The rules of an environment, each in the operator's own units.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// From login; re-authentication restarts it.
-    pub absolute_timeout: Span,
-    /// From the last activity.
-    pub idle_timeout: Span,
-    /// Life of a refresh family; takes the place of `absolute_timeout` for a session made with `refresh: true`.
-    pub refresh_timeout: Span,
-    /// Age at which a session token is rotated where the caller can deliver the successor; `None` is "never".
-    pub rotate_every: Option<Span>,
-    /// How long a superseded token is late and not yet stolen, counted from the first presentation of a later one.
-    pub rotation_grace: Span,
-}
-
-impl Default for Policy {
-    /// The defaults of design section 4.
-    fn default() -> Policy {
-        Policy {
-            absolute_timeout: Span::days(30),
-            idle_timeout: Span::hours(24),
-            refresh_timeout: Span::days(90),
-            rotate_every: Some(Span::minutes(15)),
-            rotation_grace: Span::secs(60),
-        }
-    }
-}
-
-impl Policy {
-    /// Any duration of at least this is possible.
-    pub const SHORTEST: Span = Span::secs(1);
-    /// The longest duration that can be asked for: ten years, so that sums never come near the end of time.
-    pub const LONGEST: Span = Span::days(3_660);
-
-    /// Checks what no single value can show. Durations are between 1 s and ten years; the grace may be 0.
-    ///
-    /// # Errors
-    /// The key and a sentence that says what would be right.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let spans = [
-            ("absolute_timeout", Some(self.absolute_timeout)),
-            ("idle_timeout", Some(self.idle_timeout)),
-            ("refresh_timeout", Some(self.refresh_timeout)),
-            ("rotate_every", self.rotate_every),
-        ];
-        for (key, span) in spans {
-            if let Some(span) = span
-                && (span < Policy::SHORTEST || span > Policy::LONGEST)
-            {
-                return Err((key, format!("{span} is out of range: choose between 1s and 3660d")));
-            }
-        }
-        if self.rotation_grace < Span(0) || self.rotation_grace > Span::days(1) {
-            return Err((
-                "rotation_grace",
-                format!("{} is out of range: choose between 0s and 1d", self.rotation_grace),
-            ));
-        }
-        Ok(())
-    }
-
-    /// The effective policy of one session: the least of what the policy and the creation say.
-    pub fn effective(&self, expires_in: Option<Span>, refresh: bool) -> Effective {
-        let base = if refresh { self.refresh_timeout } else { self.absolute_timeout };
-        let absolute = match expires_in {
-            Some(shorter) if shorter < base => Sourced { value: shorter, origin: Origin::Creation },
-            _ => Sourced { value: base, origin: Origin::Default },
-        };
-        Effective {
-            absolute,
-            idle: Sourced { value: self.idle_timeout, origin: Origin::Default },
-            rotate_every: Sourced { value: self.rotate_every, origin: Origin::Default },
-            rotation_grace: Sourced { value: self.rotation_grace, origin: Origin::Default },
+            Origin::Default => "default".to_owned(),
+            Origin::Creation => "creation".to_owned(),
+            Origin::Stored => "stored".to_owned(),
+            Origin::Tag(pattern) => format!("tag {pattern}"),
+            Origin::Preset(level, None) => format!("preset {level}"),
+            Origin::Preset(level, Some(pattern)) => format!("preset {level} of tag {pattern}"),
         }
     }
 }
@@ -116,59 +60,207 @@ pub struct Sourced<T> {
     pub origin: Origin,
 }
 
-/// What applies to one session now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
-    /// From the last authentication.
-    pub absolute: Sourced<Span>,
-    /// From the last activity.
-    pub idle: Sourced<Span>,
-    /// See [`Policy::rotate_every`].
-    pub rotate_every: Sourced<Option<Span>>,
-    /// See [`Policy::rotation_grace`].
-    pub rotation_grace: Sourced<Span>,
+/// The rules of an environment: the default's section and those of tags.
+pub struct Policy {
+    default: Rules,
+    tags: Vec<(Pattern, Rules)>,
+    /// By the hash of a whole tag, or of a name with its colon: which section.
+    index: Vec<(u64, u16)>,
+    base: Effective,
+    alone: Vec<Effective>,
+    /// What several sections come to together. A memory of a pure function.
+    together: RwLock<BTreeMap<Box<[u16]>, Arc<Effective>>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// An effective policy, as the policy has it.
+pub enum Found<'a> {
+    /// Of no section or one.
+    Known(&'a Effective),
+    /// Of several.
+    Combined(Arc<Effective>),
+}
 
-    #[test]
-    fn expires_in_shortens_and_never_lengthens() {
-        let policy =
-            Policy { absolute_timeout: Span::hours(1), refresh_timeout: Span::hours(3), ..Policy::default() };
-        for (expires_in, refresh, value, origin) in [
-            (None, false, Span::hours(1), Origin::Default),
-            (Some(Span::minutes(59)), false, Span::minutes(59), Origin::Creation),
-            (Some(Span::hours(1)), false, Span::hours(1), Origin::Default),
-            (Some(Span::hours(2)), false, Span::hours(1), Origin::Default),
-            (Some(Span::hours(2)), true, Span::hours(2), Origin::Creation),
-            (None, true, Span::hours(3), Origin::Default),
-        ] {
-            assert_eq!(policy.effective(expires_in, refresh).absolute, Sourced { value, origin });
+impl Deref for Found<'_> {
+    type Target = Effective;
+    fn deref(&self) -> &Effective {
+        match self {
+            Found::Known(effective) => effective,
+            Found::Combined(effective) => effective,
+        }
+    }
+}
+
+impl Policy {
+    /// The most sections of tags.
+    pub const SECTIONS: usize = 10_000;
+    /// How many combinations of sections are remembered.
+    const REMEMBERED: usize = 4_096;
+
+    /// Puts sections together. Whether they make sense is for [`Policy::check`].
+    pub fn new(default: Rules, tags: BTreeMap<Pattern, Rules>) -> Policy {
+        let tags: Vec<(Pattern, Rules)> = tags.into_iter().take(Policy::SECTIONS).collect();
+        let mut base = Effective::base();
+        base.begin(&Section { of: None, rules: &default });
+        let alone = tags.iter().map(|(of, rules)| base.with(&[Section { of: Some(of), rules }])).collect();
+        let keys = tags.iter().map(|(of, _)| match of {
+            Pattern::Exact(tag) => hash(tag.as_str()),
+            Pattern::Any(name) => hash(name),
+        });
+        let mut index: Vec<(u64, u16)> = keys.zip(0..).collect();
+        index.sort_unstable();
+        Policy { default, tags, index, base, alone, together: RwLock::default() }
+    }
+
+    /// The same with another default.
+    #[must_use]
+    pub fn with(&self, change: impl FnOnce(&mut Rules)) -> Policy {
+        let mut default = self.default.clone();
+        change(&mut default);
+        Policy::new(default, self.tags.iter().cloned().collect())
+    }
+
+    /// The default's section.
+    pub const fn default_rules(&self) -> &Rules {
+        &self.default
+    }
+
+    /// The sections of tags, in order.
+    pub fn tag_rules(&self) -> impl Iterator<Item = (&Pattern, &Rules)> {
+        self.tags.iter().map(|(of, rules)| (of, rules))
+    }
+
+    /// What applies to a session now.
+    pub fn of(&self, session: &impl Subject) -> Found<'_> {
+        if self.index.is_empty() {
+            return Found::Known(&self.base);
+        }
+        self.of_tags(session.tags().map(|(tag, _)| tag))
+    }
+
+    /// What applies to sessions with these tags.
+    pub fn of_tags<'t>(&self, tags: impl IntoIterator<Item = &'t str>) -> Found<'_> {
+        let mut matched = Matched::default();
+        for tag in tags {
+            self.sections_of(tag, &mut matched);
+        }
+        match matched.sorted() {
+            [] => Found::Known(&self.base),
+            [one] => Found::Known(self.alone.get(usize::from(*one)).unwrap_or(&self.base)),
+            several => Found::Combined(self.combined(several)),
         }
     }
 
-    #[test]
-    fn both_sides_of_each_bound() {
-        let with = |f: fn(&mut Policy, Span), span| {
-            let mut p = Policy::default();
-            f(&mut p, span);
-            p.check().is_ok()
-        };
-        let setters: [fn(&mut Policy, Span); 4] = [
-            |p, s| p.absolute_timeout = s,
-            |p, s| p.idle_timeout = s,
-            |p, s| p.refresh_timeout = s,
-            |p, s| p.rotate_every = Some(s),
-        ];
-        for set in setters {
-            assert!(with(set, Span::secs(1)) && !with(set, Span(999)));
-            assert!(with(set, Span::days(3_660)) && !with(set, Span(Span::days(3_660).0 + 1)));
+    fn sections_of(&self, tag: &str, matched: &mut Matched) {
+        let name = tag.split_once(':').map_or(tag, |(name, _)| name);
+        for key in [hash(tag), hash(name)] {
+            let from = self.index.partition_point(|(held, _)| *held < key);
+            let same = self.index.iter().skip(from).take_while(|(held, _)| *held == key);
+            for (_, section) in same {
+                if self.tags.get(usize::from(*section)).is_some_and(|(of, _)| of.matches(tag)) {
+                    matched.push(*section);
+                }
+            }
         }
-        let grace: fn(&mut Policy, Span) = |p, s| p.rotation_grace = s;
-        assert!(
-            with(grace, Span(0)) && with(grace, Span::days(1)) && !with(grace, Span(Span::days(1).0 + 1))
-        );
     }
+
+    fn combined(&self, sections: &[u16]) -> Arc<Effective> {
+        let known = self.together.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(effective) = known.get(sections) {
+            return effective.clone();
+        }
+        drop(known);
+        let of = |n: &u16| self.tags.get(usize::from(*n)).map(|(of, rules)| Section { of: Some(of), rules });
+        let said: Vec<Section<'_>> = sections.iter().filter_map(of).collect();
+        let effective = Arc::new(self.base.with(&said));
+        let mut known = self.together.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Policy::REMEMBERED {
+            known.clear();
+        }
+        known.insert(sections.into(), effective.clone());
+        effective
+    }
+}
+
+impl Effective {
+    fn with(&self, sections: &[Section<'_>]) -> Effective {
+        let mut effective = self.clone();
+        effective.lay(sections);
+        effective
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::from(Rules::default())
+    }
+}
+
+impl From<Rules> for Policy {
+    fn from(default: Rules) -> Policy {
+        Policy::new(default, BTreeMap::new())
+    }
+}
+
+impl Clone for Policy {
+    fn clone(&self) -> Policy {
+        Policy::new(self.default.clone(), self.tags.iter().cloned().collect())
+    }
+}
+
+impl PartialEq for Policy {
+    fn eq(&self, other: &Policy) -> bool {
+        self.default == other.default && self.tags == other.tags
+    }
+}
+
+impl Eq for Policy {}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("default", &self.default).field("tags", &self.tags).finish()
+    }
+}
+
+/// The sections that the tags of one session match: of each tag its own and that of its name.
+struct Matched {
+    sections: [u16; Matched::MOST],
+    count: usize,
+}
+
+impl Default for Matched {
+    fn default() -> Matched {
+        Matched { sections: [0; Matched::MOST], count: 0 }
+    }
+}
+
+impl Matched {
+    const MOST: usize = 2 * crate::tag::Tag::MOST;
+
+    fn push(&mut self, section: u16) {
+        if let Some(place) = self.sections.get_mut(self.count) {
+            *place = section;
+            self.count += 1;
+        }
+    }
+
+    /// In order, each once: two tags of one name match the same section of that name.
+    fn sorted(&mut self) -> &[u16] {
+        let Some(found) = self.sections.get_mut(..self.count) else { return &[] };
+        found.sort_unstable();
+        let mut kept = 0;
+        for at in 0..found.len() {
+            let next = found.get(at).copied();
+            if at == 0 || next != found.get(kept - 1).copied() {
+                found.swap(kept, at);
+                kept += 1;
+            }
+        }
+        found.get(..kept).unwrap_or_default()
+    }
+}
+
+/// FNV-1a. Operators choose what is in the index, and whoever is found is compared.
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }

@@ -65,7 +65,10 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key stands for another request", "The same `Idempotency-Key` came with another body within 24 hours.", "Use a new key for a new request.";
     IdempotencyKeySpent = "idempotency_key_spent", 409, "The first answer was used", "This `Idempotency-Key` has made a session. Its token has been presented since, or the session has ended, so credentials are not given out again.", "Use the token from the first answer; if the session has ended, create with a new key.";
     ExceptInvalid = "except_invalid", 409, "The session to keep is not among them", "The session named in `except` is dead, another user's or outside the filter. Nothing was ended.", "Check `except`; leave it out to end all.";
+    TagCreateOnly = "tag_create_only", 409, "The tag is fixed at creation", "The policy names this tag in `create_only_tags`: it may not come or go on a live session. Nothing was changed.", "Make a new session with the other tag, or change the policy.";
     TooManyMatches = "too_many_matches", 409, "Too many sessions match", "More sessions match than one call may change. Nothing was changed.", "Narrow the filter.";
+    PolicyManagedByFile = "policy_managed_by_file", 409, "The file decides", "The server's configuration file has a `[policy]` section, so policies cannot be changed over the API.", "Change the file and reload the server, or take the section out of it.";
+    PolicyChanged = "policy_changed", 412, "Another version is in force", "The policy was changed since the version named in `If-Match`. Nothing was replaced.", "Read the policy, and decide again.";
     AlreadyExists = "already_exists", 409, "It exists already", "There is something under this name already.", "Choose another name.";
     Reserved = "reserved", 409, "The name is reserved", "This name or key is needed by the server itself.", "Choose another one.";
     BodyTooLarge = "body_too_large", 413, "The body is too large", "Bodies have at most 64 KiB; batches 512 KiB; session data 16 KiB.", "Send less.";

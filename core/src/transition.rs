@@ -51,7 +51,7 @@ impl<'a> Ground<'a> {
     /// # Errors
     /// Why it is over.
     pub fn living(self, session: &'a Session, seen: Millis) -> Result<Living<'a>, Refusal> {
-        let effective = self.policy.effective(session.expires_in, session.chain.has_refresh());
+        let effective = self.policy.of(session);
         match over(session, seen, self.ledger, &effective, self.now) {
             None => Ok(Living { ground: self, session }),
             Some(refusal) => Err(refusal),

@@ -1,25 +1,25 @@
 //! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
 //!
 //! * [`open`]: first start and every start after it.
-//! * [`control`]: environments, access keys and ledgers, held in memory; [`callers`]: who asks.
+//! * [`control`]: environments, access keys and ledgers, held in memory; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`].
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`policies`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
-use arc_swap::ArcSwap;
 use handstamp_core::id::EnvironmentId;
-use handstamp_core::policy::Policy;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
 mod behind;
@@ -29,12 +29,15 @@ pub mod control;
 pub mod create;
 pub mod end;
 pub mod environments;
+mod epochs;
 pub mod gauges;
+pub mod history;
 pub mod housekeeping;
 pub mod kept;
 pub mod keys;
 pub mod observe;
 pub mod open;
+pub mod policies;
 mod purge;
 pub mod read;
 pub mod records;
@@ -42,6 +45,7 @@ pub mod search;
 pub mod table;
 pub mod tighter;
 pub mod update;
+pub mod users;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
@@ -55,7 +59,6 @@ pub struct App {
     entropy: Arc<dyn Entropy>,
     master: Arc<MasterKey>,
     keys: Keyring,
-    policy: ArcSwap<Policy>,
     control: Arc<control::Room>,
     turns: records::Turns,
     cache: Arc<cache::Cache>,
@@ -65,6 +68,9 @@ pub struct App {
     checked: tighter::Checked,
     verdicts: verdicts::Verdicts,
     retention: Span,
+    /// Rises with each commit that history tells of.
+    told: Arc<AtomicU64>,
+    leaving: AtomicBool,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.
@@ -173,16 +179,6 @@ impl App {
         self.store.probe().await
     }
 
-    /// The rules in force.
-    pub fn policy(&self) -> Arc<Policy> {
-        self.policy.load_full()
-    }
-
-    /// Puts new rules in force, from the next request on.
-    pub fn set_policy(&self, policy: Policy) {
-        self.policy.store(Arc::new(policy));
-    }
-
     /// How many bytes the cache holds, and of how many.
     pub fn cache_use(&self) -> (u64, u64) {
         self.cache.usage()
@@ -210,10 +206,10 @@ impl App {
         self.control.load().env(id).ok_or_else(|| Stop::refuse(Code::NotFound, "the environment is gone"))
     }
 
-    const fn ground<'a>(&'a self, env: &'a Env, policy: &'a Policy, now: Millis) -> Ground<'a> {
+    fn ground<'a>(&'a self, env: &'a Env, now: Millis) -> Ground<'a> {
         Ground {
             env: env.record.id,
-            policy,
+            policy: &env.policy,
             ledger: &env.ledger,
             keys: &self.keys,
             data_key: &env.data_key,

@@ -12,6 +12,7 @@ mod bench;
 pub mod client;
 mod configuration;
 mod environments;
+mod events;
 pub mod failure;
 pub mod hooks;
 mod keys;
@@ -20,6 +21,7 @@ mod progress;
 mod sessions;
 mod table;
 mod tls;
+mod users;
 
 pub use self::failure::Failure;
 pub use self::hooks::{BackupDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions};
@@ -160,6 +162,8 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::Users(group) => self.users(group),
+            Command::Events(args) => self.events(&args),
             Command::Backup(args) => self.backup(&args),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),

@@ -67,7 +67,7 @@ pub struct Config {
     /// `[log]`
     pub log: log::Log,
     /// `[policy.default]`
-    pub policy: policy::Rules,
+    pub policy: policy::Sections,
     /// Lines for the log at the start.
     pub warnings: Vec<String>,
     /// The file that was read, if one was.
@@ -81,6 +81,8 @@ pub struct Config {
 pub struct Entry {
     /// `server.listen`
     pub path: String,
+    /// The tag or the session type that it is about, where there is one.
+    pub of: Option<String>,
     /// Secrets are `(set)`; what is not set is null.
     pub value: Json,
     /// Who said so.
@@ -178,7 +180,7 @@ impl Config {
             cors: browser::Cors::read(values)?,
             login: browser::Login::read(values)?,
             log: log::Log::read(values)?,
-            policy: policy::Rules::read(values, policy_in_file)?,
+            policy: policy::Sections::read(values, policy_in_file)?,
             warnings: Vec::new(),
             file,
             entries: values.entries(),
@@ -206,8 +208,7 @@ impl Config {
         lines.extend(cookie::warnings(&self.cookie));
         lines.extend(self.file.as_deref().and_then(|file| open_secrets(file, &self.entries)));
         for entry in &self.entries {
-            let of_a_name = entry.path != entry.key.path();
-            if entry.origin != Origin::Default && (entry.key.later || of_a_name) {
+            if entry.origin != Origin::Default && entry.key.later {
                 lines.push(format!(
                     "{}: {} is known, but has no effect yet: its part comes in a later version",
                     entry.origin, entry.path
@@ -271,7 +272,7 @@ impl Values {
             let shown = key.look(&given).unwrap_or(Json::Null);
             values.by_path.insert(key.path(), Settled { key, given, origin: Origin::Default, shown });
         }
-        for Said { path, key, given, origin } in said {
+        for Said { path, of, key, given, origin } in said {
             match key.look(&given) {
                 Err(message) => {
                     problems.push(Problem::new(origin, &path, message));
@@ -280,7 +281,7 @@ impl Values {
                 Ok(value) if path == key.path() => {
                     values.by_path.insert(path, Settled { key, given, origin, shown: value });
                 }
-                Ok(value) => values.named.push(Entry { path, value, origin, key }),
+                Ok(value) => values.named.push(Entry { path, of, value, origin, key }),
             }
         }
         values
@@ -288,6 +289,12 @@ impl Values {
 
     fn section<'a>(&'a self, section: &'static str) -> At<'a> {
         At { values: self, section }
+    }
+
+    /// A value as it is shown, and who said it.
+    fn look_up(&self, path: &str) -> Option<(&Json, Origin)> {
+        self.read.borrow_mut().insert(path.to_owned());
+        self.by_path.get(path).map(|settled| (&settled.shown, settled.origin.clone()))
     }
 
     fn origin(&self, path: &str) -> Origin {
@@ -322,7 +329,7 @@ impl Values {
         let fixed = key::keys().filter_map(|key| {
             let settled = self.by_path.get(&key.path())?;
             let (value, origin) = (settled.shown.clone(), settled.origin.clone());
-            Some(Entry { path: key.path(), value, origin, key })
+            Some(Entry { path: key.path(), of: None, value, origin, key })
         });
         fixed.chain(self.named.iter().cloned()).collect()
     }

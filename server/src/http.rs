@@ -1,7 +1,7 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
-//! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`keys`],
-//!   [`environments`]: what they do. [`door`]: what stands before them and after them.
+//! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
+//!   [`policies`], [`keys`], [`environments`]: what they do. [`door`]: what stands before them and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values.
@@ -20,6 +20,7 @@ pub mod cookie;
 pub mod docs;
 pub mod door;
 pub mod environments;
+pub mod events;
 pub mod health;
 pub mod input;
 pub mod keys;
@@ -28,6 +29,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod parse;
 pub mod peer;
+pub mod policies;
 pub mod problem;
 pub mod query;
 mod render;
@@ -36,6 +38,7 @@ pub mod revoke;
 pub mod routes;
 pub mod search;
 pub mod sessions;
+pub mod users;
 pub mod validate;
 pub mod wire;
 

@@ -1,7 +1,8 @@
 //! The service: one binary. A library only so that tests can reach it.
 //!
 //! Reading order: [`app`] (the verbs), [`http`] (the door), [`store`] (where records lie), [`codec`] (how), [`config`],
-//! [`host`] (time, randomness, signals), [`cli`] (the command line), [`run`] (where all of them meet).
+//! [`sections`] (a policy as
+//! JSON says it), [`host`] (time, randomness, signals), [`cli`] (the command line), [`run`] (where all of them meet).
 
 pub mod app;
 pub mod cli;
@@ -10,4 +11,5 @@ pub mod config;
 pub mod host;
 pub mod http;
 pub mod run;
+pub mod sections;
 pub mod store;

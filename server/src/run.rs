@@ -1,6 +1,7 @@
 //! Where the rooms meet: the only part that knows the configuration, the store, the service and its doors by name.
 //!
-//! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first.
+//! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first. `reread`: the
+//!   configuration again.
 //! * [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
 //! * [`operate`]: backup and reload; [`restore`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
 
@@ -18,6 +19,7 @@ pub mod files;
 pub mod logs;
 pub mod operate;
 pub mod presence;
+mod reread;
 pub mod restore;
 pub mod serve;
 pub mod welcome;

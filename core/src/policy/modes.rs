@@ -78,6 +78,46 @@ modes! {
         /// Always.
         Required = "required",
     }
+    /// An authenticator assurance level of NIST SP 800-63B-4, as far as it speaks of sessions (2.1.3, 2.2.3, 2.3.3).
+    Assurance {
+        /// Authenticated again after 30 days.
+        Aal1 = "aal1",
+        /// After 24 hours, or an hour without activity.
+        Aal2 = "aal2",
+        /// After 12 hours, or 15 minutes without activity.
+        Aal3 = "aal3",
+    }
+}
+
+impl Assurance {
+    /// The longest time from an authentication.
+    pub const fn absolute(self) -> Span {
+        match self {
+            Assurance::Aal1 => Span::days(30),
+            Assurance::Aal2 => Span::hours(24),
+            Assurance::Aal3 => Span::hours(12),
+        }
+    }
+    /// The longest time without activity; the first level names none.
+    pub const fn idle(self) -> Option<Span> {
+        match self {
+            Assurance::Aal1 => None,
+            Assurance::Aal2 => Some(Span::hours(1)),
+            Assurance::Aal3 => Some(Span::minutes(15)),
+        }
+    }
+    /// The longest that a key of a policy may be.
+    pub fn bound(self, key: &str) -> Option<Span> {
+        match key {
+            "absolute_timeout" | "refresh_timeout" => Some(self.absolute()),
+            "idle_timeout" => self.idle(),
+            _ => None,
+        }
+    }
+    /// Whether [`Assurance::absolute`] is a "shall", which no reason lifts; everything else is a "should".
+    pub const fn absolute_is_strict(self) -> bool {
+        matches!(self, Assurance::Aal3)
+    }
 }
 
 /// So many requests in such a time.

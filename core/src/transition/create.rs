@@ -2,10 +2,11 @@
 
 use super::{Change, Entropy, Ground, Impossible};
 use crate::event::{Event, EventKind};
+use crate::expiry;
 use crate::id::{SessionId, UserId};
 use crate::rotation::{Chain, Issued, issue};
 use crate::sealing::Sealed;
-use crate::session::{By, Client, HeldTag, Limits, Session, State};
+use crate::session::{By, Client, HeldTag, Session, State};
 use crate::tag::{Group, Tag};
 use crate::time::Span;
 use crate::token::Kind;
@@ -66,7 +67,8 @@ pub fn create(
     let refresh_nonce = new.refresh.then(|| nonce(Kind::Refresh, entropy.refresh_nonce()));
     let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
 
-    let effective = ground.policy.effective(new.expires_in, new.refresh);
+    let effective = ground.policy.of_tags(new.tags.iter().map(Tag::as_str));
+    let limits = expiry::initial(new.expires_in, new.refresh, &effective);
     let session = Session {
         id,
         user: new.user.clone(),
@@ -77,7 +79,7 @@ pub fn create(
         authenticated_at: now,
         born: ground.ledger.counter,
         expires_in: new.expires_in,
-        limits: Limits { absolute: effective.absolute.value, idle: effective.idle.value },
+        limits,
         chain: Chain::new(verifiers, set.id, now, new.idempotency.is_some()),
         client: new.client.clone(),
         last_client: None,

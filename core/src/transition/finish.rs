@@ -44,7 +44,7 @@ pub fn evict(living: Living<'_>, user: User, by: By) -> Change {
 /// What housekeeping writes down of a session that time or an epoch has ended; `None` while neither has. The end is
 /// dated to the instant from which every verdict said so.
 pub fn settle(ground: Ground<'_>, session: &Session, seen: Millis, user: User) -> Option<Change> {
-    let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
+    let effective = ground.policy.of(session);
     let end = ending(session, seen, ground.ledger, &effective, ground.now).and_then(Ending::unwritten)?;
     Some(finish(session, user, end, Client::default()))
 }

@@ -37,7 +37,7 @@ pub fn present(
     if verdict.effect != Effect::Nothing && verdict.effect != Effect::StoreBehind && !session.is_live() {
         return Err(Impossible("a verdict on a live session meets an ended one"));
     }
-    let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
+    let effective = ground.policy.of(session);
     let mut next = session.clone();
     let mut issued = None;
     match verdict.effect {

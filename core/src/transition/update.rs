@@ -3,8 +3,9 @@
 use super::{Change, Entropy, Impossible, Living, create};
 use crate::event::{Event, EventKind};
 use crate::expiry;
+use crate::policy::Origin;
 use crate::rotation::{Issued, MadeBy, issue};
-use crate::session::{By, Client, HeldTag, Limits, Session};
+use crate::session::{By, Client, HeldTag, Session};
 use crate::subject::Subject;
 use crate::tag::{Group, Tag};
 use crate::token::opaque::{Holder, Nonce};
@@ -38,26 +39,31 @@ impl Patch {
     }
 }
 
-/// More tags or groups than a session may have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TooMany {
+/// Why a patch is not applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Objection {
     /// See [`Tag::MOST`].
-    Tags,
+    TooManyTags,
     /// See [`Group::MOST`].
-    Groups,
+    TooManyGroups,
+    /// A tag of this name stays as it was at creation (`create_only_tags`).
+    CreateOnly(Tag, Origin),
 }
 
 /// Applies the patch. Tags that the session already carried keep the epoch at which it got them.
 ///
 /// # Errors
-/// [`TooMany`] when the result would carry too much.
+/// [`Objection`].
 pub fn update(
     living: Living<'_>,
     patch: &Patch,
     by: By,
     entropy: &Entropy,
-) -> Result<Result<Change, TooMany>, Impossible> {
+) -> Result<Result<Change, Objection>, Impossible> {
     let Living { ground, session } = living;
+    if let Some(objection) = create_only(living, patch) {
+        return Ok(Err(objection));
+    }
     let mut next = session.clone();
     let mut tags: Vec<HeldTag> =
         session.tags.iter().filter(|held| !patch.remove_tags.contains(&held.tag)).cloned().collect();
@@ -79,23 +85,35 @@ pub fn update(
     groups.sort_unstable();
     groups.dedup();
     if tags.len() > Tag::MOST {
-        return Ok(Err(TooMany::Tags));
+        return Ok(Err(Objection::TooManyTags));
     }
     if groups.len() > Group::MOST {
-        return Ok(Err(TooMany::Groups));
+        return Ok(Err(Objection::TooManyGroups));
     }
     next.tags = tags.into_boxed_slice();
     next.groups = groups.into_boxed_slice();
     if let Some(plain) = &patch.data {
         next.data = Some(Box::new(create::seal(ground, session.id, plain, entropy)?));
     }
-    let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
-    if let Some(limits) = expiry::adopt(session, &effective) {
+    // Of the tags that it has from now on.
+    if let Some(limits) = expiry::adopt(&next, &ground.policy.of(&next)) {
         next.limits = limits;
     }
     let mut event = Event::of(session, EventKind::Updated, ground.now, by, Client::default());
     event.note = Some(note(patch, session, &next).into());
     Ok(Ok(Change { session: next, user: None, events: vec![event] }))
+}
+
+/// A tag that would come or go and may not. What is added and there already, or removed and not there, changes nothing.
+fn create_only(living: Living<'_>, patch: &Patch) -> Option<Objection> {
+    let Living { ground, session } = living;
+    let effective = ground.policy.of(session);
+    let fixed = &effective.create_only_tags;
+    let comes = patch.add_tags.iter().filter(|tag| !session.has_tag(tag));
+    let goes = patch.remove_tags.iter().filter(|tag| session.has_tag(tag) && !patch.add_tags.contains(tag));
+    let mut changing = comes.chain(goes);
+    let found = changing.find(|tag| fixed.value.names(tag.as_str()))?;
+    Some(Objection::CreateOnly(found.clone(), fixed.origin.clone()))
 }
 
 /// What history says has changed: names, never data.
@@ -163,10 +181,10 @@ pub fn authenticate(living: Living<'_>, by: By, entropy: &Entropy) -> Result<(Ch
     let (issued, verifiers) =
         issue(holder, generation, &Nonce::new(entropy.session_nonce()), refresh.as_ref(), set);
     let mut next = session.clone();
-    let effective = ground.policy.effective(session.expires_in, session.chain.has_refresh());
+    let effective = ground.policy.of(session);
     next.chain.advance(verifiers, MadeBy::Authentication, set.id, ground.now);
     next.authenticated_at = ground.now;
-    next.limits = Limits { absolute: effective.absolute.value, idle: effective.idle.value };
+    next.limits = expiry::initial(session.expires_in, session.chain.has_refresh(), &effective);
     let event = Event::of(session, EventKind::RotatedByAuth, ground.now, by, Client::default());
     Ok((Change { session: next, user: None, events: vec![event] }, issued))
 }

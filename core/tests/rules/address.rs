@@ -10,6 +10,10 @@ use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+fn tag() -> Origin {
+    Origin::Tag("org:acme".into())
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -19,9 +23,9 @@ fn list(networks: &[&str], origin: Origin) -> Sourced<Arc<Networks>> {
     Sourced { value: Arc::new(networks), origin }
 }
 
-/// Lists of the default and of a tag (its origin is told apart as `Stored`), and a mode.
+/// Lists of the default and of a tag, and a mode.
 fn rules(allow: [&[&str]; 2], block: [&[&str]; 2], mode: OnAddress) -> AddressRules {
-    let both = |lists: [&[&str]; 2]| vec![list(lists[0], Origin::Default), list(lists[1], Origin::Stored)];
+    let both = |lists: [&[&str]; 2]| vec![list(lists[0], Origin::Default), list(lists[1], tag())];
     AddressRules {
         allow: both(allow),
         block: both(block),
@@ -62,12 +66,7 @@ fn lists_say_which_of_them_spoke() {
         ),
         // Every list must hold it; the one that does not is named.
         ([office, vpn], none, "203.0.113.128", None),
-        (
-            [office, vpn],
-            none,
-            "203.0.113.127",
-            Some((Code::IpNotAllowed, ALLOW, Origin::Stored, "203.0.113.128/25")),
-        ),
+        ([office, vpn], none, "203.0.113.127", Some((Code::IpNotAllowed, ALLOW, tag(), "203.0.113.128/25"))),
         (
             [vpn, office],
             none,
@@ -79,14 +78,14 @@ fn lists_say_which_of_them_spoke() {
             [office, &["192.0.2.0/24"]],
             none,
             "203.0.113.7",
-            Some((Code::IpNotAllowed, ALLOW, Origin::Stored, "192.0.2.0/24")),
+            Some((Code::IpNotAllowed, ALLOW, tag(), "192.0.2.0/24")),
         ),
         // A block list wins, and the network that spoke is the narrowest.
         (
             [&["0.0.0.0/0"], &[]],
             [&[], bad],
             "198.51.100.8",
-            Some((Code::IpBlocked, BLOCK, Origin::Stored, "all but 198.51.100.0/24")),
+            Some((Code::IpBlocked, BLOCK, tag(), "all but 198.51.100.0/24")),
         ),
         (
             [bad, &[]],
@@ -142,8 +141,8 @@ fn an_address_is_required_as_soon_as_a_rule_looks_at_it() {
     for (allow, block, mode, expected) in [
         ([none, none], [none, none], OnAddress::Ignore, None),
         ([one, none], [none, none], OnAddress::Ignore, Some((ALLOW, Origin::Default))),
-        ([none, one], [none, none], OnAddress::Ignore, Some((ALLOW, Origin::Stored))),
-        ([one, one], [none, one], OnAddress::End, Some((BLOCK, Origin::Stored))),
+        ([none, one], [none, none], OnAddress::Ignore, Some((ALLOW, tag()))),
+        ([one, one], [none, one], OnAddress::End, Some((BLOCK, tag()))),
         ([one, none], [none, none], OnAddress::End, Some((ALLOW, Origin::Default))),
         ([none, none], [none, none], OnAddress::Log, Some((CHANGE, Origin::Creation))),
         ([none, none], [none, none], OnAddress::End, Some((CHANGE, Origin::Creation))),

@@ -86,7 +86,7 @@ fn a_verdict_once_given_stands_when_the_policy_is_loosened_afterwards() {
     let mut world = World::new();
     let (mut held, texts) = world.create(plain());
     let loose = world.policy.clone();
-    world.policy.idle_timeout = Span::minutes(2);
+    world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::minutes(2)));
     world.tick(Span::minutes(3));
     let (verdict, _) = world.show(&mut held, &texts.session, false);
     assert_eq!((code(verdict.refusal.as_ref()), verdict.effect), (Some(Code::SessionIdle), Effect::Settle));
@@ -109,6 +109,6 @@ fn an_end_is_never_dated_before_the_session_was_made_or_last_allowed() {
     world.tick(Span::minutes(9));
     let (verdict, _) = world.show(&mut held, &texts.session, false);
     assert_eq!(verdict.refusal, None);
-    world.policy.absolute_timeout = Span::minutes(5);
+    world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::minutes(5)));
     assert_eq!(end_of(&settled(&world, &held)), (Code::SessionExpired, world.now));
 }

@@ -3,7 +3,7 @@
 use crate::support::{Held, World, code, plain};
 use handstamp_core::expiry::{adopt, ends};
 use handstamp_core::judge::{Demand, Effect};
-use handstamp_core::policy::{Origin, Policy};
+use handstamp_core::policy::Origin;
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::session::Limits;
 use handstamp_core::time::{Millis, Span};
@@ -81,16 +81,18 @@ fn aged(world: &mut World, minutes: i64) -> Held {
 fn a_tighter_policy_acts_at_once_and_a_looser_one_only_on_what_lives() {
     let mut world = World::new();
     let held = aged(&mut world, 30);
-    world.policy.absolute_timeout = Span::minutes(30);
+    world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::minutes(30)));
     assert_eq!(code(world.over(&held).as_ref()), Some(Code::SessionExpired));
-    world.policy.absolute_timeout = Span(Span::minutes(30).0 + 1);
+    world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span(Span::minutes(30).0 + 1)));
     assert_eq!(world.over(&held), None);
 
     // Looser: what stood at creation still ends it, and says so.
     let mut world = World::new();
     let held = aged(&mut world, 59);
-    world.policy =
-        Policy { absolute_timeout: Span::hours(9), idle_timeout: Span::hours(9), ..world.policy.clone() };
+    world.policy = world.policy.clone().with(|rules| {
+        rules.absolute_timeout = Some(Span::hours(9));
+        rules.idle_timeout = Some(Span::hours(9));
+    });
     world.tick(Span::minutes(1));
     let told = world.over(&held).unwrap();
     assert_eq!((told.code, told.origin), (Code::SessionExpired, Some(Origin::Stored)));
@@ -105,8 +107,8 @@ fn a_tighter_policy_acts_at_once_and_a_looser_one_only_on_what_lives() {
 fn a_session_that_lives_takes_looser_times_over_with_its_next_request() {
     let mut world = World::new();
     let (mut held, texts) = world.create(plain());
-    world.policy.absolute_timeout = Span::hours(9);
-    world.policy.idle_timeout = Span::hours(1);
+    world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::hours(9)));
+    world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::hours(1)));
     world.tick(Span(Span::minutes(10).0 - 1));
     let (verdict, _) = world.show(&mut held, &texts.session, false);
     assert!(verdict.refusal.is_none() && verdict.adopt);
@@ -124,7 +126,7 @@ fn no_refused_request_takes_looser_times_over() {
     let mut world = World::new();
     let (mut held, texts) = world.create(plain());
     world.tick(Span::minutes(10));
-    world.policy.idle_timeout = Span::hours(1);
+    world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::hours(1)));
     let (verdict, _) = world.show(&mut held, &texts.session, false);
     assert!(!verdict.adopt && verdict.refusal.is_some());
     assert_eq!(held.session.limits.idle, Span::minutes(10));
@@ -143,8 +145,8 @@ fn adoption_widens_only() {
         (59, 11, Some((60, 11))),
         (61, 9, Some((61, 10))),
     ] {
-        world.policy.absolute_timeout = Span::minutes(absolute);
-        world.policy.idle_timeout = Span::minutes(idle);
+        world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::minutes(absolute)));
+        world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::minutes(idle)));
         let expected = expected.map(|(a, i)| Limits { absolute: Span::minutes(a), idle: Span::minutes(i) });
         assert_eq!(adopt(&held.session, &world.effective(&held.session)), expected, "{absolute} {idle}");
     }
@@ -155,8 +157,8 @@ fn adoption_widens_only() {
 fn the_end_of_time_does_not_overflow() {
     let mut world = World::new();
     let (held, _) = world.create(plain());
-    world.policy.absolute_timeout = Span::FOREVER;
-    world.policy.idle_timeout = Span::FOREVER;
+    world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::FOREVER));
+    world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::FOREVER));
     let mut held = held;
     held.session.limits = Limits { absolute: Span::FOREVER, idle: Span::FOREVER };
     world.now = Millis(i64::MAX - 1);

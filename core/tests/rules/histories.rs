@@ -4,6 +4,7 @@
 use crate::machine::{Machine, Token};
 use crate::model::{Answer, Whom};
 use crate::support::{World, full};
+use handstamp_core::policy::setting::Every;
 use handstamp_core::time::Span;
 use proptest::prelude::*;
 
@@ -130,13 +131,14 @@ fn run(m: &mut Machine, command: Command) {
             }
         }
         Command::Policy { absolute, idle, refresh, every, grace } => {
-            let p = &mut m.world.policy;
-            p.absolute_timeout = Span(absolute);
-            p.idle_timeout = Span(idle);
-            p.refresh_timeout = Span(refresh);
-            p.rotate_every = every.map(Span);
-            p.rotation_grace = Span(grace);
-            assert_eq!(p.check(), Ok(()));
+            m.world.policy = m.world.policy.with(|rules| {
+                rules.absolute_timeout = Some(Span(absolute));
+                rules.idle_timeout = Some(Span(idle));
+                rules.refresh_timeout = Some(Span(refresh));
+                rules.rotate_every = Some(Every(every.map(Span)));
+                rules.rotation_grace = Some(Span(grace));
+            });
+            assert_eq!(m.world.policy.check(), []);
             m.follow_policy();
         }
         Command::Settle(n) => m.settle(n % logins),
@@ -156,9 +158,9 @@ proptest! {
         commands in prop::collection::vec(command(), 1..120),
     ) {
         let mut world = World::new();
-        world.policy.idle_timeout = Span::hours(1);
-        world.policy.absolute_timeout = Span::hours(9);
-        world.policy.refresh_timeout = Span::hours(9);
+        world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::hours(1)));
+        world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::hours(9)));
+        world.policy = world.policy.with(|rules| rules.refresh_timeout = Some(Span::hours(9)));
         let mut m = Machine::new(world);
         m.create(0, refresh, None, &[0]);
         for command in commands {

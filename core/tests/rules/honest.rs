@@ -7,6 +7,7 @@
 //! refresh token exchanges that.
 
 use crate::support::{Held, Texts, World, code, full, plain, tag};
+use handstamp_core::policy::setting::Every;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::By;
 use handstamp_core::time::{Millis, Span};
@@ -79,11 +80,13 @@ impl Browser {
     fn new(seed: u64, refresh: bool) -> Browser {
         let mut chance = Chance(seed);
         let mut world = World::new();
-        world.policy.rotation_grace = Span(GRACE);
-        world.policy.rotate_every = Some(Span(500 + chance.below(20_000)));
-        world.policy.absolute_timeout = Span::days(3_000);
-        world.policy.refresh_timeout = Span::days(3_000);
-        world.policy.idle_timeout = Span::days(3_000);
+        world.policy = world.policy.with(|rules| rules.rotation_grace = Some(Span(GRACE)));
+        world.policy = world
+            .policy
+            .with(|rules| rules.rotate_every = Some(Every(Some(Span(500 + chance.below(20_000))))));
+        world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::days(3_000)));
+        world.policy = world.policy.with(|rules| rules.refresh_timeout = Some(Span::days(3_000)));
+        world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::days(3_000)));
         let (held, jar) = world.create(NewSession { refresh, tags: vec![tag("type:web")], ..plain() });
         let tabs = usize::try_from(1 + chance.below(5)).unwrap();
         let mut browser = Browser {

@@ -36,13 +36,13 @@ pub(crate) struct Machine {
 }
 
 pub(crate) fn rules(world: &World) -> Rules {
-    let p = &world.policy;
+    let p = world.policy.of_tags([]);
     Rules {
-        absolute: p.absolute_timeout.0,
-        idle: p.idle_timeout.0,
-        refresh: p.refresh_timeout.0,
-        every: p.rotate_every.map(|s| s.0),
-        grace: p.rotation_grace.0,
+        absolute: p.absolute_timeout.value.0,
+        idle: p.idle_timeout.value.0,
+        refresh: p.refresh_timeout.value.0,
+        every: p.rotate_every.value.0.map(|s| s.0),
+        grace: p.rotation_grace.value.0,
     }
 }
 fn name(user: u8) -> String {

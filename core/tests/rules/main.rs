@@ -27,6 +27,8 @@ mod machine;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod secrets;

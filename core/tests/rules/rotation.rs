@@ -2,6 +2,7 @@
 
 use crate::support::{Held, Texts, World, code, plain, texts};
 use handstamp_core::judge::{Demand, Effect, Verdict, judge, judge_refresh};
+use handstamp_core::policy::setting::Every;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::MadeBy;
 use handstamp_core::session::By;
@@ -64,7 +65,7 @@ fn the_newest_is_allowed_and_rotates_when_due_and_deliverable_only() {
             (None, effect),
             "{age} {can_deliver}"
         );
-        world.policy.rotate_every = None;
+        world.policy = world.policy.with(|rules| rules.rotate_every = Some(Every(None)));
         assert_eq!(said(&world.verdict(&held, &texts.session, demand)), (None, Effect::Nothing));
     }
 }
@@ -187,7 +188,7 @@ fn authentication_makes_both_old_credentials_late_and_never_exchangeable() {
 #[test]
 fn older_ones_are_late_or_stolen_by_the_first_later_presentation() {
     let mut world = World::new();
-    world.policy.rotate_every = Some(Span(1_000));
+    world.policy = world.policy.with(|rules| rules.rotate_every = Some(Every(Some(Span(1_000)))));
     let (mut held, first) = world.create(plain());
     world.tick(Span(1_000));
     let second = world.show(&mut held, &first.session, true).1.unwrap();

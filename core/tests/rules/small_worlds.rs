@@ -5,6 +5,7 @@
 use crate::machine::{Machine, Token};
 use crate::model::Answer;
 use crate::support::World;
+use handstamp_core::policy::setting::Every;
 use handstamp_core::time::Span;
 use handstamp_core::token::Kind;
 
@@ -120,8 +121,8 @@ fn explore_all(m: &Machine) -> (u64, u64) {
 
 fn start(refresh: bool, every: Span, grace: Span) -> Machine {
     let mut world = World::new();
-    world.policy.rotate_every = Some(every);
-    world.policy.rotation_grace = grace;
+    world.policy = world.policy.with(|rules| rules.rotate_every = Some(Every(Some(every))));
+    world.policy = world.policy.with(|rules| rules.rotation_grace = Some(grace));
     let mut m = Machine::new(world);
     m.create(0, refresh, None, &[]);
     m

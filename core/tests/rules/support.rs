@@ -4,7 +4,8 @@
 use handstamp_core::epoch::Ledger;
 use handstamp_core::id::{EnvironmentId, UserId};
 use handstamp_core::judge::{Demand, Verdict, judge, judge_refresh};
-use handstamp_core::policy::{Effective, Policy};
+use handstamp_core::policy::setting::Every;
+use handstamp_core::policy::{Found, Policy, Rules};
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
 use handstamp_core::sealing::DataKey;
@@ -94,13 +95,14 @@ impl World {
         World {
             env: ENV,
             keys: ring(1, &[]),
-            policy: Policy {
-                absolute_timeout: Span::hours(1),
-                idle_timeout: Span::minutes(10),
-                refresh_timeout: Span::hours(2),
-                rotate_every: Some(Span::minutes(5)),
-                rotation_grace: Span::minutes(1),
-            },
+            policy: Policy::from(Rules {
+                absolute_timeout: Some(Span::hours(1)),
+                idle_timeout: Some(Span::minutes(10)),
+                refresh_timeout: Some(Span::hours(2)),
+                rotate_every: Some(Every(Some(Span::minutes(5)))),
+                rotation_grace: Some(Span::minutes(1)),
+                ..Rules::default()
+            }),
             ledger: Ledger::default(),
             data_key: DataKey::new(1, Secret::new([5; 32])),
             now: START,
@@ -147,8 +149,8 @@ impl World {
         (Held { session: made.change.session, user, seen: self.now }, texts)
     }
 
-    pub(crate) fn effective(&self, session: &Session) -> Effective {
-        self.policy.effective(session.expires_in, session.chain.has_refresh())
+    pub(crate) fn effective(&self, session: &Session) -> Found<'_> {
+        self.policy.of(session)
     }
 
     pub(crate) fn open(&self, text: &str) -> Opened {

@@ -3,6 +3,8 @@
 use crate::support::{ENV, Held, World, code, group, plain, tag, texts, user};
 use handstamp_core::event::EventKind;
 use handstamp_core::judge::Demand;
+use handstamp_core::policy::Origin;
+use handstamp_core::policy::setting::TagNames;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::{By, Client, State};
 use handstamp_core::tag::{Group, Tag};
@@ -10,7 +12,7 @@ use handstamp_core::time::Span;
 use handstamp_core::transition::Entropy;
 use handstamp_core::transition::create::{NewSession, create, repeat};
 use handstamp_core::transition::finish::{evict, revoke, settle};
-use handstamp_core::transition::update::{Patch, TooMany, authenticate, update};
+use handstamp_core::transition::update::{Objection, Patch, authenticate, update};
 use handstamp_core::user::User;
 
 const REQUEST: [u8; 32] = [7; 32];
@@ -18,7 +20,7 @@ const REQUEST: [u8; 32] = [7; 32];
 fn repeatable(refresh: bool) -> NewSession {
     NewSession { refresh, idempotency: Some(REQUEST), ..plain() }
 }
-fn patch(world: &mut World, held: &mut Held, patch: &Patch) -> Result<(), TooMany> {
+fn patch(world: &mut World, held: &mut Held, patch: &Patch) -> Result<(), Objection> {
     let entropy = world.draw();
     let living = world.ground().living(&held.session, held.seen).unwrap();
     update(living, patch, By::System, &entropy).unwrap().map(|change| held.keep(change))
@@ -140,13 +142,16 @@ fn a_patch_may_reach_the_maxima_and_not_pass_them() {
     let mut world = World::new();
     let (mut held, _) = world.create(plain());
     let add = |tags, groups| Patch { add_tags: tags, add_groups: groups, ..Patch::default() };
-    assert_eq!(patch(&mut world, &mut held, &add(tags(Tag::MOST + 1), vec![])), Err(TooMany::Tags));
-    assert_eq!(patch(&mut world, &mut held, &add(vec![], groups(Group::MOST + 1))), Err(TooMany::Groups));
+    assert_eq!(patch(&mut world, &mut held, &add(tags(Tag::MOST + 1), vec![])), Err(Objection::TooManyTags));
+    assert_eq!(
+        patch(&mut world, &mut held, &add(vec![], groups(Group::MOST + 1))),
+        Err(Objection::TooManyGroups)
+    );
     assert!(held.session.tags.is_empty() && held.session.groups.is_empty());
     assert_eq!(patch(&mut world, &mut held, &add(tags(Tag::MOST), groups(Group::MOST))), Ok(()));
     assert_eq!((held.session.tags.len(), held.session.groups.len()), (Tag::MOST, Group::MOST));
-    assert_eq!(patch(&mut world, &mut held, &add(vec![tag("n:1")], vec![])), Err(TooMany::Tags));
-    assert_eq!(patch(&mut world, &mut held, &add(vec![], vec![group("n")])), Err(TooMany::Groups));
+    assert_eq!(patch(&mut world, &mut held, &add(vec![tag("n:1")], vec![])), Err(Objection::TooManyTags));
+    assert_eq!(patch(&mut world, &mut held, &add(vec![], vec![group("n")])), Err(Objection::TooManyGroups));
     assert_eq!(
         patch(&mut world, &mut held, &add(tags(3), groups(3))),
         Ok(()),
@@ -200,7 +205,7 @@ fn a_patch_changes_what_it_names_and_what_is_added_stays() {
 fn a_patch_takes_looser_times_over() {
     let mut world = World::new();
     let (mut held, _) = world.create(plain());
-    world.policy.idle_timeout = Span::hours(1);
+    world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::hours(1)));
     patch(&mut world, &mut held, &Patch { extend: true, ..Patch::default() }).unwrap();
     assert_eq!(held.session.limits.idle, Span::hours(1));
 }
@@ -210,8 +215,8 @@ fn authentication_restarts_absolute_time_under_todays_policy() {
     let mut world = World::new();
     let (mut held, _) = world.create(plain());
     world.tick(Span::minutes(9));
-    world.policy.absolute_timeout = Span::minutes(20);
-    world.policy.idle_timeout = Span::minutes(20);
+    world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::minutes(20)));
+    world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::minutes(20)));
     let entropy = world.draw();
     let living = world.ground().living(&held.session, held.seen).unwrap();
     let (change, _) = authenticate(living, By::Client, &entropy).unwrap();
@@ -284,4 +289,27 @@ fn housekeeping_writes_nothing_of_what_lives() {
     world.tick(Span(1));
     let change = settle(world.ground(), &held.session, held.seen, held.user.clone()).unwrap();
     assert_eq!((change.user.unwrap().live, change.events[0].at), (0, world.now));
+}
+
+#[test]
+fn create_only_tags_neither_come_nor_go() {
+    let mut world = World::new();
+    let (mut held, _) = world.create(NewSession { tags: vec![tag("org:acme"), tag("role:user")], ..plain() });
+    let add = |one: &str| Patch { add_tags: vec![tag(one)], ..Patch::default() };
+    let remove = |one: &str| Patch { remove_tags: vec![tag(one)], ..Patch::default() };
+    let fixed = |one: &str| Err(Objection::CreateOnly(tag(one), Origin::Default));
+    assert_eq!(patch(&mut world, &mut held, &add("org:other")), fixed("org:other"));
+    assert_eq!(patch(&mut world, &mut held, &remove("org:acme")), fixed("org:acme"));
+    // What changes nothing, and other names.
+    for good in [add("org:acme"), remove("org:other"), add("role:admin"), remove("role:user"), add("organ:x")]
+    {
+        assert_eq!(patch(&mut world, &mut held, &good), Ok(()));
+    }
+    let both =
+        Patch { add_tags: vec![tag("org:acme")], remove_tags: vec![tag("org:acme")], ..Patch::default() };
+    assert_eq!(patch(&mut world, &mut held, &both), Ok(()));
+    let swap = Patch { add_tags: vec![tag("org:b")], remove_tags: vec![tag("org:acme")], ..Patch::default() };
+    assert_eq!(patch(&mut world, &mut held, &swap), fixed("org:b"));
+    world.policy = world.policy.with(|rules| rules.create_only_tags = Some(TagNames::default()));
+    assert_eq!(patch(&mut world, &mut held, &swap), Ok(()));
 }

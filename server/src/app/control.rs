@@ -1,18 +1,19 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
-use super::{App, Fault, Stop};
-use crate::codec::control::{environment_key, read_access_key, read_environment, read_ledger, write_ledger};
+use super::{App, Fault};
+use crate::codec::control::{read_access_key, read_environment, read_ledger};
+use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
 use crate::codec::{CONTROL, kind};
-use crate::store::{Batch, Expect, Op, Query, Record, Space, Store, StoreError, Versioned};
+use crate::store::{Batch, Expect, NewEvent, Op, Query, Record, Space, Store, StoreError, Versioned};
 use arc_swap::{ArcSwap, Guard};
 use handstamp_core::caller::AccessKey;
 use handstamp_core::environment::{Environment, EnvironmentName};
-use handstamp_core::epoch::{Ledger, Raised, Scope};
-use handstamp_core::id::{EnvironmentId, KeyId, SessionId};
+use handstamp_core::epoch::Ledger;
+use handstamp_core::id::{EnvironmentId, KeyId};
+use handstamp_core::policy::Policy;
 use handstamp_core::sealing::{DataKey, unwrap};
-use handstamp_core::session::By;
-use handstamp_core::time::{Millis, Span};
+use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::MasterKey;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Control {
     envs: HashMap<EnvironmentId, Arc<Env>>,
     names: HashMap<EnvironmentName, EnvironmentId>,
     keys: HashMap<KeyId, Arc<Key>>,
+    /// What the configuration says, for every environment; then nobody else has a say.
+    file: Option<Arc<Policy>>,
 }
 
 /// An environment, ready for work.
@@ -44,6 +47,12 @@ pub struct Env {
     pub reserved: u64,
     /// The version of the ledger's record; 0 while there is none.
     pub ledger_version: u64,
+    /// The rules in force.
+    pub policy: Arc<Policy>,
+    /// Recognises their times.
+    pub(super) times: [u8; 32],
+    /// What was said over the API, if anything was, and the version of its record.
+    pub(super) stored: Option<(Arc<PolicyVersion>, u64)>,
 }
 
 /// An access key, ready for work.
@@ -84,9 +93,33 @@ impl Control {
         all.sort_by_key(|k| (k.key.created_at, k.key.id));
         all
     }
-    pub(super) fn put_env(&mut self, env: Env) {
+    /// Without an environment yet, under what the configuration says.
+    pub(super) fn under(file: Option<Arc<Policy>>) -> Control {
+        Control { file, ..Control::default() }
+    }
+    /// Whether the configuration decides about policies.
+    pub fn is_managed_by_file(&self) -> bool {
+        self.file.is_some()
+    }
+    pub(super) fn put_env(&mut self, mut env: Env) {
+        env.policy = self.in_force(&env);
+        env.times = match self.envs.get(&env.record.id) {
+            Some(known) if Arc::ptr_eq(&known.policy, &env.policy) => known.times,
+            _ => times_digest(&env.policy),
+        };
         self.names.insert(env.record.name.clone(), env.record.id);
         self.envs.insert(env.record.id, Arc::new(env));
+    }
+    fn in_force(&self, env: &Env) -> Arc<Policy> {
+        let stored = || env.stored.as_ref().map(|(version, _)| version.policy.clone());
+        self.file.clone().or_else(stored).unwrap_or_default()
+    }
+    /// Puts what the configuration says in force everywhere.
+    pub(super) fn set_file(&mut self, file: Option<Arc<Policy>>) {
+        self.file = file;
+        for env in self.envs() {
+            self.put_env(Env::clone(&env));
+        }
     }
     pub(super) fn remove_env(&mut self, id: EnvironmentId) {
         self.envs.remove(&id);
@@ -138,12 +171,32 @@ pub(super) fn ready(
     let data_key = keys
         .pop()
         .ok_or_else(|| StoreError::Damaged(format!("environment {} has no data key", record.name)))?;
-    Ok(Env { record, version, data_key, older_data_keys: keys, ledger, reserved, ledger_version })
+    Ok(Env {
+        record,
+        version,
+        data_key,
+        older_data_keys: keys,
+        ledger,
+        reserved,
+        ledger_version,
+        policy: Arc::default(),
+        times: [0; 32],
+        stored: None,
+    })
 }
 
 /// Reads everything at start.
-pub(super) async fn load(store: &dyn Store, master: &MasterKey) -> Result<Control, StoreError> {
-    let mut control = Control::default();
+pub(super) async fn load(
+    store: &dyn Store,
+    master: &MasterKey,
+    file: Option<Arc<Policy>>,
+) -> Result<Control, StoreError> {
+    let mut control = Control::under(file);
+    let mut policies: HashMap<Box<[u8]>, (Arc<PolicyVersion>, u64)> = HashMap::new();
+    for found in all(store, kind::POLICY).await? {
+        let version = Arc::new(read_policy(&found)?);
+        policies.insert(found.record.key.id.clone(), (version, found.version));
+    }
     let mut ledgers: HashMap<Box<[u8]>, (Epochs, u64)> = HashMap::new();
     for found in all(store, kind::LEDGER).await? {
         let (mut ledger, reserved) = read_ledger(&found)?;
@@ -154,7 +207,8 @@ pub(super) async fn load(store: &dyn Store, master: &MasterKey) -> Result<Contro
     for found in all(store, kind::ENVIRONMENT).await? {
         let record = read_environment(&found)?;
         let (ledger, ledger_version) = ledgers.remove(&found.record.key.id).unwrap_or_default();
-        control.put_env(ready(master, record, found.version, ledger, ledger_version)?);
+        let env = ready(master, record, found.version, ledger, ledger_version)?;
+        control.put_env(Env { stored: policies.remove(&found.record.key.id), ..env });
     }
     for found in all(store, kind::ACCESS_KEY).await? {
         let (key, used) = read_access_key(&found)?;
@@ -212,9 +266,9 @@ pub(super) struct Turn {
 }
 
 impl Room {
-    pub(super) fn new() -> Room {
+    pub(super) fn new(file: Option<Arc<Policy>>) -> Room {
         Room {
-            held: ArcSwap::from_pointee(Control::default()),
+            held: ArcSwap::from_pointee(Control::under(file)),
             turn: Arc::default(),
             stale: AtomicBool::new(false),
         }
@@ -222,13 +276,17 @@ impl Room {
     pub(super) fn load(&self) -> Guard<Arc<Control>> {
         self.held.load()
     }
+    /// What the configuration says of policies.
+    pub(super) fn file(&self) -> Option<Arc<Policy>> {
+        self.held.load().file.clone()
+    }
     pub(super) fn replace(&self, control: Control) {
         self.held.store(Arc::new(control));
     }
 
     /// Reads everything again. What is held only in memory is kept.
     async fn refresh(&self, store: &dyn Store, master: &MasterKey) -> Result<(), StoreError> {
-        let mut fresh = load(store, master).await?;
+        let mut fresh = load(store, master, self.file()).await?;
         for (id, key) in &self.held.load().keys {
             match fresh.keys.get(id) {
                 Some(known) => {
@@ -256,6 +314,22 @@ impl App {
         Ok(turn)
     }
 
+    /// Waits for the turn to change what is in memory alone, whether the store answers or not.
+    pub(super) async fn turn_of_memory(&self) -> Turn {
+        Turn { _held: self.control.turn.clone().lock_owned().await }
+    }
+
+    /// Changes control records, and history is told in the same commit. See [`App::change_control`].
+    pub(super) async fn change_control_telling(
+        &self,
+        turn: Turn,
+        ops: Vec<Op>,
+        events: Vec<NewEvent>,
+        apply: impl FnOnce(&mut Control) + Send + 'static,
+    ) -> Result<Turn, Fault> {
+        self.commit_control(turn, Batch { events, ..batch(self.now(), ops) }, apply).await
+    }
+
     /// Changes control records and, once that is durable, what is held in memory. It is seen through to its end also
     /// when who asked goes away; and when the store does not say whether it went through, the store is read again, for
     /// memory must not go on with what may have been replaced.
@@ -265,8 +339,16 @@ impl App {
         ops: Vec<Op>,
         apply: impl FnOnce(&mut Control) + Send + 'static,
     ) -> Result<Turn, Fault> {
+        self.commit_control(turn, batch(self.now(), ops), apply).await
+    }
+
+    async fn commit_control(
+        &self,
+        turn: Turn,
+        batch: Batch,
+        apply: impl FnOnce(&mut Control) + Send + 'static,
+    ) -> Result<Turn, Fault> {
         let (room, store, master) = (self.control.clone(), self.store.clone(), self.master.clone());
-        let batch = batch(self.now(), ops);
         let changing = tokio::spawn(async move {
             match store.commit(batch).await {
                 Ok(()) => {
@@ -296,80 +378,4 @@ impl App {
         }
         Ok(())
     }
-
-    /// Ends many at once: raises the environment's counter. Durable, and seen by every judgement of this node, when it
-    /// returns; the sessions' own records follow in the background.
-    pub(super) async fn raise_epoch(
-        &self,
-        env: EnvironmentId,
-        scope: Scope,
-        by: By,
-        reason: Option<Box<str>>,
-        spared: Option<SessionId>,
-    ) -> Result<u64, Stop> {
-        let mut turn = self.control_turn().await?;
-        let mut current = self.env(env)?;
-        if let Some(id) = spared {
-            // Its number is taken for good before the session is lifted to it: if this goes no further, the next raise
-            // has a greater one and does not spare it.
-            let taken =
-                Env { reserved: current.reserved.max(current.ledger.counter) + 1, ..Env::clone(&current) };
-            turn = self.store_ledger(turn, taken).await?;
-            current = self.env(env)?;
-            self.lift(&current, id, current.reserved).await?;
-        }
-        let mut next = Env::clone(&current);
-        let now = self.now();
-        next.ledger.counter = match spared {
-            Some(_) => next.reserved - 1,
-            None => next.ledger.counter.max(next.reserved),
-        };
-        next.ledger.raised.retain(|raised| !forgettable(raised, now));
-        let at = next.ledger.raise(scope, now, by, reason);
-        self.store_ledger(turn, next).await?;
-        Ok(at)
-    }
-
-    /// Ends every session of every environment.
-    ///
-    /// # Errors
-    /// Faults; some environments may be done by then.
-    pub async fn end_everything(&self, reason: &str) -> Result<(), Stop> {
-        for env in self.all_environments() {
-            self.raise_epoch(env.record.id, Scope::All, By::System, Some(reason.into()), None).await?;
-        }
-        Ok(())
-    }
-
-    /// Notes that every session these raises ended says so itself by now.
-    pub(super) async fn settle_epochs_to(&self, env: EnvironmentId, settled: &[u64]) -> Result<(), Stop> {
-        let turn = self.control_turn().await?;
-        let current = self.env(env)?;
-        let mut next = Env::clone(&current);
-        let now = self.now();
-        next.ledger.raised.iter_mut().filter(|r| settled.contains(&r.at)).for_each(|r| r.settled = true);
-        next.ledger.raised.retain(|raised| !forgettable(raised, now));
-        self.store_ledger(turn, next).await?;
-        Ok(())
-    }
-
-    /// Puts `next`'s ledger in the place of the one of the version that it was made from.
-    async fn store_ledger(&self, turn: Turn, next: Env) -> Result<Turn, Stop> {
-        let id = next.record.id;
-        let ops = vec![
-            put(write_ledger(id, &next.ledger, next.reserved), next.ledger_version),
-            Op::Check { key: environment_key(id), expect: Expect::Version(next.version) },
-        ];
-        let next = Env { ledger_version: next.ledger_version + 1, ..next };
-        Ok(self.change_control(turn, ops, |control| control.put_env(next)).await?)
-    }
 }
-
-/// Whether a raise need not be remembered. A creation that began before it may be committed after its sessions were
-/// settled; such a one is looked at again as soon as it is committed, and all of them are at a start.
-fn forgettable(raised: &Raised, now: Millis) -> bool {
-    raised.settled && now.since(raised.when) > KEPT
-}
-
-/// How long a settled raise is remembered: longer than any creation takes that began before it.
-const KEPT: Span = Span::minutes(10);

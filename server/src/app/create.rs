@@ -62,8 +62,7 @@ impl App {
             self.doubts().await?;
             let env = self.env(env_id)?;
             let now = self.now();
-            let policy = self.policy.load();
-            let ground = self.ground(&env, &policy, now);
+            let ground = self.ground(&env, now);
             let mut replaces = Expect::Absent;
             if let Some((text, body)) = &idempotency {
                 let found = self.store.load(&[idempotency_key(env_id, key_id, text)]).await?;
@@ -126,9 +125,8 @@ impl App {
         let spent = || Stop::code(Code::IdempotencyKeySpent);
         let loaded = self.load_session(env.record.id, known.session).await?.ok_or_else(spent)?;
         let now = self.now();
-        let policy = self.policy.load();
         let request = request.ok_or_else(spent)?;
-        let issued = repeat(self.ground(&env, &policy, now), &loaded.session, &request).ok_or_else(spent)?;
+        let issued = repeat(self.ground(&env, now), &loaded.session, &request).ok_or_else(spent)?;
         let view = self.view(&env, loaded, now)?;
         if view.ended.is_some() {
             return Err(spent());

@@ -131,8 +131,7 @@ impl App {
                 return Ok(Decision::Answer(None));
             }
             let now = self.now();
-            let policy = self.policy.load();
-            let Ok(living) = self.ground(&env, &policy, now).living(&loaded.session, loaded.seen) else {
+            let Ok(living) = self.ground(&env, now).living(&loaded.session, loaded.seen) else {
                 return Ok(Decision::Answer(Some(false)));
             };
             let user = self.load_user(env.record.id, &loaded.session.user).await?;
@@ -152,8 +151,7 @@ impl App {
         let id = opened.session;
         let ended = if ask.dry_run {
             let loaded = self.load_session(caller.env.record.id, id).await?;
-            let policy = self.policy.load();
-            loaded.is_some_and(|l| self.ended(&caller.env, &policy, &l.session, l.seen, self.now()).is_none())
+            loaded.is_some_and(|l| self.ended(&caller.env, &l.session, l.seen, self.now()).is_none())
         } else {
             let by = By::Client;
             self.end_one(&caller.env, id, None, &by, &Client::default(), ask.reason.as_deref())
@@ -172,8 +170,7 @@ impl App {
             None => open(Kind::Session, env.record.id, text, &self.keys).map_err(|_| invalid())?.session,
         };
         let loaded = self.load_session(env.record.id, id).await?.ok_or_else(invalid)?;
-        let policy = self.policy.load();
-        let live = self.ended(env, &policy, &loaded.session, loaded.seen, self.now()).is_none();
+        let live = self.ended(env, &loaded.session, loaded.seen, self.now()).is_none();
         let fits = match &ask.target {
             Target::Token(_) => false,
             Target::Everybody => true,
@@ -205,8 +202,8 @@ impl App {
         self.decide(id.bucket(), || async {
             let loaded =
                 self.load_session(env.record.id, id).await?.ok_or_else(|| Stop::code(Code::ExceptInvalid))?;
-            let (now, policy) = (self.now(), self.policy.load());
-            let living = self.ground(env, &policy, now).living(&loaded.session, loaded.seen);
+            let now = self.now();
+            let living = self.ground(env, now).living(&loaded.session, loaded.seen);
             let change = lift(living.map_err(|_| Stop::code(Code::ExceptInvalid))?, at);
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, env, &loaded, None, &change, loaded.seen);
@@ -266,11 +263,10 @@ impl App {
         let bucket = self.keys.bucket(env.record.id, &known.user.id);
         let mut stage = Stage::new(bucket, now);
         let mut record = known.user;
-        let policy = self.policy.load();
         let mut ids = Vec::with_capacity(chosen.len());
         for loaded in chosen {
             // Time may have ended it since it was found; housekeeping writes that down.
-            let Ok(living) = self.ground(env, &policy, now).living(&loaded.session, loaded.seen) else {
+            let Ok(living) = self.ground(env, now).living(&loaded.session, loaded.seen) else {
                 continue;
             };
             let change = revoke(living, record.clone(), caller.by(), ask.reason.clone(), Client::default());

@@ -5,6 +5,7 @@ use super::callers::Caller;
 use super::control::{Env, data_key_purpose, put, ready};
 use super::{App, Fault, Stop};
 use crate::codec::control::{access_key_key, environment_key, ledger_key, write_environment, write_purge};
+use crate::codec::policy::policy_key;
 use crate::codec::{CONTROL, control_key, kind};
 use crate::store::{Expect, Op, Record};
 use handstamp_core::caller::Home;
@@ -79,6 +80,9 @@ impl App {
         ];
         if env.ledger_version > 0 {
             ops.push(Op::Delete { key: ledger_key(id), expect: Expect::Version(env.ledger_version) });
+        }
+        if let Some((_, version)) = &env.stored {
+            ops.push(Op::Delete { key: policy_key(id), expect: Expect::Version(*version) });
         }
         let keys: Vec<_> =
             control.keys().into_iter().filter(|k| k.key.home == Home::Environment(id)).collect();

@@ -183,10 +183,9 @@ impl App {
                 return Ok(Decision::Answer(()));
             }
             let now = self.now();
-            let policy = self.policy.load();
             let user = self.load_user(env.record.id, &loaded.session.user).await?;
             let mut stage = Stage::new(id.bucket(), now);
-            match settle(self.ground(&env, &policy, now), &loaded.session, loaded.seen, user.user.clone()) {
+            match settle(self.ground(&env, now), &loaded.session, loaded.seen, user.user.clone()) {
                 Some(change) => stage.change(self, &env, &loaded, Some(&user), &change, loaded.seen),
                 None if look == Look::Ended => return Ok(Decision::Answer(())),
                 None => stage.session(self, &env, Some(&loaded), &loaded.session, loaded.seen),

@@ -59,10 +59,10 @@ impl App {
             let Some(loaded) = self.load_session(env.record.id, id).await? else {
                 return Ok(Decision::Answer(()));
             };
-            let (now, policy) = (self.now(), self.policy.load());
+            let now = self.now();
             let mut client = client.clone();
             self.cache.share_agent(&mut client);
-            let living = self.ground(&env, &policy, now).living(&loaded.session, loaded.seen);
+            let living = self.ground(&env, now).living(&loaded.session, loaded.seen);
             let Some(change) = living.ok().and_then(|living| observe(living, client)) else {
                 return Ok(Decision::Answer(()));
             };

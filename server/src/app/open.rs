@@ -10,7 +10,6 @@ use crate::codec::control::{Root, read_root, root_key, write_access_key, write_e
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
-use arc_swap::ArcSwap;
 use handstamp_core::caller::{Home, Scope};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::epoch::Ledger;
@@ -21,6 +20,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What the service is made of.
 pub struct Setup {
@@ -32,8 +32,8 @@ pub struct Setup {
     pub entropy: Arc<dyn Entropy>,
     /// The one secret.
     pub master: MasterKey,
-    /// The rules.
-    pub policy: Policy,
+    /// The rules of every environment, where a file says them.
+    pub policy: Option<Policy>,
     /// How many bytes the cache may hold.
     pub cache_bytes: u64,
     /// How long ended sessions stay readable.
@@ -96,8 +96,7 @@ impl App {
             entropy: parts.entropy,
             master: Arc::new(parts.master),
             keys,
-            policy: ArcSwap::from_pointee(parts.policy),
-            control: Arc::new(Room::new()),
+            control: Arc::new(Room::new(parts.policy.map(Arc::new))),
             turns: Turns::new(),
             activity,
             behind: Arc::default(),
@@ -105,11 +104,13 @@ impl App {
             checked: tighter::Checked::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
+            told: Arc::default(),
+            leaving: AtomicBool::new(false),
         };
         if fresh {
             app.begin(&root, &first_key()?).await?;
         } else {
-            let control = load(app.store.as_ref(), &app.master).await?;
+            let control = load(app.store.as_ref(), &app.master, app.control.file()).await?;
             app.control.replace(control);
         }
         let mut control = Control::clone(&app.control.load());
@@ -131,7 +132,7 @@ impl App {
             put(write_access_key(&key, Millis(0)), 0),
         ];
         self.store.commit(batch(self.now(), ops)).await?;
-        let mut control = Control::default();
+        let mut control = Control::under(self.control.file());
         control.put_env(ready(&self.master, env.record, 1, (Ledger::default(), 0), 0)?);
         control.put_key(keys::entry(key, 1, Millis(0)));
         self.control.replace(control);

@@ -2,77 +2,69 @@
 //! them are looked through once. Verdicts do not wait for that, and lists of ended sessions search among the living
 //! until it is done.
 
-use super::control::{batch, put};
+use super::control::{Env, batch, put};
 use super::housekeeping::{Look, STEP};
 use super::{App, Stop};
-use crate::codec::control::{Times, read_times, times_key, write_times};
+use crate::codec::policy::{read_times, times_key, write_times};
 use crate::codec::{read_session, sessions};
 use crate::store::{Condition, FacetRange, Query, StoreError, Versioned};
 use handstamp_core::expiry;
 use handstamp_core::facet;
 use handstamp_core::id::{EnvironmentId, SessionId};
-use handstamp_core::policy::Policy;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-const fn times(policy: &Policy) -> Times {
-    Times { absolute: policy.absolute_timeout, idle: policy.idle_timeout, refresh: policy.refresh_timeout }
-}
-
-fn is_tighter(now: Times, before: Times) -> bool {
-    now.absolute < before.absolute || now.idle < before.idle || now.refresh < before.refresh
-}
-
-/// Under which times every live session's record says rightly when to look at it.
+/// Under which times every live session's record of an environment says rightly when to look at it.
 #[derive(Default)]
-pub(super) struct Checked(Mutex<Option<Times>>);
+pub(super) struct Checked(Mutex<HashMap<EnvironmentId, [u8; 32]>>);
 
 impl Checked {
-    fn times(&self) -> Option<Times> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is(&self, env: EnvironmentId, times: [u8; 32]) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&env) == Some(&times)
     }
-    fn set(&self, times: Times) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(times);
+    fn set(&self, env: EnvironmentId, times: [u8; 32]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(env, times);
     }
 }
 
 impl App {
-    /// Whether all sessions were looked through since the rules changed.
-    pub(super) fn rules_are_checked(&self) -> bool {
-        self.checked.times() == Some(times(&self.policy.load()))
+    /// Whether all sessions of an environment were looked through since its rules changed.
+    pub(super) fn rules_are_checked(&self, env: &Env) -> bool {
+        self.checked.is(env.record.id, env.times)
     }
 
-    /// At a start: nothing is to be looked through when the rules are those of before, or the store is new.
+    /// At a start: nothing is to be looked through when the rules are those of before, or the environment is new.
     pub(super) async fn recall_rules(&self, fresh: bool) -> Result<(), StoreError> {
-        let now = times(&self.policy.load());
-        let found = self.store.load(&[times_key()]).await?.into_iter().next().flatten();
-        let before = found.as_ref().map(read_times).transpose()?;
-        if fresh && before.is_none() {
-            self.store.commit(batch(self.now(), vec![put(write_times(&now), 0)])).await?;
-        }
-        if fresh || before == Some(now) {
-            self.checked.set(now);
+        for env in self.all_environments() {
+            let (id, now) = (env.record.id, env.times);
+            let found = self.store.load(&[times_key(id)]).await?.into_iter().next().flatten();
+            let before = found.as_ref().map(read_times).transpose()?;
+            if fresh && before.is_none() {
+                self.store.commit(batch(self.now(), vec![put(write_times(id, &now), 0)])).await?;
+            }
+            if fresh || before == Some(now) {
+                self.checked.set(id, now);
+            }
         }
         Ok(())
     }
 
-    /// Looks all sessions through if the rules became tighter, also while the server was down.
+    /// Looks all sessions through where the times changed, also while the server was down.
     pub(super) async fn check_rules(&self) -> Result<(), Stop> {
-        if self.rules_are_checked() {
-            return Ok(());
-        }
-        let now = times(&self.policy.load());
-        let found = self.store.load(&[times_key()]).await?.into_iter().next().flatten();
-        let before = found.as_ref().map(read_times).transpose()?;
-        if before.is_none_or(|before| is_tighter(now, before)) {
-            for env in self.all_environments() {
-                self.look_through(env.record.id).await?;
+        for env in self.all_environments() {
+            if self.rules_are_checked(&env) {
+                continue;
             }
+            let (id, now) = (env.record.id, env.times);
+            let found = self.store.load(&[times_key(id)]).await?.into_iter().next().flatten();
+            let before = found.as_ref().map(read_times).transpose()?;
+            if before != Some(now) {
+                self.look_through(id).await?;
+                let op = put(write_times(id, &now), found.map_or(0, |found| found.version));
+                self.store.commit(batch(self.now(), vec![op])).await?;
+            }
+            self.checked.set(id, now);
         }
-        if before != Some(now) {
-            let op = put(write_times(&now), found.map_or(0, |found| found.version));
-            self.store.commit(batch(self.now(), vec![op])).await?;
-        }
-        self.checked.set(now);
         Ok(())
     }
 
@@ -92,7 +84,8 @@ impl App {
         };
         loop {
             let page = self.store.search(&query).await?;
-            let sooner = page.items.iter().filter_map(|found| self.ends_sooner(env, found)).collect();
+            let of = self.env(env)?;
+            let sooner = page.items.iter().filter_map(|found| self.ends_sooner(&of, found)).collect();
             self.settle_all(env, sooner, Look::Due).await?;
             match page.next {
                 None => return Ok(()),
@@ -103,11 +96,10 @@ impl App {
 
     /// A live session that time ends before its record says it should be looked at. One that cannot be read is left
     /// alone: whoever asks for it is told.
-    fn ends_sooner(&self, env: EnvironmentId, found: &Versioned) -> Option<SessionId> {
+    fn ends_sooner(&self, env: &Env, found: &Versioned) -> Option<SessionId> {
         let (session, stored) = read_session(found).ok()?;
-        let (seen, _) = self.unwritten(env, session.id).over(stored);
-        let policy = self.policy.load().effective(session.expires_in, session.chain.has_refresh());
-        let due = facet::instant(expiry::ends(&session, seen, &policy).earliest());
+        let (seen, _) = self.unwritten(env.record.id, session.id).over(stored);
+        let due = facet::instant(expiry::ends(&session, seen, &env.policy.of(&session)).earliest());
         let said = found.record.facets.iter().find(|facet| facet.name == facet::DUE)?;
         (due.as_slice() < &*said.value).then_some(session.id)
     }

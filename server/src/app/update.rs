@@ -14,7 +14,7 @@ use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::Session;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
-use handstamp_core::transition::update::{Patch, TooMany, update};
+use handstamp_core::transition::update::{Objection, Patch, update};
 use handstamp_core::transition::{Change, Impossible};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -78,10 +78,9 @@ impl App {
         caller: &Caller,
         now: Millis,
     ) -> Result<Change, Stop> {
-        let policy = self.policy.load();
-        let living = self.ground(env, &policy, now).living(&loaded.session, loaded.seen).map_err(ended)?;
+        let living = self.ground(env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
         let patch = Patch { data: new_data(env, &loaded.session, &ask.data)?, ..ask.patch.clone() };
-        update(living, &patch, caller.by(), &self.draw()?)?.map_err(too_many)
+        update(living, &patch, caller.by(), &self.draw()?)?.map_err(objected)
     }
 
     /// Changes all live sessions of a filter: how many, and the first hundred. All are counted, and each is judged, before
@@ -183,11 +182,23 @@ fn ended(why: Refusal) -> Stop {
     Stop::refuse(Code::SessionEnded, format!("the session has ended ({}): {}", why.code.text(), why.detail()))
 }
 
-fn too_many(what: TooMany) -> Stop {
-    match what {
-        TooMany::Tags => Stop::field("/tags/add", format!("a session carries at most {} tags", Tag::MOST)),
-        TooMany::Groups => {
-            Stop::field("/access_groups/add", format!("a session is in at most {} groups", Group::MOST))
+fn objected(why: Objection) -> Stop {
+    match why {
+        Objection::TooManyTags => {
+            Stop::field("/tags/add", format!("a session carries at most {} tags", Tag::MOST))
         }
+        Objection::TooManyGroups => Stop::field(
+            "/access_groups/add",
+            format!("a session is in at most {} access groups", Group::MOST),
+        ),
+        Objection::CreateOnly(tag, origin) => Stop::refuse(
+            Code::TagCreateOnly,
+            format!(
+                "`{}` cannot change on a live session: create_only_tags names `{}`, by {}",
+                tag.as_str(),
+                tag.name(),
+                origin.text()
+            ),
+        ),
     }
 }

@@ -12,7 +12,6 @@ use super::{App, Fault, Stop};
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
 use handstamp_core::judge::{Demand, Effect, Verdict, judge};
-use handstamp_core::policy::Policy;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::Client;
@@ -103,10 +102,9 @@ impl App {
         // What was ended at once, the rules and the time are those of now: a caller may have been recognised long before
         // the rest of its request came, and the store may have taken its time.
         let env = self.env(env.record.id)?;
-        let policy = self.policy.load();
         let now = self.now();
         if let Some(kept) = kept
-            && let Some(current) = self.pass(&env, &policy, kept, &token, &ask, now)
+            && let Some(current) = self.pass(&env, kept, &token, &ask, now)
             && !(ask.touch && current.kept.mark.must_be_written(current.idle(), now))
         {
             if ask.touch {
@@ -115,7 +113,6 @@ impl App {
             }
             return Ok(self.told(Validated::Current(current)));
         }
-        drop(policy);
         let answer = Box::pin(self.validate_afresh(&env, &token, &ask)).await?;
         Ok(self.told(answer))
     }
@@ -132,7 +129,6 @@ impl App {
     fn pass(
         &self,
         env: &Env,
-        policy: &Policy,
         kept: Arc<Kept>,
         token: &Opened,
         ask: &Ask<'_>,
@@ -141,9 +137,9 @@ impl App {
         let outline = kept.outline()?;
         let session = kept.subject(&outline);
         let seen = kept.mark.last_seen();
-        let effective = policy.effective(session.times().expires_in, session.chain().has_refresh());
+        let effective = env.policy.of(&session);
         let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
-        let ground = self.ground(env, policy, now);
+        let ground = self.ground(env, now);
         let verdict = judge(&session, seen, token, ground.bench(), &effective, demand, now);
         if verdict != (Verdict { refusal: None, effect: Effect::Nothing, adopt: false }) {
             return None;
@@ -163,14 +159,13 @@ impl App {
             // The ledger may have changed while this request waited for its turn.
             let env = self.env(env.record.id)?;
             let now = self.now();
-            let policy = self.policy.load();
             let Some(loaded) = self.load_session(env.record.id, id).await? else {
                 let refusal = Box::new(Refusal::plain(Code::SessionNotFound, "token"));
                 return Ok(Decision::Answer(Validated::Refused { refusal, session: Some(id) }));
             };
-            let effective = policy.effective(loaded.session.expires_in, loaded.session.chain.has_refresh());
+            let effective = env.policy.of(&loaded.session);
             let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
-            let ground = self.ground(&env, &policy, now);
+            let ground = self.ground(&env, now);
             let verdict = judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
             if let Some(refusal) = &verdict.refusal
                 && matches!(verdict.effect, Effect::Nothing | Effect::Note | Effect::StoreBehind)

@@ -59,28 +59,19 @@ impl View {
 impl App {
     /// A loaded session at `now`.
     pub(super) fn view(&self, env: &Env, loaded: Loaded, now: Millis) -> Result<View, Fault> {
-        let policy = self.policy.load();
-        let ended = self.ended(env, &policy, &loaded.session, loaded.seen, now);
+        let ended = self.ended(env, &loaded.session, loaded.seen, now);
         let seen = loaded.seen;
         let held = Box::new(self.hold(env, loaded)?);
-        let ends = ends(&policy, &held.session, seen);
+        let ends = ends(&env.policy, &held.session, seen);
         Ok(View { held, seen, ends, ended })
     }
 
     /// How a session has ended by `now`, if it has: written down, or by time or epoch.
-    pub(super) fn ended(
-        &self,
-        env: &Env,
-        policy: &Policy,
-        session: &Session,
-        seen: Millis,
-        now: Millis,
-    ) -> Option<Box<End>> {
+    pub(super) fn ended(&self, env: &Env, session: &Session, seen: Millis, now: Millis) -> Option<Box<End>> {
         if let State::Ended(end) = &session.state {
             return Some(end.clone());
         }
-        let settled =
-            finish::settle(self.ground(env, policy, now), session, seen, User::new(session.user.clone()))?;
+        let settled = finish::settle(self.ground(env, now), session, seen, User::new(session.user.clone()))?;
         match settled.session.state {
             State::Ended(end) => Some(end),
             State::Live => None,
@@ -90,5 +81,5 @@ impl App {
 
 /// When time ends a session.
 pub(super) fn ends(policy: &Policy, session: &Session, seen: Millis) -> Ends {
-    expiry::ends(session, seen, &policy.effective(session.expires_in, session.chain.has_refresh()))
+    expiry::ends(session, seen, &policy.of(session))
 }

@@ -1,6 +1,8 @@
 //! The words of the command line. No secret is among them: what stands here can be seen by everybody in `ps`.
 
 use super::address::Target;
+use super::events::Events;
+use super::users::Users;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -58,6 +60,11 @@ pub(super) enum Command {
     /// Sessions
     #[command(arg_required_else_help = true)]
     Sessions(Sessions),
+    /// Who is logged in
+    #[command(arg_required_else_help = true)]
+    Users(Users),
+    /// What happened in the environment
+    Events(Events),
     /// Copy the store into a file while the server runs (without the master key)
     Backup(Backup),
     /// Put a backup in the place of the store, while the server is stopped

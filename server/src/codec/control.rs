@@ -10,7 +10,7 @@ use handstamp_core::epoch::{Ledger, Raised, Scope as Whom};
 use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId, UserId};
 use handstamp_core::secret::Verifier;
 use handstamp_core::tag::Tag;
-use handstamp_core::time::{Millis, Span};
+use handstamp_core::time::Millis;
 use handstamp_core::token::Kind;
 
 /// What is known of the store itself.
@@ -24,17 +24,6 @@ pub struct Root {
     pub key_set: u8,
     /// Key sets that are still recognised.
     pub older_sets: Vec<u8>,
-}
-
-/// The times of a policy that end sessions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Times {
-    /// See [`handstamp_core::policy::Policy::absolute_timeout`].
-    pub absolute: Span,
-    /// See [`handstamp_core::policy::Policy::idle_timeout`].
-    pub idle: Span,
-    /// See [`handstamp_core::policy::Policy::refresh_timeout`].
-    pub refresh: Span,
 }
 
 /// What an `Idempotency-Key` stands for.
@@ -196,25 +185,6 @@ pub fn write_purge(removed_at: Millis) -> Vec<u8> {
 /// Reads it. Format 1 did not say when, which was long ago.
 pub fn read_purge(found: &Versioned) -> Result<Millis, StoreError> {
     reading_any(found, &[1, 2], |r| if r.format == 1 { Ok(Millis(0)) } else { Ok(Millis(r.signed()?)) })
-}
-
-/// The key of the times that sessions were last looked through under.
-pub fn times_key() -> Key {
-    control_key(kind::TIMES, b"times")
-}
-
-/// These times as a record.
-pub fn write_times(times: &Times) -> Record {
-    let mut w = Writer::new(1);
-    [times.absolute, times.idle, times.refresh].iter().for_each(|span| w.signed(span.0));
-    record(times_key(), None, w.finish())
-}
-
-/// Reads them.
-pub fn read_times(found: &Versioned) -> Result<Times, StoreError> {
-    reading(found, |r| {
-        Ok(Times { absolute: Span(r.signed()?), idle: Span(r.signed()?), refresh: Span(r.signed()?) })
-    })
 }
 
 /// The key of an access key's record.

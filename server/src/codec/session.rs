@@ -5,6 +5,7 @@ use super::bytes::{Reader, Writer};
 use super::packed::{FORMAT, Outline, read_ip};
 use handstamp_core::id::{KeyId, SessionId, UserId};
 use handstamp_core::policy::Origin;
+use handstamp_core::policy::modes::Assurance;
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::rotation::{Chain, MadeBy, Verifiers};
 use handstamp_core::sealing::Sealed;
@@ -210,11 +211,20 @@ pub(super) fn read_by(r: &mut Reader<'_>) -> Result<By, Unreadable> {
 }
 
 pub(super) fn write_origin(w: &mut Writer, origin: &Origin) {
-    w.byte(match origin {
-        Origin::Default => 0,
-        Origin::Creation => 1,
-        Origin::Stored => 2,
-    });
+    match origin {
+        Origin::Default => w.byte(0),
+        Origin::Creation => w.byte(1),
+        Origin::Stored => w.byte(2),
+        Origin::Tag(pattern) => {
+            w.byte(3);
+            w.text(pattern);
+        }
+        Origin::Preset(level, of) => {
+            w.byte(4);
+            w.text(level.text());
+            w.option(of.as_deref(), Writer::text);
+        }
+    }
 }
 
 pub(super) fn read_origin(r: &mut Reader<'_>) -> Result<Origin, Unreadable> {
@@ -222,6 +232,11 @@ pub(super) fn read_origin(r: &mut Reader<'_>) -> Result<Origin, Unreadable> {
         0 => Ok(Origin::Default),
         1 => Ok(Origin::Creation),
         2 => Ok(Origin::Stored),
+        3 => Ok(Origin::Tag(r.text()?.into())),
+        4 => Ok(Origin::Preset(
+            Assurance::parse(r.text()?).map_err(|_| Unreadable)?,
+            r.option(|r| r.text().map(Into::into))?,
+        )),
         _ => Err(Unreadable),
     }
 }

@@ -6,6 +6,7 @@ use super::key::{self, Care, Key, Layers};
 use super::policy;
 use super::problem::{Origin, Problem};
 use super::setting::Given;
+use handstamp_core::policy::Pattern;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -78,6 +79,8 @@ pub struct Flags {
 pub(super) struct Said {
     /// With the tag or the session type, where there is one.
     pub(super) path: String,
+    /// The tag or the session type, where there is one.
+    pub(super) of: Option<String>,
     pub(super) key: &'static Key,
     pub(super) given: Given,
     pub(super) origin: Origin,
@@ -96,7 +99,7 @@ pub(super) struct Heard {
 
 impl Heard {
     fn say(&mut self, path: String, key: &'static Key, given: Given, origin: Origin) {
-        self.said.push(Said { path, key, given, origin });
+        self.said.push(Said { path, of: None, key, given, origin });
     }
 
     pub(super) fn file(&mut self, file: &ConfigFile) {
@@ -293,7 +296,11 @@ impl Reader<'_> {
                 ("tag", Some(inner)) => {
                     for (tag, value) in inner {
                         let path = format!("policy.tag.{}", quoted(tag.get_ref()));
-                        if let Err(message) = policy::tag_pattern(tag.get_ref()) {
+                        let says_nothing = value.get_ref().as_table().is_some_and(|table| table.is_empty());
+                        if let Err(message) = Pattern::parse(tag.get_ref()) {
+                            heard.problems.push(Problem::new(self.origin(tag), &path, message));
+                        } else if says_nothing {
+                            let message = "says nothing: give it a rule, or leave it out";
                             heard.problems.push(Problem::new(self.origin(tag), &path, message));
                         }
                         self.dynamic(path, tag, value, policy::of_a_tag(), heard);
@@ -308,7 +315,7 @@ impl Reader<'_> {
     }
 
     /// A table whose name the operator chose.
-    fn dynamic<N>(
+    fn dynamic<N: AsRef<str>>(
         &self,
         path: String,
         name: &Spanned<N>,
@@ -322,11 +329,15 @@ impl Reader<'_> {
             heard.problems.push(Problem::new(self.origin(name), path, message));
             return;
         };
+        let of = name.get_ref().as_ref();
         for (name, value) in table {
             let (origin, typed) = (self.origin(name), name.get_ref().as_ref());
             let path = format!("{path}.{typed}");
             match known.iter().find(|key| key.name == typed) {
-                Some(key) => heard.say(path, key, given(value), origin),
+                Some(key) => {
+                    let of = Some(of.to_owned());
+                    heard.said.push(Said { path, of, key, given: given(value), origin });
+                }
                 None => {
                     let names = known.iter().map(|key| key.name.to_owned());
                     let nearest = key::nearest(typed, names).unwrap_or_default();

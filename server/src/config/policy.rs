@@ -1,17 +1,22 @@
 //! `[policy.default]`, `[policy.tag."name:value"]`, `[session_type.NAME]`: the rules of sessions.
 //!
-//! The default's times, rotation and grace are enforced. Every other key is known and its value is checked, so that a
-//! file written for a later version is not refused and a slip in it is found; each of them is a warning at the start.
+//! A key whose part comes later is known and its value is checked, so that a file written for a later version is not
+//! refused and a slip in it is found; each of them is a warning at the start.
 
-use super::Values;
 use super::key::{Key, Layers, Section};
 use super::network::Network;
 use super::problem::Problem;
-use super::setting::{Given, Setting, Word, choices};
-use handstamp_core::policy::Policy;
-use handstamp_core::tag::Tag;
+use super::setting::{Given, Setting, Word};
+use super::{Origin, Values};
+use crate::sections::given;
+use handstamp_core::policy::check::Wrong;
+use handstamp_core::policy::modes::{Assurance, DeviceMode, OnAddress, OnAgent, OnLimit, Rate};
+use handstamp_core::policy::rules::Unfit;
+use handstamp_core::policy::setting::{Every, Given as Said, Setting as Rule, TagNames};
+use handstamp_core::policy::{Pattern, Policy, Rules};
 use handstamp_core::time::Span;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 
 const SECTION: &str = "policy.default";
 const LEAST: u64 = Policy::SHORTEST.0.unsigned_abs();
@@ -54,15 +59,22 @@ pub(super) const DEFAULT: Section = Section {
             "On change of the network: ignore, log, reauthenticate, refuse or end",
         )
         .later(),
-        rule::<Device>("device", "off", "Proof of possession: off, if_registered or required").later(),
+        rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required").later(),
         rule::<Span>("access_token_ttl", "5m", "Longest life of an access token").range(LEAST, DAY).later(),
         rule::<Rate>("rate_limit", "15000/1h", "Requests of one session in a time").later(),
         rule::<Vec<TagName>>(
             "create_only_tags",
             "org",
             "Names of tags that may not change on a live session",
+        ),
+        rule::<Option<Assurance>>(
+            "preset",
+            "",
+            "Times of NIST SP 800-63B-4 for what is not said here, and a bound on what is: aal1, aal2 or aal3",
         )
-        .later(),
+        .example("\"aal2\""),
+        rule::<Option<Reason>>("justification", "", "Why a time is longer than the preset recommends")
+            .example("\"a kiosk in a locked room\""),
     ],
 };
 
@@ -83,122 +95,70 @@ pub(super) fn of_a_tag() -> impl Iterator<Item = &'static Key> {
     DEFAULT.keys.iter().chain(TAG_ONLY)
 }
 
-/// Checks the name of `[policy.tag."..."]`: a tag, or `name:*` for every value.
-pub(super) fn tag_pattern(text: &str) -> Result<(), String> {
-    match text.strip_suffix(":*") {
-        // The value does not matter: only the name is looked at.
-        Some(name) => Tag::parse(&format!("{name}:x")).map(|_| ()),
-        None => Tag::parse(text).map(|_| ()),
-    }
-}
-
 /// A duration, or `never`.
-struct Rotation(Option<Span>);
+struct Rotation(Every);
 
 impl Word for Rotation {
     const NAME: &'static str = "a duration, or \"never\",";
     fn parse(text: &str) -> Result<Rotation, String> {
-        if text == "never" {
-            return Ok(Rotation(None));
-        }
-        Span::parse(text).map(|span| Rotation(Some(span))).map_err(|why| format!("{why}, or \"never\""))
+        Rule::read(&Said::Text(text)).map(Rotation)
     }
     fn text(&self) -> String {
-        self.0.map_or_else(|| "never".to_owned(), |span| span.to_string())
+        self.0.show().to_string()
     }
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^(never|([0-9]+(ms|s|m|h|d))+)$"})
     }
     fn size(&self) -> Option<u64> {
-        self.0.as_ref().and_then(Word::size)
+        self.0.0.as_ref().and_then(Word::size)
     }
     fn size_text(size: u64) -> String {
         <Span as Word>::size_text(size)
     }
 }
 
-choices! {
-    /// What happens at the limit of sessions.
-    OnLimit {
-        /// The session made first ends.
-        EndOldest = "end_oldest",
-        /// The session used last longest ago ends.
-        EndLeastRecent = "end_least_recent",
-        /// The new one is refused.
-        Reject = "reject",
-    }
+/// The words of the rules.
+macro_rules! words {
+    ($($mode:ident),+) => { $(
+        impl Word for $mode {
+            const NAME: &'static str = "a word";
+            fn parse(text: &str) -> Result<$mode, String> {
+                $mode::parse(text)
+            }
+            fn text(&self) -> String {
+                self.to_string()
+            }
+            fn schema() -> Json {
+                json!({"enum": $mode::ALL.iter().map(|mode| mode.text()).collect::<Vec<_>>()})
+            }
+        }
+    )+ };
 }
-
-choices! {
-    /// What a changed user agent does.
-    OnAgent {
-        /// Nothing.
-        Ignore = "ignore",
-        /// An event.
-        Log = "log",
-        /// The request is refused.
-        Refuse = "refuse",
-        /// The session ends.
-        End = "end",
-    }
-}
-
-choices! {
-    /// What a changed network does.
-    OnAddress {
-        /// Nothing.
-        Ignore = "ignore",
-        /// An event.
-        Log = "log",
-        /// The user must log in again.
-        Reauthenticate = "reauthenticate",
-        /// The request is refused.
-        Refuse = "refuse",
-        /// The session ends.
-        End = "end",
-    }
-}
-
-choices! {
-    /// Whether a device must prove itself.
-    Device {
-        /// No.
-        Off = "off",
-        /// When the session has one.
-        IfRegistered = "if_registered",
-        /// Always.
-        Required = "required",
-    }
-}
-
-/// So many requests in such a time.
-struct Rate {
-    requests: u32,
-    time: Span,
-}
+words!(Assurance, DeviceMode, OnAddress, OnAgent, OnLimit);
 
 impl Word for Rate {
     const NAME: &'static str = "a rate";
     fn parse(text: &str) -> Result<Rate, String> {
-        let read = || {
-            let (requests, time) = text.split_once('/')?;
-            let time = Span::parse(time).ok()?;
-            let requests: u32 = requests.parse().ok()?;
-            (requests > 0 && time >= Span::secs(1) && time <= Span::days(1))
-                .then_some(Rate { requests, time })
-        };
-        read().ok_or_else(|| {
-            format!(
-                "`{}` is not a rate: write requests/time, such as \"15000/1h\", with a time from 1s to 1d",
-                text.escape_debug()
-            )
-        })
+        Rate::parse(text)
     }
     fn text(&self) -> String {
-        format!("{}/{}", self.requests, self.time)
+        self.to_string()
     }
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^[0-9]+/([0-9]+(ms|s|m|h|d))+$"})
+    }
+}
+
+/// A reason in an operator's own words.
+struct Reason(Box<str>);
+
+impl Word for Reason {
+    const NAME: &'static str = "a text";
+    fn parse(text: &str) -> Result<Reason, String> {
+        Rule::read(&Said::Text(text)).map(Reason)
+    }
+    fn text(&self) -> String {
+        self.0.to_string()
     }
 }
 
@@ -208,12 +168,7 @@ struct TagName(String);
 impl Word for TagName {
     const NAME: &'static str = "the name of a tag";
     fn parse(text: &str) -> Result<TagName, String> {
-        Tag::parse(&format!("{text}:x")).ok().filter(|tag| tag.name() == text).ok_or_else(|| {
-            format!(
-                "`{}` is not the name of a tag: 1 to 64 of a-z 0-9 _ - . beginning with a letter, without a value",
-                text.escape_debug()
-            )
-        })?;
+        TagNames::parse([text])?;
         Ok(TagName(text.to_owned()))
     }
     fn text(&self) -> String {
@@ -273,35 +228,65 @@ fn plain(given: &Given) -> Json {
 
 /// What the file says about sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// `[policy.default]`.
-    pub default: Policy,
+pub struct Sections {
+    /// `[policy.default]` and `[policy.tag."name:value"]`.
+    pub policy: Policy,
     /// Whether the file has a `[policy]`: then it decides, and the API may not change policies.
     pub managed_by_file: bool,
 }
 
-impl Rules {
-    pub(super) fn read(values: &Values, managed_by_file: bool) -> Result<Rules, Problem> {
-        let at = values.section(SECTION);
-        let Rotation(rotate_every) = at.get("rotate_every")?;
-        let default = Policy {
-            absolute_timeout: at.get("absolute_timeout")?,
-            idle_timeout: at.get("idle_timeout")?,
-            refresh_timeout: at.get("refresh_timeout")?,
-            rotate_every,
-            rotation_grace: at.get("rotation_grace")?,
-        };
-        Ok(Rules { default, managed_by_file })
+impl Sections {
+    pub(super) fn read(values: &Values, managed_by_file: bool) -> Result<Sections, Problem> {
+        let mut default = Rules::default();
+        let mut tags: BTreeMap<Pattern, Rules> = BTreeMap::new();
+        for key in DEFAULT.keys {
+            let said = values.look_up(&key.path()).filter(|(_, origin)| *origin != Origin::Default);
+            if let Some((value, origin)) = said {
+                take(&mut default, key, value, &origin, key.path())?;
+            }
+        }
+        for entry in values.named.iter().filter(|entry| entry.key.section == SECTION) {
+            // A name that can never match is told already.
+            let Some(Ok(pattern)) = entry.of.as_deref().map(Pattern::parse) else { continue };
+            let rules = tags.entry(pattern).or_default();
+            take(rules, entry.key, &entry.value, &entry.origin, entry.path.clone())?;
+        }
+        Ok(Sections { policy: Policy::new(default, tags), managed_by_file })
+    }
+
+    /// What is put in force; `None` leaves the say to the API.
+    pub fn in_force(&self) -> Option<Policy> {
+        self.managed_by_file.then(|| self.policy.clone())
     }
 }
 
+fn take(rules: &mut Rules, key: &Key, value: &Json, origin: &Origin, path: String) -> Result<(), Problem> {
+    let message = match rules.set(key.name, &given(value)) {
+        Ok(()) => return Ok(()),
+        Err(Unfit::Unknown) if key.later => return Ok(()),
+        Err(Unfit::Unknown) => "the table of keys has it, and no rule".to_owned(),
+        Err(Unfit::Wrong(message)) => message,
+    };
+    Err(Problem::new(origin.clone(), path, message))
+}
+
 /// The policy's own check has the last word; the ranges of the keys say the same with a line number.
-pub(super) fn check(values: &Values, rules: &Rules) -> Vec<Problem> {
-    match rules.default.check() {
-        Ok(()) => Vec::new(),
-        Err((key, message)) => {
-            let path = DEFAULT.keys.iter().find(|known| known.name == key).map(Key::path).unwrap_or_default();
-            vec![Problem::new(values.origin(&path), path, message)]
-        }
-    }
+pub(super) fn check(values: &Values, sections: &Sections) -> Vec<Problem> {
+    let told = |wrong: Wrong| {
+        let entry = values.named.iter().find(|entry| {
+            entry.key.name == wrong.key
+                && entry.of.as_deref().and_then(|of| Pattern::parse(of).ok()).as_ref() == wrong.of.as_ref()
+        });
+        let (path, origin) = match (&wrong.of, entry) {
+            (Some(_), Some(entry)) => (entry.path.clone(), entry.origin.clone()),
+            (Some(pattern), None) => (format!("policy.tag.\"{pattern}\""), Origin::Default),
+            (None, _) => {
+                let path = format!("{SECTION}.{}", wrong.key);
+                let origin = values.origin(&path);
+                (path, origin)
+            }
+        };
+        Problem::new(origin, path, wrong.message)
+    };
+    sections.policy.check().into_iter().map(told).collect()
 }

@@ -71,6 +71,17 @@ impl Problem {
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
         Problem { accident: Some(what.to_string()), ..Problem::code(code) }
     }
+    /// Bad input in several fields; there is at least one.
+    pub fn fields(wrong: Vec<(String, String)>) -> Problem {
+        let errors: Vec<FieldError> =
+            wrong.into_iter().map(|(pointer, message)| FieldError { pointer, message }).collect();
+        let mut detail =
+            errors.first().map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.message));
+        if errors.len() > 1 {
+            detail.push_str(&format!(" (and {} more)", errors.len() - 1));
+        }
+        Problem { errors, ..Problem::new(Code::InvalidRequest, detail) }
+    }
     /// The sentence that the caller is told.
     pub fn detail(&self) -> &str {
         &self.detail

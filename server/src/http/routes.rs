@@ -4,7 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, docs, environments, health, input, keys, metrics, query, revoke, search, sessions, validate,
+    Web, docs, environments, events, health, input, keys, metrics, policies, query, revoke, search, sessions,
+    users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -50,11 +51,12 @@ const SEARCH: &[&str] =
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, Reserved, SessionEnded,
-        StoreUnavailable, TagInvalid, TooManyMatches,
+        AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, PolicyChanged, PolicyManagedByFile,
+        Reserved, SessionEnded,
+        StoreUnavailable, TagCreateOnly, TagInvalid, TooManyMatches,
     };
     use Needs::{Key, Operator};
-    use Scope::{EventsRead, KeysWrite, SessionsRead, SessionsWrite};
+    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent]),
@@ -66,16 +68,27 @@ pub fn table() -> Vec<Route> {
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, ExceptInvalid]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, TooManyMatches]),
+            .refuses(&[TagInvalid, TagCreateOnly, TooManyMatches]),
         get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, SessionEnded]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionEnded]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
             .refuses(&[NotFound]),
+        get("/v1/policies", policies::get).needs(Key(SessionsRead)),
+        put("/v1/policies", policies::replace).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[PolicyManagedByFile, PolicyChanged]),
+        get("/v1/policies/versions", policies::versions).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
+        get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
+        get("/v1/events", events::events).needs(Key(EventsRead)).stored()
+            .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
+        get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
+        get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),
@@ -133,6 +146,9 @@ fn get<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> R
 }
 fn post<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> Route {
     route("POST", path, routing::post(handler))
+}
+fn put<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    route("PUT", path, routing::put(handler))
 }
 fn patch<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -> Route {
     route("PATCH", path, routing::patch(handler))

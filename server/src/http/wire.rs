@@ -132,10 +132,12 @@ pub struct EventBody<'a> {
     /// What happened.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// To which session.
-    session_id: String,
-    /// Whose it is.
-    user_id: &'a str,
+    /// To which session; left out of what happened to a user or to the whole environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
+    /// To whom; left out of what happened to the whole environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<super::openapi::CodeList>)]
@@ -145,7 +147,7 @@ pub struct EventBody<'a> {
     rule: Option<&'a str>,
     /// Where the rule's value came from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'static str>,
+    origin: Option<String>,
     /// What was compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<EvidenceBody<'a>>,
@@ -156,10 +158,23 @@ pub struct EventBody<'a> {
     client: ClientBody<'a>,
     /// `system`, `client`, or the id of an access key.
     by: String,
+    /// Who acted in the user's place, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<ActorBody<'a>>,
     /// How often, when a refusal that changed nothing was repeated: those of a minute after the first; of an hour when
     /// the session has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+}
+
+/// Who acts in a user's place.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Actor)]
+pub struct ActorBody<'a> {
+    /// The application's name for them.
+    id: &'a str,
+    /// Why they do it.
+    reason: &'a str,
 }
 
 /// What a rule compared. Durations are seconds.
@@ -234,7 +249,8 @@ impl<'a> SessionBody<'a> {
 }
 
 impl<'a> ClientBody<'a> {
-    fn of(client: &'a Client) -> ClientBody<'a> {
+    /// Address and agent.
+    pub(super) fn of(client: &'a Client) -> ClientBody<'a> {
         ClientBody { ip: client.ip, user_agent: client.user_agent.as_deref() }
     }
 }
@@ -260,8 +276,8 @@ impl<'a> EventBody<'a> {
             id: line.position.to_string(),
             at: Time(event.at),
             kind: event.kind.text(),
-            session_id: event.session.to_string(),
-            user_id: event.user.as_str(),
+            session_id: event.session.map(|id| id.to_string()),
+            user_id: event.user.as_ref().map(|user| user.as_str()),
             code: event.code.map(handstamp_core::refusal::Code::text),
             rule: event.rule.as_deref(),
             origin: event.origin.as_ref().map(handstamp_core::policy::Origin::text),
@@ -269,6 +285,7 @@ impl<'a> EventBody<'a> {
             note: event.note.as_deref(),
             client: ClientBody::of(&event.client),
             by: by(&event.by),
+            actor: event.actor.as_deref().map(|a| ActorBody { id: a.id.as_str(), reason: &a.reason }),
             count: Some(event.count).filter(|count| *count > 1),
         }
     }
@@ -291,7 +308,7 @@ impl<'a> EvidenceBody<'a> {
     }
 }
 
-fn by(by: &By) -> String {
+pub(super) fn by(by: &By) -> String {
     match by {
         By::System => "system".to_owned(),
         By::Client => "client".to_owned(),

@@ -216,7 +216,7 @@ fn prepare(
             clock: Arc::new(SystemClock::default()),
             entropy: Arc::new(SystemEntropy),
             master,
-            policy: config.policy.default.clone(),
+            policy: config.policy.in_force(),
             cache_bytes: 1 << 20,
             retention: config.history.retention,
         };

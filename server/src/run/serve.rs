@@ -1,18 +1,18 @@
 //! From a configuration to a running server, and back: opened in order, closed in the reverse one.
 
 use super::presence::{Announced, running};
+use super::reread::reread;
 use super::{files, logs, welcome};
 use crate::app::App;
 use crate::app::open::{OpenError, Setup};
 use crate::cli::Failure;
 use crate::config::cookie::Cookie;
 use crate::config::network::ForwardedHeader;
-use crate::config::reload::reload;
 use crate::config::server::{Limits as Given, Server};
 use crate::config::{Config, Sources};
 use crate::host::clock::SystemClock;
 use crate::host::entropy::{Entropy, SystemEntropy};
-use crate::host::signals::{Reloads, Stop, listen};
+use crate::host::signals::{Stop, listen};
 use crate::http::cookie::Style;
 use crate::http::listener::{self, Limits, Preface, Tls};
 use crate::http::peer::{SaidIn, Trust};
@@ -82,10 +82,18 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
 
     welcome::print(&config, &environment, address, first.take().as_ref(), json);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    let leaving = tokio::spawn({
+        let (app, mut stop) = (app.clone(), stop.clone());
+        async move {
+            stop.begun().await;
+            app.leave();
+        }
+    });
     let drained = serve_all(socket, metrics, Preface { proxies, tls }, web, limits, stop).await;
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
 
     rereader.abort();
+    leaving.abort();
     let _ = house.send(true);
     let _ = keeper.await;
     match app.flush_all_activity(LAST_WRITES).await {
@@ -136,7 +144,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(SystemEntropy),
         master,
-        policy: config.policy.default.clone(),
+        policy: config.policy.in_force(),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };
@@ -232,41 +240,5 @@ fn limits(given: &Given) -> Limits {
         header_bytes: count(given.max_header_bytes),
         drain: Duration::from_secs(5),
         ..Limits::default()
-    }
-}
-
-/// On SIGHUP: policies, log level and TLS files are read again; what is wrong changes nothing.
-async fn reread(
-    mut reloads: Reloads,
-    mut config: Config,
-    sources: Sources,
-    logs: logs::Logs,
-    app: Arc<App>,
-    tls: Option<Tls>,
-) {
-    loop {
-        reloads.next().await;
-        let outcome = match reload(&config, &sources) {
-            Ok(outcome) => outcome,
-            Err(problems) => {
-                tracing::error!(%problems, "the configuration was not read again; what was in force stays so");
-                continue;
-            }
-        };
-        if let Some(tls) = &tls
-            && let Err(why) = tls.reload()
-        {
-            tracing::error!(%why, "the certificate stays as it was");
-        }
-        logs.set(outcome.config.log.level);
-        app.set_policy(outcome.config.policy.default.clone());
-        for change in &outcome.changed {
-            tracing::info!(key = change.path, before = %change.before, after = %change.after, "changed");
-        }
-        for change in &outcome.restart {
-            tracing::warn!(key = change.path, "changed in the configuration, but takes a restart");
-        }
-        config = outcome.config;
-        tracing::info!("configuration read again");
     }
 }

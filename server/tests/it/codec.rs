@@ -1,14 +1,17 @@
 //! Stored bytes: each value has one form, and anything else is damage, not another value.
 
 use handstamp_core::caller::{AccessKey, Home};
-use handstamp_core::id::{KeyId, SessionId};
+use handstamp_core::event::{Actor, Event, EventKind};
+use handstamp_core::id::{EnvironmentId, KeyId, SessionId, UserId};
+use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::secret::Verifier;
+use handstamp_core::session::{By, Client};
 use handstamp_core::time::Millis;
 use handstamp_core::token::Kind;
 use handstamp_server::codec::bytes::{Reader, Writer};
 use handstamp_server::codec::control::{read_access_key, write_access_key};
-use handstamp_server::codec::{Unreadable, session};
-use handstamp_server::store::{StoreError, Versioned};
+use handstamp_server::codec::{Unreadable, event, new_event, session};
+use handstamp_server::store::{NewEvent, StoreError, StoredEvent, Versioned};
 
 fn number(bytes: &[u8]) -> Result<u64, Unreadable> {
     let body = [&[1], bytes].concat();
@@ -93,4 +96,70 @@ fn a_damaged_session_is_damage() {
     let read = |awaiting| session::read(SessionId([7; 16]), &body(awaiting)).map(|(s, _)| s.chain.awaiting);
     assert_eq!([read(0), read(1)], [Ok(false), Ok(true)]);
     assert_eq!([read(2), read(255)], [Err(Unreadable), Err(Unreadable)]);
+}
+
+fn line() -> Event {
+    Event {
+        kind: EventKind::Refused,
+        at: Millis(1_234),
+        session: Some(SessionId([7; 16])),
+        user: Some(UserId::new("ada").unwrap()),
+        code: Some(Code::SessionRevoked),
+        rule: Some("epoch".into()),
+        origin: None,
+        evidence: Some(Evidence::Limit { allowed: Value::Number(1), seen: Value::Text("x".into()) }),
+        note: Some("bye".into()),
+        client: Client { ip: Some("203.0.113.7".parse().unwrap()), user_agent: Some("own".into()) },
+        by: By::Key(KeyId([9; 16])),
+        actor: None,
+        count: 3,
+    }
+}
+
+fn stored(new: NewEvent) -> StoredEvent {
+    StoredEvent { position: 1, subject: new.subject, at: new.at, body: new.body }
+}
+
+/// Bytes that earlier versions wrote: they are in somebody's store.
+#[test]
+fn every_format_of_a_line_of_history_is_read() {
+    let subject = new_event(EnvironmentId(3), &line()).subject;
+    let read = |body: &[u8]| {
+        let stored =
+            StoredEvent { position: 1, subject: subject.clone(), at: Millis(1_234), body: body.to_vec() };
+        event::read(&stored)
+    };
+    let middle = b"\x03ada\x01\x0fsession_revoked\x01\x05epoch\x00\x01\x00\x02\x01\x03\x01x\x01\x03bye\x04\xcb\x00\x71\x07\
+        \x01\x03own\x02\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09";
+    let first = [&b"\x01\x03"[..], middle].concat();
+    assert_eq!(read(&first), Ok(Event { count: 1, ..line() }));
+    let second = [&b"\x02\x03"[..], middle, b"\x03"].concat();
+    assert_eq!(read(&second), Ok(line()));
+    let third = [&b"\x03\x03\x01"[..], middle, b"\x03\x00"].concat();
+    assert_eq!(read(&third), Ok(line()));
+    assert_eq!(event::write(&line()), third);
+    for whole in [first, second, third] {
+        assert!(read(&[&whole[..], &[0]].concat()).is_err(), "{}", whole[0]);
+        assert!(read(&whole[..whole.len() - 1]).is_err(), "{}", whole[0]);
+    }
+}
+
+#[test]
+fn lines_about_an_environment_and_about_somebody_in_anothers_place() {
+    let policy = Event::policy_changed(Millis(9), By::System, 4, Some("tighter"));
+    let new = new_event(EnvironmentId(3), &policy);
+    assert_eq!(new.subject.space.env, 3);
+    assert_eq!(event::read(&stored(new)), Ok(policy));
+    let actor = Actor { id: UserId::new("grace").unwrap(), reason: "ticket 4711".into() };
+    let acted = Event { actor: Some(Box::new(actor)), ..line() };
+    assert_eq!(event::read(&stored(new_event(EnvironmentId(3), &acted))), Ok(acted));
+    for kind in EventKind::ALL {
+        let line = Event { kind, ..line() };
+        assert_eq!(event::read(&stored(new_event(EnvironmentId(3), &line))), Ok(line));
+    }
+    // A line about a record that no line can be about.
+    let mut wrong =
+        stored(new_event(EnvironmentId(3), &Event::policy_changed(Millis(9), By::System, 4, None)));
+    wrong.subject.space.kind = 13;
+    assert!(matches!(event::read(&wrong), Err(StoreError::Damaged(_))));
 }

@@ -43,7 +43,7 @@ pub(crate) const BEGINNING: Millis = Millis(1_767_225_600_000);
 /// What a test may choose.
 pub(crate) struct Options {
     /// The rules.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Option<Policy>,
     /// What stands behind the accidents.
     pub(crate) store: Arc<dyn Store>,
     /// The time; share it to open a second server at the same instant.
@@ -61,7 +61,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            policy: Policy::default(),
+            policy: None,
             store: Arc::new(Memory::new()),
             clock: Arc::new(ManualClock::new(BEGINNING)),
             cache_bytes: 1 << 20,
@@ -86,8 +86,9 @@ pub(crate) struct World {
     pub(crate) key: String,
     /// An operator's key.
     pub(crate) operator: String,
+    /// Tells the server to leave.
+    pub(crate) stopper: Stopper,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
-    _stopper: Stopper,
 }
 
 impl World {
@@ -122,6 +123,13 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stopper, stop) = stop();
+        tokio::spawn({
+            let (app, mut stop) = (app.clone(), stop.clone());
+            async move {
+                stop.begun().await;
+                app.leave();
+            }
+        });
         tokio::spawn(serve(listener, Preface::default(), Door::new(web), options.limits, stop));
         World {
             app,
@@ -130,8 +138,8 @@ impl World {
             address,
             key: first().text().reveal().to_owned(),
             operator: root_key(&MasterKey::new([5; 32])).text().reveal().to_owned(),
+            stopper,
             idle: Mutex::new(Vec::new()),
-            _stopper: stopper,
         }
     }
 

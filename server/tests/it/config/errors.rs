@@ -181,9 +181,12 @@ fn a_wrong_value_says_what_would_be_right() {
         ),
         (
             "[policy.tag.admin]\nmax_sessions = 1",
-            "1: policy.tag.admin: `admin` is not a tag: write it as name:value",
+            "1: policy.tag.admin: can never match: `admin` is not a tag: write it as name:value, or name:* for every value",
         ),
-        ("[policy.tag.\"Role:*\"]\nmax_sessions = 1", "1: policy.tag.\"Role:*\": `Role` is not a tag name"),
+        (
+            "[policy.tag.\"Role:*\"]\nmax_sessions = 1",
+            "1: policy.tag.\"Role:*\": can never match: `Role` is not the name of a tag",
+        ),
         (
             "[policy.tag.\"role:*\"]\nmax_sessions = 0",
             "2: policy.tag.\"role:*\".max_sessions: 0 is out of range",

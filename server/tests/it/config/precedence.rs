@@ -1,7 +1,8 @@
 //! Who wins, and does each value know where it came from?
 
 use super::{Said, access_key, directory, good, kept, lines, load, origin_of, written};
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::setting::Every;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::time::Span;
 use handstamp_server::config::cookie::SameSite;
 use handstamp_server::config::log::{Format, Level};
@@ -41,7 +42,7 @@ fn without_anything_the_documented_defaults_stand() {
     assert!(config.browser.expose.is_empty() && config.cors.origins.is_empty());
     assert!(config.login.url.is_none() && config.login.redirect_origins.is_empty());
     assert_eq!((config.log.format, config.log.level), (Format::Auto, Level::Info));
-    assert_eq!(config.policy.default, Policy::default());
+    assert_eq!(config.policy.policy, Policy::default());
     assert!(!config.policy.managed_by_file);
     assert!(config.warnings.is_empty() && config.file.is_none());
     assert!(config.entries.iter().all(|entry| entry.origin == Origin::Default));
@@ -170,14 +171,15 @@ fn the_policy_of_the_file_reaches_core() {
         "[policy.default]\nabsolute_timeout = \"12h\"\nidle_timeout = \"15m\"\nrefresh_timeout = \"7d\"\n\
          rotate_every = \"never\"\nrotation_grace = \"0s\"\n",
     );
-    let wanted = Policy {
-        absolute_timeout: Span::hours(12),
-        idle_timeout: Span::minutes(15),
-        refresh_timeout: Span::days(7),
-        rotate_every: None,
-        rotation_grace: Span(0),
-    };
-    assert_eq!(config.policy.default, wanted);
+    let wanted = Policy::from(Rules {
+        absolute_timeout: Some(Span::hours(12)),
+        idle_timeout: Some(Span::minutes(15)),
+        refresh_timeout: Some(Span::days(7)),
+        rotate_every: Some(Every(None)),
+        rotation_grace: Some(Span(0)),
+        ..Rules::default()
+    });
+    assert_eq!(config.policy.policy, wanted);
     assert!(config.policy.managed_by_file);
     assert!(!good("[log]\nlevel = \"info\"").policy.managed_by_file);
 }

@@ -51,7 +51,10 @@ fn what_may_change_changes_and_the_rest_is_told() {
     assert!(idle.to_string().starts_with("policy.default.idle_timeout: \"1h\" is now \"15m\" ("), "{idle}");
 
     let now = &done.config;
-    assert_eq!((now.policy.default.idle_timeout, now.log.level), (Span::minutes(15), Level::Debug));
+    assert_eq!(
+        (now.policy.policy.of_tags([]).idle_timeout.value, now.log.level),
+        (Span::minutes(15), Level::Debug)
+    );
     assert_eq!((now.cors.origins.len(), now.login.redirect_origins.len()), (1, 1));
     assert_eq!((now.server.listen.port(), now.login.url.as_deref()), (7411, None));
     let listed = handstamp_server::config::print::listing_json(now, false);

@@ -152,10 +152,13 @@ fn what_is_allowed_and_worth_a_line() {
         ("[metrics]\nlisten = \"0.0.0.0:7413\"", "metrics.listen 0.0.0.0:7413 can be reached"),
         ("[cookie]\nname = \"s\"\nsecure = false", "cookie.secure is false"),
         ("[control]\nurl = \"postgres://h/d\"", "control.url has no effect"),
-        ("[policy.default]\nmax_sessions = 5", "policy.default.max_sessions is known, but has no effect yet"),
         (
-            "[policy.tag.\"role:admin\"]\nidle_timeout = \"15m\"",
-            "policy.tag.\"role:admin\".idle_timeout is known, but",
+            "[policy.default]\naccess_token_ttl = \"5m\"",
+            "policy.default.access_token_ttl is known, but has no effect yet",
+        ),
+        (
+            "[policy.tag.\"role:admin\"]\nrate_limit = \"5/1m\"",
+            "policy.tag.\"role:admin\".rate_limit is known, but",
         ),
         ("[session_type.\"a b\"]\nexpires_in = \"15m\"", "session_type.\"a b\".expires_in is known, but"),
     ] {

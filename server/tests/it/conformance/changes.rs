@@ -5,7 +5,7 @@ use super::world::{World, cases};
 use crate::engine::house::{House, NOW, Plan, Said, asked, good, in_state, of_tag, of_user, tags};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::event::EventKind;
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::subject::Subject;
 use handstamp_core::time::Span;
@@ -240,8 +240,11 @@ async fn paging_while_sessions_come_and_go(world: World) {
 
 /// A millisecond before its end it lives; at its end it is over: for verdicts, lists, counts and updates alike.
 async fn both_sides_of_each_end_in_time(world: World) {
-    let policy =
-        Policy { absolute_timeout: Span::secs(100), idle_timeout: Span::secs(60), ..Policy::default() };
+    let policy = Policy::from(Rules {
+        absolute_timeout: Some(Span::secs(100)),
+        idle_timeout: Some(Span::secs(60)),
+        ..Rules::default()
+    });
     let house = house(&world, Plan { policy, ..Plan::default() }).await;
     for (active, code) in [(false, Code::SessionIdle), (true, Code::SessionExpired)] {
         for way in ["verdict", "strong", "list", "count", "update", "end"] {

@@ -1,12 +1,11 @@
 //! The table of rotation for sessions with refresh, row by row through each store: lost answers, thieves, old session
 //! tokens, and both sides of each boundary in time.
 
-use super::refreshes::policy;
+use super::refreshes::{GRACE, policy};
 use super::small::{Pair, Small, Told, login};
 use super::world::{World, cases};
 use handstamp_core::event::EventKind;
 use handstamp_core::id::SessionId;
-use handstamp_core::policy::Policy;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::State;
 use handstamp_core::time::Span;
@@ -77,7 +76,7 @@ async fn a_lost_answer_is_repeated(mut world: World) {
         let faulty = Arc::new(Faulty::new(world.store.clone()));
         faulty.plan(Call::Commit, [Fault::LoseAnswer]);
         assert!(small.over(faulty).try_present(second.refresh()).await.is_err());
-        small.pass(Span(policy().rotation_grace.0 - 1));
+        small.pass(Span(GRACE.0 - 1));
         assert_eq!(small.present(first.refresh()).await, SUPERSEDED, "two back: nothing is repeated");
         let third = small.present(second.refresh()).await.pair();
         assert_eq!(small.present(&third.session).await, Told::Allowed(None));
@@ -97,7 +96,7 @@ enum By {
 /// family for the thief and for the owner.
 async fn a_stolen_refresh_token_ends_the_family(world: World) {
     let small = Small::new(&world.store, policy());
-    let grace = policy().rotation_grace;
+    let grace = GRACE;
     for by in [By::Session, By::Refresh] {
         for (after, stolen) in [(0, false), (grace.0 - 1, false), (grace.0, true), (grace.0 + 1, true)] {
             let (id, first, second) = refreshed(&small).await;
@@ -141,7 +140,7 @@ async fn a_stolen_refresh_token_ends_the_family(world: World) {
 /// table, and at no time bring a successor.
 async fn old_session_tokens_obey_the_table_and_lead_nowhere(world: World) {
     let small = Small::new(&world.store, policy());
-    let grace = policy().rotation_grace;
+    let grace = GRACE;
     for (after, stolen) in [(grace.0 - 1, false), (grace.0, true)] {
         let (id, first) = small.create(login("ada", true)).await;
         // Long due for a rotation, were it one without refresh.
@@ -215,7 +214,12 @@ async fn both_sides_of_the_end_of_a_family(world: World) {
     }
     assert_eq!((small.tally().await, small.counted("ada").await), (0, 0));
     // The same family under a policy with no time left for it.
-    let tight = Small::new(&world.store, Policy { refresh_timeout: Span::secs(1), ..policy() });
+    let tight = Small::new(
+        &world.store,
+        policy().with(|rules| {
+            rules.refresh_timeout = Some(Span::secs(1));
+        }),
+    );
     let (_, pair) = tight.create(login("cy", true)).await;
     tight.pass(Span(999));
     let next = tight.present(pair.refresh()).await.pair();

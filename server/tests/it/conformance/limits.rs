@@ -5,7 +5,7 @@ use super::small::{Small, Told, login};
 use super::world::{World, cases};
 use handstamp_core::event::EventKind;
 use handstamp_core::limit::OnLimit;
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
 use std::collections::HashSet;
@@ -76,7 +76,7 @@ async fn a_limit_is_never_exceeded(world: World) {
 
 /// Whom time has ended takes no place, also before housekeeping has written that down, and both sides of that instant.
 async fn a_limit_counts_the_living_only(world: World) {
-    let policy = Policy { idle_timeout: Span::minutes(10), ..Policy::default() };
+    let policy = Policy::from(Rules { idle_timeout: Some(Span::minutes(10)), ..Rules::default() });
     let small = Small::new(&world.store, policy);
     for (who, mode) in MODES {
         let mut made = Vec::new();

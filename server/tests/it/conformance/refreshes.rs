@@ -6,7 +6,8 @@ use super::world::{World, cases};
 use handstamp_core::epoch::Scope;
 use handstamp_core::event::EventKind;
 use handstamp_core::id::SessionId;
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::setting::Every;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::State;
 use handstamp_core::time::Span;
@@ -23,15 +24,19 @@ cases![
     the_end_in_time_against_refresh,
 ];
 
+/// How long a replaced token is late.
+pub(super) const GRACE: Span = Span::secs(30);
+
 /// Absolute 1 h, idle 10 min, refresh 2 h, grace 30 s; a session token would be old enough to rotate after 10 s.
 pub(super) fn policy() -> Policy {
-    Policy {
-        absolute_timeout: Span::hours(1),
-        idle_timeout: Span::minutes(10),
-        refresh_timeout: Span::hours(2),
-        rotate_every: Some(Span::secs(10)),
-        rotation_grace: Span::secs(30),
-    }
+    Policy::from(Rules {
+        absolute_timeout: Some(Span::hours(1)),
+        idle_timeout: Some(Span::minutes(10)),
+        refresh_timeout: Some(Span::hours(2)),
+        rotate_every: Some(Every(Some(Span::secs(10)))),
+        rotation_grace: Some(GRACE),
+        ..Rules::default()
+    })
 }
 
 /// One session in the hands of many: every pair that was ever given, and whether its end was acknowledged.
@@ -242,7 +247,7 @@ async fn theft_against_refresh(world: World) {
         let stolen = shared.newest();
         shared.give(small.present(stolen.refresh()).await.pair());
         assert_eq!(small.present(&shared.newest().session).await, Told::Allowed(None));
-        small.pass(policy().rotation_grace);
+        small.pass(GRACE);
         let refreshing = shared.refreshing(3);
         for _ in 0..round % 5 {
             yield_now().await;
@@ -275,7 +280,12 @@ async fn theft_against_refresh(world: World) {
 
 /// The clock reaches the end of the family in the middle of a crowd of refreshes, and housekeeping writes it down.
 async fn the_end_in_time_against_refresh(world: World) {
-    let small = Small::new(&world.store, Policy { idle_timeout: Span::hours(3), ..policy() });
+    let small = Small::new(
+        &world.store,
+        policy().with(|rules| {
+            rules.idle_timeout = Some(Span::hours(3));
+        }),
+    );
     let mut ended = Vec::new();
     for round in 0..times(40, 1_500) {
         let shared = Shared::new(&small, "ada").await;

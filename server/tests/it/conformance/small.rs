@@ -10,7 +10,7 @@ use handstamp_core::expiry;
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::judge::{Demand, judge, judge_refresh};
 use handstamp_core::limit::{Counted, OnLimit, Room, room};
-use handstamp_core::policy::{Effective, Policy};
+use handstamp_core::policy::{self, Policy};
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::sealing::DataKey;
@@ -137,8 +137,8 @@ impl Small {
         let Rules { keys, policy, data_key, .. } = &*self.rules;
         Ground { env: ENV, policy, ledger, keys, data_key, now }
     }
-    fn effective(&self, session: &Session) -> Effective {
-        self.rules.policy.effective(session.expires_in, session.chain.has_refresh())
+    fn effective(&self, session: &Session) -> policy::Found<'_> {
+        self.rules.policy.of(session)
     }
     /// Bytes that never repeat.
     fn draw(&self) -> Entropy {
@@ -324,7 +324,7 @@ impl Small {
 
     /// All that history has of a session.
     pub(super) async fn story(&self, id: SessionId) -> Vec<Event> {
-        let query = EventQuery { subject: Some(session_key(ENV, id)), after: None, limit: 1_000 };
+        let query = EventQuery { subject: Some(session_key(ENV, id)), env: None, after: None, limit: 1_000 };
         self.store.history(&query).await.unwrap().iter().map(|line| event::read(line).unwrap()).collect()
     }
     /// The user's sessions that nobody has ended, from one snapshot.

@@ -2,7 +2,7 @@
 //! comes in between.
 
 use super::house::{House, Plan, Said, asked, good, is_fault};
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
 use handstamp_server::app::update::Update;
@@ -75,8 +75,8 @@ async fn activity_that_is_written_while_the_record_is_loaded() {
 async fn a_tighter_idle_time_is_kept_over_a_crash() {
     let (house, _) = faulty(Plan::default()).await;
     let (_, token) = house.create("ada", &[]).await;
-    let tight = Policy { idle_timeout: Span::secs(10), ..Policy::default() };
-    house.app.set_policy(tight.clone());
+    let tight = Policy::from(Rules { idle_timeout: Some(Span::secs(10)), ..Rules::default() });
+    house.app.set_file_policy(Some(tight.clone())).await;
     house.pass(Span::secs(9));
     assert_eq!(house.validate(&token).await, Said::Allowed(None));
     let house = house.after_crash(Plan { policy: tight, ..Plan::default() }).await;

@@ -5,7 +5,8 @@ use crate::front::Front;
 use async_trait::async_trait;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::{SessionId, UserId};
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::setting::Every;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::Client;
 use handstamp_core::tag::Tag;
@@ -57,10 +58,17 @@ impl Default for Plan {
 
 impl Plan {
     pub(crate) fn idle(idle: Span) -> Plan {
-        Plan { policy: Policy { idle_timeout: idle, ..Policy::default() }, ..Plan::default() }
+        Plan {
+            policy: Policy::from(Rules { idle_timeout: Some(idle), ..Rules::default() }),
+            ..Plan::default()
+        }
     }
     pub(crate) fn rotating(every: Span, grace: Span) -> Plan {
-        let policy = Policy { rotate_every: Some(every), rotation_grace: grace, ..Policy::default() };
+        let policy = Policy::from(Rules {
+            rotate_every: Some(Every(Some(every))),
+            rotation_grace: Some(grace),
+            ..Rules::default()
+        });
         Plan { policy, ..Plan::default() }
     }
 }
@@ -83,7 +91,7 @@ impl House {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(plan.seed)),
             master: MasterKey::new(MASTER),
-            policy: plan.policy,
+            policy: Some(plan.policy),
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };

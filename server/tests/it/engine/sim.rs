@@ -7,7 +7,8 @@
 use super::full;
 use super::house::{House, NOW, Plan, Said, asked, good, in_state, of_tag, of_user, tags, why};
 use super::model::{Model, Verdict};
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::setting::Every;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
 use handstamp_server::app::Stop;
@@ -45,13 +46,13 @@ impl Dice {
 }
 
 fn plan(seed: u64) -> Plan {
-    let policy = Policy {
-        absolute_timeout: ABSOLUTE,
-        idle_timeout: IDLE,
-        rotate_every: Some(EVERY),
-        rotation_grace: GRACE,
-        ..Policy::default()
-    };
+    let policy = Policy::from(Rules {
+        absolute_timeout: Some(ABSOLUTE),
+        idle_timeout: Some(IDLE),
+        rotate_every: Some(Every(Some(EVERY))),
+        rotation_grace: Some(GRACE),
+        ..Rules::default()
+    });
     // Some worlds have a cache for a handful of sessions.
     Plan { policy, cache_bytes: if seed.is_multiple_of(3) { 4_096 } else { 1 << 20 }, seed }
 }

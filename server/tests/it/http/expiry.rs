@@ -1,7 +1,7 @@
 //! Both sides of the instant at which time ends a session, in every call that could say otherwise.
 
 use crate::world::{Options, World};
-use handstamp_core::policy::Policy;
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::time::Span;
 use serde_json::{Value, json};
 
@@ -40,8 +40,8 @@ fn over(code: &str, at: &str) -> Value {
 
 #[tokio::test]
 async fn idle() {
-    let policy = Policy { idle_timeout: Span::minutes(15), ..Policy::default() };
-    let world = World::with(Options { policy, ..Options::default() }).await;
+    let policy = Policy::from(Rules { idle_timeout: Some(Span::minutes(15)), ..Rules::default() });
+    let world = World::with(Options { policy: Some(policy), ..Options::default() }).await;
     let made = world.login("ada").await;
     world.advance(Span(Span::minutes(15).0 - 1));
     assert_eq!(told(&world, &made.id, &made.token).await, live());
@@ -54,8 +54,8 @@ async fn idle() {
 
 #[tokio::test]
 async fn absolute_and_by_creation() {
-    let policy = Policy { absolute_timeout: Span::hours(2), ..Policy::default() };
-    let world = World::with(Options { policy, ..Options::default() }).await;
+    let policy = Policy::from(Rules { absolute_timeout: Some(Span::hours(2)), ..Rules::default() });
+    let world = World::with(Options { policy: Some(policy), ..Options::default() }).await;
     for (body, lasts, at) in [
         (json!({ "user_id": "ada" }), Span::hours(2), "2026-01-01T02:00:00.000Z"),
         (json!({ "user_id": "ada", "expires_in": 60 }), Span::minutes(1), "2026-01-01T02:01:00.000Z"),
@@ -72,8 +72,8 @@ async fn absolute_and_by_creation() {
 
 #[tokio::test]
 async fn what_time_has_ended_cannot_be_changed_or_ended_again() {
-    let policy = Policy { idle_timeout: Span::minutes(15), ..Policy::default() };
-    let world = World::with(Options { policy, ..Options::default() }).await;
+    let policy = Policy::from(Rules { idle_timeout: Some(Span::minutes(15)), ..Rules::default() });
+    let world = World::with(Options { policy: Some(policy), ..Options::default() }).await;
     let made = world.login("ada").await;
     world.advance(Span::minutes(15));
     let path = format!("/v1/sessions/{}", made.id);
@@ -87,8 +87,8 @@ async fn what_time_has_ended_cannot_be_changed_or_ended_again() {
 
 #[tokio::test]
 async fn housekeeping_changes_no_story() {
-    let policy = Policy { idle_timeout: Span::minutes(15), ..Policy::default() };
-    let world = World::with(Options { policy, ..Options::default() }).await;
+    let policy = Policy::from(Rules { idle_timeout: Some(Span::minutes(15)), ..Rules::default() });
+    let world = World::with(Options { policy: Some(policy), ..Options::default() }).await;
     let made = world.login("ada").await;
     world.advance(Span::hours(1));
     let before = world.get(&format!("/v1/sessions/{}", made.id)).await.expect(200);
@@ -103,8 +103,8 @@ async fn housekeeping_changes_no_story() {
 
 #[tokio::test]
 async fn activity_keeps_it_alive() {
-    let policy = Policy { idle_timeout: Span::minutes(15), ..Policy::default() };
-    let world = World::with(Options { policy, ..Options::default() }).await;
+    let policy = Policy::from(Rules { idle_timeout: Some(Span::minutes(15)), ..Rules::default() });
+    let world = World::with(Options { policy: Some(policy), ..Options::default() }).await;
     let made = world.login("ada").await;
     for _ in 0..20 {
         world.advance(Span(Span::minutes(15).0 - 1));

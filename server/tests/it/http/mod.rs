@@ -9,6 +9,7 @@ mod environments;
 mod errors;
 mod events;
 mod expiry;
+mod history;
 mod idempotency;
 mod input;
 mod isolation;
@@ -18,6 +19,8 @@ mod openapi;
 mod outage;
 mod panics;
 mod peer;
+mod policies;
+#[cfg(test)]
 mod random;
 mod refusals;
 mod revoke;
@@ -26,6 +29,7 @@ mod search;
 mod secrets;
 mod session;
 mod update;
+mod users;
 mod validate;
 
 use crate::world::World;
@@ -55,6 +59,15 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
             let token = world.login(&user).await.token;
             (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
         }
+        ("PUT", "/v1/policies") => (path, Some(json!({}))),
+        ("POST", "/v1/policies/rollback") => {
+            world.call(http::Method::PUT, "/v1/policies").json(&json!({})).send().await.expect(200);
+            (path, Some(json!({ "version": 1 })))
+        }
+        ("GET", "/v1/policies/versions/{number}") => {
+            world.call(http::Method::PUT, "/v1/policies").json(&json!({})).send().await.expect(200);
+            ("/v1/policies/versions/1".to_owned(), None)
+        }
         ("POST", "/v1/sessions/revoke") => (path, Some(json!({ "user_id": user }))),
         ("POST", "/v1/sessions/update") => {
             (path, Some(json!({ "filter": { "user_id": user }, "update": { "extend": true } })))
@@ -75,6 +88,10 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
             (format!("/v1/environments/gone/e{n}"), None)
         }
         (_, path) if path.starts_with("/v1/sessions/{id}") => (path.replace("{id}", &session().await), None),
+        (_, path) if path.starts_with("/v1/users/{id}") => {
+            world.login(&user).await;
+            (path.replace("{id}", &user), None)
+        }
         (_, path) if path.starts_with("/v1/keys/{id}") => (path.replace("{id}", &key().await), None),
         _ => (path, None),
     }

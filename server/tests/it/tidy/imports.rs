@@ -23,10 +23,12 @@ const ROOMS: &[Room] = &[
     // Load, judge, commit. No HTTP, and no store by name: any store will do.
     Room { room: "app", may: &["store", "codec", "host"], never: BACK_ENDS },
     // A door translates: parse, one verb of the service, render. It never touches a store.
-    Room { room: "http", may: &["app", "host::clock", "host::process"], never: &[] },
+    Room { room: "http", may: &["app", "host::clock", "host::process", "sections"], never: &[] },
     // The edge is older than any request: it knows bytes and clients, not even the service.
     Room { room: "http::listener", may: &["host::signals"], never: &[] },
-    Room { room: "config", may: &[], never: &[] },
+    // How JSON says a policy: the same words in a file and in a body.
+    Room { room: "sections", may: &[], never: &[] },
+    Room { room: "config", may: &["sections"], never: &[] },
     // The command line is one more client of the API.
     Room { room: "cli", may: &["config"], never: &[] },
     // Where all of them meet.
@@ -88,6 +90,8 @@ const CORE_MAY: &[&str] = &[
     "std::ops",
     "std::str",
     "std::sync::Arc",
+    "std::sync::PoisonError",
+    "std::sync::RwLock",
     "std::time::Duration",
     "thiserror",
     "zeroize",

@@ -1,0 +1,88 @@
+//! Ending many at once: the ledger of an environment, raised and settled.
+
+use super::control::{Env, Turn, put};
+use super::{App, Stop};
+use crate::codec::control::{environment_key, write_ledger};
+use crate::store::{Expect, Op};
+use handstamp_core::epoch::{Raised, Scope};
+use handstamp_core::id::{EnvironmentId, SessionId};
+use handstamp_core::session::By;
+use handstamp_core::time::{Millis, Span};
+
+impl App {
+    /// Ends many at once: raises the environment's counter. Durable, and seen by every judgement of this node, when it
+    /// returns; the sessions' own records follow in the background.
+    pub(super) async fn raise_epoch(
+        &self,
+        env: EnvironmentId,
+        scope: Scope,
+        by: By,
+        reason: Option<Box<str>>,
+        spared: Option<SessionId>,
+    ) -> Result<u64, Stop> {
+        let mut turn = self.control_turn().await?;
+        let mut current = self.env(env)?;
+        if let Some(id) = spared {
+            // Its number is taken for good before the session is lifted to it: if this goes no further, the next raise
+            // has a greater one and does not spare it.
+            let taken =
+                Env { reserved: current.reserved.max(current.ledger.counter) + 1, ..Env::clone(&current) };
+            turn = self.store_ledger(turn, taken).await?;
+            current = self.env(env)?;
+            self.lift(&current, id, current.reserved).await?;
+        }
+        let mut next = Env::clone(&current);
+        let now = self.now();
+        next.ledger.counter = match spared {
+            Some(_) => next.reserved - 1,
+            None => next.ledger.counter.max(next.reserved),
+        };
+        next.ledger.raised.retain(|raised| !forgettable(raised, now));
+        let at = next.ledger.raise(scope, now, by, reason);
+        self.store_ledger(turn, next).await?;
+        Ok(at)
+    }
+
+    /// Ends every session of every environment.
+    ///
+    /// # Errors
+    /// Faults; some environments may be done by then.
+    pub async fn end_everything(&self, reason: &str) -> Result<(), Stop> {
+        for env in self.all_environments() {
+            self.raise_epoch(env.record.id, Scope::All, By::System, Some(reason.into()), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes that every session these raises ended says so itself by now.
+    pub(super) async fn settle_epochs_to(&self, env: EnvironmentId, settled: &[u64]) -> Result<(), Stop> {
+        let turn = self.control_turn().await?;
+        let current = self.env(env)?;
+        let mut next = Env::clone(&current);
+        let now = self.now();
+        next.ledger.raised.iter_mut().filter(|r| settled.contains(&r.at)).for_each(|r| r.settled = true);
+        next.ledger.raised.retain(|raised| !forgettable(raised, now));
+        self.store_ledger(turn, next).await?;
+        Ok(())
+    }
+
+    /// Puts `next`'s ledger in the place of the one of the version that it was made from.
+    async fn store_ledger(&self, turn: Turn, next: Env) -> Result<Turn, Stop> {
+        let id = next.record.id;
+        let ops = vec![
+            put(write_ledger(id, &next.ledger, next.reserved), next.ledger_version),
+            Op::Check { key: environment_key(id), expect: Expect::Version(next.version) },
+        ];
+        let next = Env { ledger_version: next.ledger_version + 1, ..next };
+        Ok(self.change_control(turn, ops, |control| control.put_env(next)).await?)
+    }
+}
+
+/// Whether a raise need not be remembered. A creation that began before it may be committed after its sessions were
+/// settled; such a one is looked at again as soon as it is committed, and all of them are at a start.
+fn forgettable(raised: &Raised, now: Millis) -> bool {
+    raised.settled && now.since(raised.when) > KEPT
+}
+
+/// How long a settled raise is remembered: longer than any creation takes that began before it.
+const KEPT: Span = Span::minutes(10);

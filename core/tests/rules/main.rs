@@ -5,6 +5,8 @@
 mod support;
 
 #[cfg(test)]
+mod address;
+#[cfg(test)]
 mod device;
 #[cfg(test)]
 mod ending;

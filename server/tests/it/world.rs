@@ -19,7 +19,7 @@ use handstamp_server::host::clock::ManualClock;
 use handstamp_server::host::entropy::SeededEntropy;
 use handstamp_server::host::signals::{Stopper, stop};
 use handstamp_server::http::cookie::Style;
-use handstamp_server::http::listener::{Limits, serve};
+use handstamp_server::http::listener::{Limits, Preface, serve};
 use handstamp_server::http::{Door, Web};
 use handstamp_server::store::Store;
 use handstamp_server::store::faulty::{self, Fault, Faulty};
@@ -130,7 +130,7 @@ impl World {
                 app.leave();
             }
         });
-        tokio::spawn(serve(listener, None, Door::new(web), options.limits, stop));
+        tokio::spawn(serve(listener, Preface::default(), Door::new(web), options.limits, stop));
         World {
             app,
             clock: options.clock,

@@ -19,6 +19,7 @@ mod metrics;
 mod openapi;
 mod outage;
 mod panics;
+mod peer;
 mod policies;
 #[cfg(test)]
 mod random;

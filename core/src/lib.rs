@@ -11,12 +11,14 @@
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
 //! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
 //! * [`sealing`]: session data at rest.
 
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
 
+pub mod agent;
 pub mod base62;
 pub mod caller;
 pub mod ending;

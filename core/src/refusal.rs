@@ -39,6 +39,7 @@ codes! {
     SessionRevoked = "session_revoked", 401, "Session ended", "Somebody ended the session: the user logged out, or your application or an operator revoked it.", "Log in again.";
     SessionEvicted = "session_evicted", 401, "Session ended to keep a limit", "A newer login took the place of this one, because the user had as many sessions as the policy allows.", "Log in again.";
     TokenReused = "token_reused", 401, "A stolen token was presented", "A token that had long been replaced was presented again: somebody holds a copy. The session was ended for everybody.", "Log in again, and look at the session's events: both contexts are there.";
+    UserAgentChanged = "user_agent_changed", 401, "Another user agent", "The session was made by another browser, on another system or kind of device than this request comes from. By policy the request is refused, or the session has ended with it.", "Log in again. If it happens to honest users, look at the session's events: both agents are there; `user_agent = \"log\"` in the policy only notes it.";
     TagMissing = "tag_missing", 403, "A tag is missing", "The session is good, but does not carry a tag that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     AccessGroupMissing = "access_group_missing", 403, "An access group is missing", "The session is good, but is not in an access group that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "The user has as many live sessions as the policy allows, and the policy refuses rather than ends one.", "End one of the user's sessions first, or let the policy evict (on_limit).";
@@ -94,6 +95,7 @@ impl Code {
         Code::SessionRevoked,
         Code::SessionEvicted,
         Code::TokenReused,
+        Code::UserAgentChanged,
         Code::TagMissing,
         Code::AccessGroupMissing,
     ];
@@ -119,6 +121,7 @@ impl Code {
         Code::SessionRevoked,
         Code::SessionEvicted,
         Code::TokenReused,
+        Code::UserAgentChanged,
     ];
 }
 

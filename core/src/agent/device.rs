@@ -115,6 +115,16 @@ const ROBOT: &[&str] = &[
     "uptime",
     "http://",
     "https://",
+    "nutch",
+    "ptst/",
+    "statuscake",
+    "internetarchive",
+    "gomezagent",
+    "thumbnail",
+    "web preview",
+    "xenu",
+    "newsgator",
+    "datanyze",
 ];
 
 /// Whether a robot speaks. Robots that mean well name themselves, mostly with an address to read about them; others look
@@ -144,6 +154,10 @@ pub fn of(text: &str, os: Option<&str>) -> Device {
         // Chrome for Android says `Mobile` on phones only, and others follow.
         let phone = text.contains("mobile") && !any(&text, TABLET);
         return if phone { Device::Mobile } else { Device::Tablet };
+    }
+    // The desktop's version of a page, asked for by a browser that still names itself as one of iOS.
+    if matches!(os, Some("iOS")) && text.contains("macintosh") {
+        return Device::Tablet;
     }
     // A Windows with a touch screen says `Tablet PC` on any laptop.
     let windows = matches!(os, Some("Windows"));

@@ -3,6 +3,7 @@
 //! It is live or ended, and ended is terminal: the only function that ends one refuses an ended one, and no function
 //! leads back. Its chain of generations belongs to [`crate::rotation`], its end in time to [`crate::expiry`].
 
+use crate::agent::Agent;
 use crate::id::{KeyId, SessionId, UserId};
 use crate::policy::Origin;
 use crate::refusal::{Code, Evidence};
@@ -71,6 +72,8 @@ pub struct Client {
     pub ip: Option<IpAddr>,
     /// As sent, at most [`Client::AGENT`] bytes.
     pub user_agent: Option<Arc<str>>,
+    /// What was read of it when it came, with what client hints added.
+    pub agent: Option<Arc<Agent>>,
 }
 
 impl Client {

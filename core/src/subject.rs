@@ -3,6 +3,7 @@
 //! The record itself is one form. A cache keeps another, much smaller one, and is judged in place: the rules are the
 //! same text for both, so they cannot tell different stories.
 
+use crate::agent::Agent;
 use crate::id::SessionId;
 use crate::rotation::Chain;
 use crate::session::{Client, End, Limits, Session, State};
@@ -63,11 +64,17 @@ pub struct Endpoint<'a> {
     pub ip: Option<IpAddr>,
     /// The user agent.
     pub user_agent: Option<&'a str>,
+    /// What was read of it.
+    pub agent: Option<Agent<&'a str>>,
 }
 
 impl<'a> From<&'a Client> for Endpoint<'a> {
     fn from(client: &'a Client) -> Endpoint<'a> {
-        Endpoint { ip: client.ip, user_agent: client.user_agent.as_deref() }
+        Endpoint {
+            ip: client.ip,
+            user_agent: client.user_agent.as_deref(),
+            agent: client.agent.as_deref().map(Agent::view),
+        }
     }
 }
 

@@ -136,16 +136,23 @@ pub fn observe(living: Living<'_>, client: Client) -> Option<Change> {
     let session = living.session;
     let known = session.last_client.as_deref().unwrap_or(&session.client);
     // What the caller did not say is no news.
-    let client = Client {
-        ip: client.ip.or(known.ip),
-        user_agent: client.user_agent.or_else(|| known.user_agent.clone()),
-    };
+    let client = Client { ip: client.ip.or(known.ip), ..spoken(&[known, &session.client], client) };
     if client == *known {
         return None;
     }
     let mut next = session.clone();
     next.last_client = (client != session.client).then(|| Box::new(client));
     Some(Change { session: next, user: None, events: Vec::new() })
+}
+
+/// The agent of a client. What is known of the same text stays: hints may have told more of it than the text does.
+fn spoken(known: &[&Client], client: Client) -> Client {
+    let same =
+        known.iter().find(|known| client.user_agent.is_none() || known.user_agent == client.user_agent);
+    match same {
+        Some(same) => Client { user_agent: same.user_agent.clone(), agent: same.agent.clone(), ..client },
+        None => client,
+    }
 }
 
 /// The user authenticated again: both times restart and the credentials rotate with fresh nonces, so that whoever holds

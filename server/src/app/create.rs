@@ -9,6 +9,7 @@ use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
 use crate::store::{Expect, Op};
 use bytes::Bytes;
+use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
 use handstamp_core::id::UserId;
 use handstamp_core::refusal::Code;
@@ -17,6 +18,7 @@ use handstamp_core::session::Client;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
 use handstamp_core::transition::create::{NewSession, create, repeat};
+use std::sync::Arc;
 
 /// What is asked. The door has checked each value.
 pub struct Create {
@@ -32,6 +34,8 @@ pub struct Create {
     pub expires_in: Option<Span>,
     /// From where.
     pub client: Client,
+    /// What its client hints add to its user agent.
+    pub hints: Hints,
     /// The `Idempotency-Key`, and the body it came with.
     pub idempotency: Option<(String, Bytes)>,
 }
@@ -57,6 +61,9 @@ impl App {
         let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
         let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
         let mut client = ask.client.clone();
+        let read = self.agent(client.user_agent.as_deref());
+        client.agent =
+            read.map(|agent| if ask.hints.is_empty() { agent } else { Arc::new(ask.hints.refine(&agent)) });
         self.cache.share_agent(&mut client);
         self.decide(bucket, || async {
             self.doubts().await?;

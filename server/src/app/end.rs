@@ -383,6 +383,8 @@ impl Filter {
             && self.user.as_ref().is_none_or(|user| *user == session.user)
             && self.tags.iter().all(|tag| session.has_tag(tag))
             && self.network.is_none_or(in_network)
+            && self.browser.as_ref().is_none_or(|name| facet::browsers(session).any(|known| known == *name))
+            && self.os.as_ref().is_none_or(|name| facet::systems(session).any(|known| known == *name))
             && self.created_after.is_none_or(|at| session.id.made_at() >= at)
             && self.created_before.is_none_or(|at| session.id.made_at() < at)
     }

@@ -73,7 +73,7 @@ pub enum Validated {
 impl Ask<'_> {
     /// Who is at the other end, for records and history.
     fn client(&self) -> Client {
-        Client { ip: self.ip, user_agent: self.user_agent.map(Into::into) }
+        Client { ip: self.ip, user_agent: self.user_agent.map(Into::into), agent: None }
     }
 
     /// Whether it comes from elsewhere than what is known of the session. What is not said is no news.

@@ -5,7 +5,8 @@
 
 use super::Unreadable;
 use super::bytes::{List, Reader};
-use super::session::{read_chain, read_end};
+use super::session::{read_agent, read_chain, read_end};
+use handstamp_core::agent::Agent;
 use handstamp_core::id::SessionId;
 use handstamp_core::rotation::Chain;
 use handstamp_core::session::{End, Limits};
@@ -13,8 +14,8 @@ use handstamp_core::subject::{Endpoint, Subject, Times};
 use handstamp_core::time::{Millis, Span};
 use std::net::IpAddr;
 
-/// The format of a session's bytes.
-pub(super) const FORMAT: u8 = 1;
+/// The format of a session's bytes. 2: with what was read of user agents.
+pub(super) const FORMAT: u8 = 2;
 
 /// All of a session that is no text, and where its texts lie.
 pub struct Outline {
@@ -36,8 +37,11 @@ pub struct Outline {
 pub struct Packed<'a> {
     outline: &'a Outline,
     body: &'a [u8],
-    agents: [Option<&'a str>; 2],
+    agents: [Spoken<'a>; 2],
 }
+
+/// A user agent that is kept elsewhere, and what was read of it.
+pub type Spoken<'a> = Option<(&'a str, Option<Agent<&'a str>>)>;
 
 /// From where to where.
 #[derive(Clone, Copy)]
@@ -49,7 +53,7 @@ struct Parts(u32, Part);
 
 /// Who sat at the other end.
 #[derive(Clone, Copy)]
-struct Ends(Option<IpAddr>, Option<Part>);
+struct Ends(Option<IpAddr>, Option<Part>, Option<Agent<Part>>);
 
 impl Outline {
     /// Reads the whole body. Of tags and groups only their bounds are looked at, until somebody asks for them.
@@ -57,7 +61,7 @@ impl Outline {
     /// # Errors
     /// [`Unreadable`].
     pub fn read(id: SessionId, body: &[u8]) -> Result<Outline, Unreadable> {
-        let mut r = Reader::new(body, &[FORMAT])?;
+        let mut r = Reader::new(body, &[1, FORMAT])?;
         let user = text(&mut r, body)?;
         let tags = parts(&mut r, body, |r| r.bytes().and_then(|_| r.number()).map(|_| ()))?;
         let groups = parts(&mut r, body, |r| r.bytes().map(|_| ()))?;
@@ -78,7 +82,7 @@ impl Outline {
     }
 
     /// Lays it over its bytes. `agents` are the user agents of client and last client, where the bytes have none.
-    pub const fn over<'a>(&'a self, body: &'a [u8], agents: [Option<&'a str>; 2]) -> Packed<'a> {
+    pub const fn over<'a>(&'a self, body: &'a [u8], agents: [Spoken<'a>; 2]) -> Packed<'a> {
         Packed { outline: self, body, agents }
     }
 }
@@ -106,8 +110,21 @@ impl<'a> Packed<'a> {
         List::new(count, self.bytes(part), FORMAT)
     }
 
-    fn endpoint(&self, Ends(ip, agent): Ends, kept: Option<&'a str>) -> Endpoint<'a> {
-        Endpoint { ip, user_agent: kept.or_else(|| Some(self.text(agent?))) }
+    fn endpoint(&self, Ends(ip, text, agent): Ends, kept: Spoken<'a>) -> Endpoint<'a> {
+        if let Some((text, agent)) = kept {
+            return Endpoint { ip, user_agent: Some(text), agent };
+        }
+        let own = |part: Option<Part>| part.map(|part| self.text(part));
+        let agent = agent.map(|agent| Agent {
+            browser: own(agent.browser),
+            major: agent.major,
+            os: own(agent.os),
+            os_version: own(agent.os_version),
+            model: own(agent.model),
+            device: agent.device,
+            is_browser: agent.is_browser,
+        });
+        Endpoint { ip, user_agent: own(text), agent }
     }
 
     /// Was looked at when the outline was made.
@@ -171,7 +188,9 @@ fn parts(
 }
 
 fn ends(r: &mut Reader<'_>, body: &[u8]) -> Result<Ends, Unreadable> {
-    Ok(Ends(read_ip(r)?, r.option(|r| text(r, body))?))
+    let (ip, told) = (read_ip(r)?, r.option(|r| text(r, body))?);
+    let agent = if r.format < 2 { None } else { r.option(|r| read_agent(r, |r| text(r, body)))? };
+    Ok(Ends(ip, told, agent))
 }
 
 fn ending_here(r: &Reader<'_>, body: &[u8], length: usize) -> Result<Part, Unreadable> {

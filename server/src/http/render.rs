@@ -5,11 +5,13 @@
 
 use super::wire::SessionBody;
 use crate::app::view::{Current, View};
+use handstamp_core::agent::DisplayName;
 use handstamp_core::base62;
 use handstamp_core::expiry::Ends;
 use handstamp_core::id::SessionId;
 use handstamp_core::subject::{Endpoint, Subject};
 use handstamp_core::time::Millis;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -85,7 +87,38 @@ fn client(out: &mut Vec<u8>, client: Endpoint<'_>) {
         None => out.extend_from_slice(b"null"),
         Some(agent) => text(out, agent),
     }
-    out.push(b'}');
+    let Some(agent) = client.agent else {
+        out.extend_from_slice(b",\"browser\":null,\"os\":null,\"device_type\":null,\"display_name\":null}");
+        return;
+    };
+    for (name, value) in [(&b",\"browser\":"[..], agent.browser), (b",\"os\":", agent.os)] {
+        out.extend_from_slice(name);
+        match value {
+            None => out.extend_from_slice(b"null"),
+            Some(value) => text(out, value),
+        }
+    }
+    out.extend_from_slice(b",\"device_type\":\"");
+    out.extend_from_slice(agent.device.text().as_bytes());
+    out.extend_from_slice(b"\",\"display_name\":\"");
+    let _ = write!(Escaped(out), "{}", DisplayName(agent));
+    out.extend_from_slice(b"\"}");
+}
+
+/// The inside of a JSON text that is written in parts.
+struct Escaped<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if has_escapes(part.as_bytes()) {
+            let quoted = serde_json::to_string(part).map_err(|_| fmt::Error)?;
+            let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            self.0.extend_from_slice(inside.unwrap_or_default().as_bytes());
+        } else {
+            self.0.extend_from_slice(part.as_bytes());
+        }
+        Ok(())
+    }
 }
 
 fn list<'a>(out: &mut Vec<u8>, mut items: impl Iterator<Item = &'a str>) {

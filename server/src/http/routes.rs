@@ -42,9 +42,21 @@ pub enum Needs {
     Operator,
 }
 
-const FILTERS: &[&str] = &["user_id", "tag", "ip", "state", "code", "created_after", "created_before"];
-const SEARCH: &[&str] =
-    &["user_id", "tag", "ip", "state", "code", "created_after", "created_before", "limit", "cursor"];
+const FILTERS: &[&str] =
+    &["user_id", "tag", "ip", "browser", "os", "state", "code", "created_after", "created_before"];
+const SEARCH: &[&str] = &[
+    "user_id",
+    "tag",
+    "ip",
+    "browser",
+    "os",
+    "state",
+    "code",
+    "created_after",
+    "created_before",
+    "limit",
+    "cursor",
+];
 
 /// Every address of the management door.
 #[rustfmt::skip]

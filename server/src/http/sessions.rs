@@ -2,6 +2,7 @@
 
 use super::Web;
 use super::caller::By;
+use super::hints::ClientHints;
 use super::input::{self, AddRemove, At, Json};
 use super::parse::{Object, present};
 use super::problem::{Answer, Problem};
@@ -44,6 +45,9 @@ pub struct CreateRequest {
     ip: Option<String>,
     /// The client's user agent.
     user_agent: Option<String>,
+    /// The client hints that came with it.
+    #[schema(value_type = Option<ClientHints>)]
+    client_hints: Option<Object<ClientHints>>,
 }
 
 /// A session and its credentials.
@@ -171,6 +175,11 @@ impl CreateRequest {
             data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),
             expires_in,
             client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
+            hints: self
+                .client_hints
+                .map(|Object(hints)| hints.read("/client_hints"))
+                .transpose()?
+                .unwrap_or_default(),
             idempotency: None,
         })
     }

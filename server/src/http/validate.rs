@@ -159,7 +159,10 @@ pub enum ValidateResponse<'a> {
                     "authenticated_at": "2026-01-01T00:00:00.000Z", "last_active_at": "2026-01-01T00:05:00.000Z",
                     "expires_at": "2026-01-02T00:05:00.000Z", "absolute_expires_at": "2026-01-31T00:00:00.000Z",
                     "idle_expires_at": "2026-01-02T00:05:00.000Z",
-                    "client": { "ip": "203.0.113.7", "user_agent": null }, "generation": 0
+                    "client": {
+                        "ip": "203.0.113.7", "user_agent": null, "browser": null, "os": null, "device_type": null,
+                        "display_name": null
+                    }, "generation": 0
                 }
             }))),
             ("refused" = (value = json!({

@@ -4,6 +4,7 @@
 use crate::app::cache::Held;
 use crate::app::read::Line;
 use crate::app::view::View;
+use handstamp_core::agent::Agent;
 use handstamp_core::refusal::{Evidence, Refusal, Value, detail};
 use handstamp_core::session::{By, Client, End, HeldTag};
 use handstamp_core::tag::Group;
@@ -99,6 +100,14 @@ pub struct ClientBody<'a> {
     ip: Option<IpAddr>,
     /// Its user agent, as sent.
     user_agent: Option<&'a str>,
+    /// The family of its browser, as the uap-core project calls it, such as `Firefox` or `Mobile Safari`.
+    browser: Option<&'a str>,
+    /// The family of its system, such as `Windows` or `Mac OS X`.
+    os: Option<&'a str>,
+    /// `desktop`, `mobile`, `tablet`, `tv`, `bot` or `other`.
+    device_type: Option<&'static str>,
+    /// For a list of one's own devices: `Firefox 128 on Windows`.
+    display_name: Option<String>,
 }
 
 /// How a session ended.
@@ -235,7 +244,15 @@ impl<'a> SessionBody<'a> {
 
 impl<'a> ClientBody<'a> {
     fn of(client: &'a Client) -> ClientBody<'a> {
-        ClientBody { ip: client.ip, user_agent: client.user_agent.as_deref() }
+        let agent = client.agent.as_deref();
+        ClientBody {
+            ip: client.ip,
+            user_agent: client.user_agent.as_deref(),
+            browser: agent.and_then(|agent| agent.browser.as_deref()),
+            os: agent.and_then(|agent| agent.os.as_deref()),
+            device_type: agent.map(|agent| agent.device.text()),
+            display_name: agent.map(Agent::display_name),
+        }
     }
 }
 

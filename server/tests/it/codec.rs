@@ -94,3 +94,59 @@ fn a_damaged_session_is_damage() {
     assert_eq!([read(0), read(1)], [Ok(false), Ok(true)]);
     assert_eq!([read(2), read(255)], [Err(Unreadable), Err(Unreadable)]);
 }
+
+/// A session of the first format, with user agents of which nothing was read: it is read as it was written, and its next
+/// format says the same and more.
+#[test]
+fn a_session_of_the_first_format() {
+    let body = |format: u8, agents: &[u8]| {
+        let mut w = Writer::new(format);
+        w.text("ada");
+        (0..3).for_each(|_| w.byte(0));
+        (0..3).for_each(|_| w.signed(1_000));
+        w.number(0);
+        w.byte(0);
+        (0..2).for_each(|_| w.signed(60_000));
+        w.number(0);
+        w.signed(1_000);
+        w.byte(0);
+        w.byte(1);
+        w.fixed(&[5; 32]);
+        (0..2).for_each(|_| w.byte(0));
+        w.byte(0);
+        (0..2).for_each(|_| w.number(0));
+        w.fixed(&[4, 203, 0, 113, 7, 1]);
+        w.text("Firefox/128");
+        w.fixed(agents);
+        w.fixed(&[1, 0, 1]); // a last client without an address
+        w.text("curl/8");
+        w.fixed(agents);
+        w.byte(0);
+        w.finish()
+    };
+    let id = SessionId([7; 16]);
+    let (old, seen) = session::read(id, &body(1, &[])).unwrap();
+    assert_eq!(old.client.user_agent.as_deref(), Some("Firefox/128"));
+    assert_eq!(old.client.ip, Some([203, 0, 113, 7].into()));
+    assert_eq!(old.last_client.as_ref().and_then(|last| last.user_agent.as_deref()), Some("curl/8"));
+    assert!(old.client.agent.is_none() && old.last_client.as_ref().is_some_and(|last| last.agent.is_none()));
+    assert_eq!(session::write(&old, seen), body(2, &[0]), "the same, in today's format");
+
+    let agent = [&[1, 1, 7][..], b"Firefox", &[1, 128, 1, 1, 7], b"Windows", &[0, 0, 0, 1]].concat();
+    let (new, seen) = session::read(id, &body(2, &agent)).unwrap();
+    assert_eq!(
+        new.client.agent.as_ref().map(|agent| agent.display_name()).as_deref(),
+        Some("Firefox 128 on Windows")
+    );
+    assert!(
+        new.client.agent.as_ref().is_some_and(|agent| agent.is_browser && agent.device.text() == "desktop")
+    );
+    assert_eq!(session::write(&new, seen), body(2, &agent));
+
+    for (at, byte) in [(agent.len() - 2, 6), (agent.len() - 1, 2), (0, 2)] {
+        let mut damaged = agent.clone();
+        damaged[at] = byte;
+        assert!(session::read(id, &body(2, &damaged)).is_err(), "{at}");
+    }
+    assert!(session::read(id, &body(1, &[0])).is_err() && session::read(id, &body(3, &[0])).is_err());
+}

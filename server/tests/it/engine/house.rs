@@ -3,6 +3,7 @@
 
 use crate::front::Front;
 use async_trait::async_trait;
+use handstamp_core::agent::hints::Hints;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::policy::Policy;
@@ -202,6 +203,7 @@ pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
         data: None,
         expires_in: None,
         client: Client::default(),
+        hints: Hints::default(),
         idempotency: None,
     }
 }

@@ -98,6 +98,7 @@ fn rule(end: &End) -> &'static str {
         crate::rotation::RULE,
         crate::limit::RULE,
         crate::address::rule::CHANGE,
+        crate::agent::rule::RULE,
         EPOCH,
     ];
     let named = end.rule.as_deref();

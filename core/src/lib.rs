@@ -7,11 +7,13 @@
 //! * [`time`], [`id`]: the words everything else is said in.
 //! * [`secret`], [`base62`], [`token`]: what a client holds, and what we keep to recognise it.
 //! * [`policy`], [`session`], [`epoch`], [`user`]: what is remembered, and what an operator may choose.
-//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`judge`]: may this request pass?
+//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`agent`], [`whereabouts`],
+//!   [`step_up`], [`judge`]: may this request pass?
 //! * [`device`]: is it still the device that the session was made on?
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
 //! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
 //! * [`sealing`]: session data at rest.
 
@@ -19,6 +21,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
 
 pub mod address;
+pub mod agent;
 pub mod base62;
 pub mod caller;
 pub mod device;
@@ -37,9 +40,11 @@ pub mod rotation;
 pub mod sealing;
 pub mod secret;
 pub mod session;
+pub mod step_up;
 pub mod subject;
 pub mod tag;
 pub mod time;
 pub mod token;
 pub mod transition;
 pub mod user;
+pub mod whereabouts;

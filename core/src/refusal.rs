@@ -44,6 +44,7 @@ codes! {
     IpBlocked = "ip_blocked", 403, "Blocked address", "The session is good, but the client's address is in a network that it may not be used from.", "Connect from another network; logging in again does not help.";
     IpMissing = "ip_missing", 403, "The client's address is missing", "A rule looks at the client's address, and the request did not say it.", "Send `ip`: the address of the user's client, not your server's own.";
     ReauthenticationRequired = "reauthentication_required", 403, "Authenticate again", "The session is good, but this request takes a fresh proof that the user is there. Nothing was ended.", "Let the user authenticate again, and tell it with `auth`; then repeat the request.";
+    UserAgentChanged = "user_agent_changed", 401, "Another user agent", "The session was made by another browser, on another system or kind of device than this request comes from. By policy the request is refused, or the session has ended with it.", "Log in again. If it happens to honest users, look at the session's events: both agents are there; `user_agent = \"log\"` in the policy only notes it.";
     TagMissing = "tag_missing", 403, "A tag is missing", "The session is good, but does not carry a tag that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     AccessGroupMissing = "access_group_missing", 403, "An access group is missing", "The session is good, but is not in an access group that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     DeviceProofMissing = "device_proof_missing", 403, "No proof by the device", "The session is good, but the policy asks for a proof by its device, and none came; or the session has no device yet.", "Sign the challenge that comes with the refusal, and send the proof with the request. A session without a device gets one shortly after login.";
@@ -68,6 +69,7 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key stands for another request", "The same `Idempotency-Key` came with another body within 24 hours.", "Use a new key for a new request.";
     IdempotencyKeySpent = "idempotency_key_spent", 409, "The first answer was used", "This `Idempotency-Key` has made a session. Its token has been presented since, or the session has ended, so credentials are not given out again.", "Use the token from the first answer; if the session has ended, create with a new key.";
     ExceptInvalid = "except_invalid", 409, "The session to keep is not among them", "The session named in `except` is dead, another user's or outside the filter. Nothing was ended.", "Check `except`; leave it out to end all.";
+    ImpersonationForbidden = "impersonation_forbidden", 403, "Not in somebody else's place", "In this session somebody acts in the user's place. They cannot authenticate as the user, bind a device, or end the user's other sessions.", "Let the user do it, or do it without a session.";
     TagCreateOnly = "tag_create_only", 409, "The tag is fixed at creation", "The policy names this tag in `create_only_tags`: it may not come or go on a live session. Nothing was changed.", "Make a new session with the other tag, or change the policy.";
     TooManyMatches = "too_many_matches", 409, "Too many sessions match", "More sessions match than one call may change. Nothing was changed.", "Narrow the filter.";
     PolicyManagedByFile = "policy_managed_by_file", 409, "The file decides", "The server's configuration file has a `[policy]` section, so policies cannot be changed over the API.", "Change the file and reload the server, or take the section out of it.";
@@ -110,6 +112,7 @@ impl Code {
         Code::IpBlocked,
         Code::IpMissing,
         Code::ReauthenticationRequired,
+        Code::UserAgentChanged,
         Code::TagMissing,
         Code::AccessGroupMissing,
         Code::DeviceProofMissing,
@@ -139,6 +142,7 @@ impl Code {
         Code::SessionEvicted,
         Code::TokenReused,
         Code::IpChanged,
+        Code::UserAgentChanged,
     ];
 }
 

@@ -10,6 +10,7 @@
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
+use crate::agents::Agents;
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
@@ -63,6 +64,7 @@ pub struct App {
     keys: Keyring,
     control: Arc<control::Room>,
     turns: records::Turns,
+    agents: Agents,
     cache: Arc<cache::Cache>,
     activity: Arc<activity::Activity>,
     behind: Arc<behind::Behind>,

@@ -2,7 +2,7 @@
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
 //!   [`policies`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
-//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
+//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values.
 //! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
@@ -23,6 +23,7 @@ pub mod door;
 pub mod environments;
 pub mod events;
 pub mod health;
+pub mod hints;
 pub mod input;
 pub mod keys;
 pub mod listener;

@@ -6,10 +6,10 @@
 
 use crate::codec::new_event;
 use crate::store::NewEvent;
-use handstamp_core::event::Event;
+use handstamp_core::event::{Event, EventKind};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::refusal::Refusal;
-use handstamp_core::session::{By, Client, Session};
+use handstamp_core::session::Session;
 use handstamp_core::time::Millis;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,8 +37,8 @@ pub(super) struct Line {
     pub(super) event: NewEvent,
 }
 
-/// What makes two refusals the same: session, code, rule.
-type Same = (SessionId, &'static str, &'static str);
+/// What makes two refusals the same: session, whether it passed, code, rule.
+type Same = (SessionId, EventKind, &'static str, &'static str);
 
 /// Refusals since the one that was a line of its own.
 struct Counted {
@@ -51,18 +51,16 @@ struct Counted {
 impl Behind {
     const MOST: usize = 1_024;
 
-    /// Takes note of a refusal. `more` is what history is to say of it beside.
+    /// Takes note of a refusal, or of what was noticed of a request that passed.
     pub(super) fn note(
         &self,
         env: EnvironmentId,
-        (session, refusal): (&Session, &Refusal),
-        client: Client,
-        more: Option<&str>,
+        session: &Session,
+        what: &Refusal,
+        event: Event,
         now: Millis,
     ) {
-        let same = (session.id, refusal.code.text(), refusal.rule);
-        let event =
-            Event { note: more.map(Into::into), ..Event::refused(session, refusal, now, By::Client, client) };
+        let same = (session.id, event.kind, what.code.text(), what.rule);
         let mut inner = self.inner();
         inner.close(now);
         if let Some(counted) = inner.counted.get_mut(&same) {

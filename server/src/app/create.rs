@@ -10,16 +10,19 @@ use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
 use crate::store::{Expect, Op};
 use bytes::Bytes;
+use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
 use handstamp_core::device::challenge::Client as Ahead;
 use handstamp_core::id::UserId;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::Client;
+use handstamp_core::session::{Actor, Client};
 use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
-use handstamp_core::transition::create::{NewSession, create, repeat};
+use handstamp_core::transition::create::{NewSession, Proved, create, repeat};
+use handstamp_core::whereabouts;
+use std::sync::Arc;
 
 /// What is asked. The door has checked each value.
 pub struct Create {
@@ -35,10 +38,16 @@ pub struct Create {
     pub expires_in: Option<Span>,
     /// From where.
     pub client: Client,
+    /// What its client hints add to its user agent.
+    pub hints: Hints,
     /// The `Idempotency-Key`, and the body it came with.
     pub idempotency: Option<(String, Bytes)>,
     /// The device that logs in.
     pub device: Option<Introduction>,
+    /// What is said of the authentication.
+    pub auth: Option<Proved>,
+    /// Who acts in the user's place.
+    pub actor: Option<Actor>,
 }
 
 /// The new session and its credentials.
@@ -58,12 +67,18 @@ impl App {
     /// Refusals of the caller and of the idempotency key; faults.
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
         caller.allow(Scope::SessionsWrite)?;
+        if ask.actor.is_some() && ask.device.is_some() {
+            return Err(Stop::code(Code::ImpersonationForbidden));
+        }
         let env_id = caller.env.record.id;
         let bucket = self.keys.bucket(env_id, &ask.user);
         let key_id = caller.key().id;
         let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
         let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
         let mut client = ask.client.clone();
+        let read = self.agent(client.user_agent.as_deref());
+        client.agent =
+            read.map(|agent| if ask.hints.is_empty() { agent } else { Arc::new(ask.hints.refine(&agent)) });
         self.cache.share_agent(&mut client);
         self.decide(bucket, || async {
             self.doubts().await?;
@@ -97,12 +112,15 @@ impl App {
                 data: ask.data.clone().map(String::into_bytes),
                 expires_in: ask.expires_in,
                 refresh: false,
+                auth: ask.auth.clone(),
+                actor: ask.actor.clone(),
                 client: client.clone(),
                 device: device.map(|((key, _), _)| key),
                 by: caller.by(),
                 idempotency: request,
             };
             let made = create(ground, new, known.user, &self.draw()?)?;
+            whereabouts::judge_first(&env.policy.of(&made.change.session), client.ip)?;
             let mut stage = Stage::new(bucket, now);
             stage.session(self, &env, None, &made.change.session, now);
             if let Some(user) = &made.change.user {
@@ -126,6 +144,10 @@ impl App {
                 Loaded { session: made.change.session, seen: now, offered: now, version: 1 },
                 now,
             )?;
+            if view.ended.is_some() {
+                let message = "is longer ago than a session may last: the user must authenticate again";
+                return Err(Stop::field("/auth/at", message));
+            }
             Ok(Decision::Commit(stage, Made { view, issued: made.issued, new_device }))
         })
         .await

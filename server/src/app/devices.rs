@@ -85,6 +85,9 @@ impl App {
             let now = self.now();
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen);
             let living = living.map_err(super::update::ended)?;
+            if loaded.session.actor.is_some() {
+                return Err(Stop::code(Code::ImpersonationForbidden));
+            }
             // Before anything else: who comes too late is not told that a signature was right.
             may_register(loaded.session.authenticated_at, loaded.session.device.as_deref(), now)?;
             let (key, challenge) =

@@ -6,6 +6,7 @@ use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
 use super::records::Turns;
 use super::{App, Fault, callers, keys, tighter, verdicts};
+use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -98,6 +99,7 @@ impl App {
             keys,
             control: Arc::new(Room::new(parts.policy.map(Arc::new))),
             turns: Turns::new(),
+            agents: Agents::default(),
             activity,
             behind: Arc::default(),
             observer: Observer::default(),

@@ -289,6 +289,12 @@ pub(super) struct Filter {
     /// From this address or network
     #[arg(long, value_name = "ADDRESS")]
     pub(super) ip: Option<String>,
+    /// With this browser, such as Firefox
+    #[arg(long, value_name = "NAME")]
+    pub(super) browser: Option<String>,
+    /// On this system, such as Windows
+    #[arg(long, value_name = "NAME")]
+    pub(super) os: Option<String>,
     /// live, ended or all
     #[arg(long, value_parser = ["live", "ended", "all"])]
     pub(super) state: Option<String>,

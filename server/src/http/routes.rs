@@ -43,15 +43,27 @@ pub enum Needs {
     Operator,
 }
 
-const FILTERS: &[&str] = &["user_id", "tag", "ip", "state", "code", "created_after", "created_before"];
-const SEARCH: &[&str] =
-    &["user_id", "tag", "ip", "state", "code", "created_after", "created_before", "limit", "cursor"];
+const FILTERS: &[&str] =
+    &["user_id", "tag", "ip", "browser", "os", "state", "code", "created_after", "created_before"];
+const SEARCH: &[&str] = &[
+    "user_id",
+    "tag",
+    "ip",
+    "browser",
+    "os",
+    "state",
+    "code",
+    "created_after",
+    "created_before",
+    "limit",
+    "cursor",
+];
 
 /// Every address of the management door.
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound,
+        AlreadyExists, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound,
         PolicyChanged, PolicyManagedByFile, ReauthenticationRequired, Reserved, SessionEnded, StoreUnavailable,
         TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
@@ -59,21 +71,21 @@ pub fn table() -> Vec<Route> {
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale, DeviceProofInvalid]),
+            .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, DeviceProofStale, DeviceProofInvalid]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
         post("/v1/sessions/validate-batch", validate::validate_batch).needs(Key(SessionsRead)).json().stored()
             .refuses(&[TagInvalid]),
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, ExceptInvalid]),
+            .refuses(&[TagInvalid, ExceptInvalid, ImpersonationForbidden]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, TagCreateOnly, TooManyMatches]),
         get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionEnded]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionEnded, ImpersonationForbidden]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
@@ -92,7 +104,7 @@ pub fn table() -> Vec<Route> {
         post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()
             .refuses(&[TokenMissing, TokenMalformed, TokenWrongKind, NotFound]),
         post("/v1/devices", devices::register).needs(Key(SessionsWrite)).json().stored().refuses(Code::VERDICTS)
-            .refuses(&[NotFound, SessionEnded, AlreadyExists, ReauthenticationRequired]),
+            .refuses(&[NotFound, SessionEnded, AlreadyExists, ReauthenticationRequired, ImpersonationForbidden]),
         get("/v1/devices", devices::list).needs(Key(SessionsRead)).stored().params(&["user_id"]),
         patch("/v1/devices/{id}", devices::name).needs(Key(SessionsWrite)).json().stored().params(&["user_id"])
             .refuses(&[NotFound]),

@@ -1,6 +1,7 @@
 //! The management door over real sockets. One file an address; what every address has in common is in `refusals`,
 //! `callers`, `outage` and `random`.
 
+mod agents;
 mod batch;
 mod callers;
 mod create;
@@ -29,9 +30,11 @@ mod rotation;
 mod search;
 mod secrets;
 mod session;
+mod step_up;
 mod update;
 mod users;
 mod validate;
+mod whereabouts;
 
 use crate::world::World;
 use handstamp_server::http::routes::{Needs, Route, table};

@@ -30,6 +30,7 @@ scopes! {
     SessionsRead = "sessions:read", "validate, read, search and count sessions";
     SessionsWrite = "sessions:write", "create, change and end sessions";
     EventsRead = "events:read", "read the history of sessions";
+    UsersWrite = "users:write", "erase users";
     KeysWrite = "keys:write", "list, make, suspend, rotate and revoke keys of the same environment, with scopes it has itself";
 }
 

@@ -12,7 +12,7 @@
 //! * [`refusal`]: every reason that is ever given.
 //! * [`caller`], [`environment`]: who may ask, and where.
 //! * [`facet`]: by what a session can be found.
-//! * [`sealing`]: session data at rest.
+//! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
@@ -22,6 +22,7 @@ pub mod caller;
 pub mod ending;
 pub mod environment;
 pub mod epoch;
+pub mod erasure;
 pub mod event;
 pub mod expiry;
 pub mod facet;
@@ -29,6 +30,7 @@ pub mod id;
 pub mod judge;
 pub mod limit;
 pub mod policy;
+pub mod privacy;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;

@@ -6,8 +6,8 @@
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
+//!   [`erase`], [`keys`], [`environments`].
+//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::host::clock::Clock;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
+mod aging;
 mod behind;
 pub mod cache;
 pub mod callers;
@@ -31,6 +32,7 @@ pub mod control;
 pub mod create;
 pub mod end;
 pub mod environments;
+pub mod erase;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
@@ -67,6 +69,7 @@ pub struct App {
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
     checked: tighter::Checked,
+    rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,
     retention: Span,
     /// Rises with each commit that history tells of.

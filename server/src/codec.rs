@@ -36,6 +36,8 @@ pub mod kind {
     pub const TIMES: u8 = 15;
     /// What history says of an environment itself: there is no record under it, until the environment is removed.
     pub const HISTORY: u8 = 16;
+    /// How far privacy is looked after.
+    pub const AGING: u8 = 17;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
 }

@@ -57,7 +57,7 @@ impl ToSchema for CodeList {
     tags(
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "events", description = "What happened."),
-        (name = "users", description = "Who is logged in."),
+        (name = "users", description = "Who is logged in; erasing a user."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -66,7 +66,7 @@ impl ToSchema for CodeList {
     paths(
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
-        users::list, users::get,
+        users::list, users::get, users::erase, users::erasure_keys,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve

@@ -51,11 +51,11 @@ const SEARCH: &[&str] =
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, Reserved, SessionEnded,
-        StoreUnavailable, TagInvalid, TooManyMatches,
+        AlreadyExists, BodyTooLarge, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound,
+        RequestMalformed, Reserved, SessionEnded, StoreUnavailable, TagInvalid, TooManyMatches,
     };
     use Needs::{Key, Operator};
-    use Scope::{EventsRead, KeysWrite, SessionsRead, SessionsWrite};
+    use Scope::{EventsRead, KeysWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent]),
@@ -81,6 +81,9 @@ pub fn table() -> Vec<Route> {
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        post("/v1/users/{id}/erase", users::erase).needs(Key(UsersWrite)).stored()
+            .refuses(&[NotFound, RequestMalformed, BodyTooLarge]),
+        get("/.well-known/handstamp-erasure-keys.json", users::erasure_keys),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

@@ -308,7 +308,8 @@ impl<'a> EvidenceBody<'a> {
     }
 }
 
-fn by(by: &By) -> String {
+/// `system`, `client`, or the id of an access key.
+pub(super) fn by(by: &By) -> String {
     match by {
         By::System => "system".to_owned(),
         By::Client => "client".to_owned(),

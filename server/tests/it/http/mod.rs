@@ -6,6 +6,7 @@ mod callers;
 mod create;
 mod docs;
 mod environments;
+mod erase;
 mod errors;
 mod events;
 mod expiry;

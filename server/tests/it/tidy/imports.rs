@@ -74,6 +74,9 @@ const CORE_MAY: &[&str] = &[
     "aws_lc_rs::constant_time",
     "aws_lc_rs::digest",
     "aws_lc_rs::hmac",
+    // Signing with it is deterministic.
+    "aws_lc_rs::signature::Ed25519KeyPair",
+    "aws_lc_rs::signature::KeyPair",
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",

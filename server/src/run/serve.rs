@@ -57,6 +57,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
     let (app, mut first) = open(&config).await?;
     let app = Arc::new(app);
+    app.set_privacy(config.privacy);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));
@@ -254,6 +255,7 @@ async fn reread(
         }
         logs.set(outcome.config.log.level);
         app.set_policy(outcome.config.policy.default.clone());
+        app.set_privacy(outcome.config.privacy);
         for change in &outcome.changed {
             tracing::info!(key = change.path, before = %change.before, after = %change.after, "changed");
         }

@@ -114,7 +114,7 @@ impl Event {
     }
 
     /// Something that happened to no session in particular.
-    const fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
+    pub const fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
         Event {
             kind,
             at,

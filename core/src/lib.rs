@@ -15,7 +15,7 @@
 //! * [`caller`], [`environment`]: who may ask, and where.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
-//! * [`sealing`]: session data at rest.
+//! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
@@ -28,6 +28,7 @@ pub mod device;
 pub mod ending;
 pub mod environment;
 pub mod epoch;
+pub mod erasure;
 pub mod event;
 pub mod expiry;
 pub mod facet;
@@ -35,6 +36,7 @@ pub mod id;
 pub mod judge;
 pub mod limit;
 pub mod policy;
+pub mod privacy;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;

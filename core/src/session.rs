@@ -107,6 +107,8 @@ pub struct Client {
 impl Client {
     /// The most bytes of a user agent that are kept.
     pub const AGENT: usize = 512;
+    /// In evidence, where no address is known.
+    pub const NO_ADDRESS: &str = "unknown address";
 
     /// Whether nothing is known.
     pub const fn is_empty(&self) -> bool {
@@ -115,7 +117,7 @@ impl Client {
 
     /// For evidence: address and agent in one text.
     pub fn text(&self) -> String {
-        let ip = self.ip.map_or_else(|| "unknown address".to_owned(), |ip| ip.to_string());
+        let ip = self.ip.map_or_else(|| Client::NO_ADDRESS.to_owned(), |ip| ip.to_string());
         match &self.user_agent {
             Some(agent) => format!("{ip}, {agent}"),
             None => ip,

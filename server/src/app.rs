@@ -6,8 +6,8 @@
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`devices`], [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
+//!   [`policies`], [`devices`], [`erase`], [`keys`], [`environments`].
+//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::agents::Agents;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
+mod aging;
 mod behind;
 pub mod cache;
 pub mod callers;
@@ -33,6 +34,7 @@ pub mod devices;
 pub mod end;
 pub mod environments;
 mod epochs;
+pub mod erase;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
@@ -70,6 +72,7 @@ pub struct App {
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
     checked: tighter::Checked,
+    rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,
     retention: Span,
     /// Rises with each commit that history tells of.

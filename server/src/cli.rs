@@ -25,7 +25,9 @@ mod tls;
 mod users;
 
 pub use self::failure::Failure;
-pub use self::hooks::{BackupDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions};
+pub use self::hooks::{
+    BackupDone, CompactDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions,
+};
 
 use self::args::{Cli, Command, Connection};
 use self::client::Client;
@@ -167,6 +169,7 @@ impl Context<'_, '_> {
             Command::Events(args) => self.events(&args),
             Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
+            Command::Compact => self.compact(),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),
             Command::Healthcheck(connection) => self.healthcheck(&connection),

@@ -42,6 +42,8 @@ pub mod kind {
     pub const POLICY_VERSION: u8 = 17;
     /// What history says of an environment itself: there is no record under it, until the environment is removed.
     pub const HISTORY: u8 = 18;
+    /// How far privacy is looked after.
+    pub const AGING: u8 = 19;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
     /// Devices that users of an environment are known to have.

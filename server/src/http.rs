@@ -40,6 +40,7 @@ pub mod revoke;
 pub mod routes;
 pub mod search;
 pub mod sessions;
+pub mod statement;
 pub mod users;
 pub mod validate;
 pub mod wire;

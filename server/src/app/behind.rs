@@ -4,8 +4,6 @@
 //! A refusal that changes nothing is a line at once; the same one again is counted, and the count is a line of its own
 //! when its window is over (design, section 5).
 
-use crate::codec::new_event;
-use crate::store::NewEvent;
 use handstamp_core::event::{Event, EventKind};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::refusal::Refusal;
@@ -33,8 +31,9 @@ struct Waiting {
 /// A line to write.
 #[derive(Clone)]
 pub(super) struct Line {
+    pub(super) env: EnvironmentId,
     pub(super) session: SessionId,
-    pub(super) event: NewEvent,
+    pub(super) event: Event,
 }
 
 /// What makes two refusals the same: session, whether it passed, code, rule.
@@ -60,6 +59,10 @@ impl Behind {
         event: Event,
         now: Millis,
     ) {
+        if session.user.is_pseudonym() {
+            // Erased: nothing more is collected.
+            return;
+        }
         let same = (session.id, event.kind, what.code.text(), what.rule);
         let mut inner = self.inner();
         inner.close(now);
@@ -72,7 +75,7 @@ impl Behind {
             let until = now.plus(Event::window(session));
             inner.counted.insert(same, Counted { env, until, event: None });
             inner.soonest = Some(inner.soonest.map_or(until, |soonest| soonest.min(until)));
-            inner.lines.push(Line { session: session.id, event: new_event(env, &event) });
+            inner.lines.push(Line { env, session: session.id, event });
         } else {
             inner.dropped += 1;
         }
@@ -125,7 +128,7 @@ impl Waiting {
         for ((session, ..), counted) in over {
             let Some(event) = counted.event else { continue };
             if self.lines.len() < Behind::MOST {
-                self.lines.push(Line { session, event: new_event(counted.env, &event) });
+                self.lines.push(Line { env: counted.env, session, event });
             } else {
                 self.dropped += u64::from(event.count);
             }

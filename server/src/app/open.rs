@@ -5,7 +5,7 @@ use super::cache::Cache;
 use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
 use super::records::Turns;
-use super::{App, Fault, callers, keys, tighter, verdicts};
+use super::{App, Fault, aging, callers, keys, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -104,6 +104,7 @@ impl App {
             behind: Arc::default(),
             observer: Observer::default(),
             checked: tighter::Checked::default(),
+            rounds: aging::Rounds::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
             told: Arc::default(),

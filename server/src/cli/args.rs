@@ -71,6 +71,8 @@ pub(super) enum Command {
     Backup(Backup),
     /// Put a backup in the place of the store, while the server is stopped
     Restore(Restore),
+    /// Rewrite the store's file without what was deleted, while the server is stopped
+    Compact,
     /// Look for what is wrong with this installation
     Doctor,
     /// Ask the running server whether it is ready; exit code 0 or 1 within three seconds

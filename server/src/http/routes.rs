@@ -63,12 +63,13 @@ const SEARCH: &[&str] = &[
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound,
-        PolicyChanged, PolicyManagedByFile, ReauthenticationRequired, Reserved, SessionEnded, StoreUnavailable,
+        AlreadyExists, BodyTooLarge, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
+        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
+        PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, StoreUnavailable,
         TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
-    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite};
+    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, DeviceProofStale, DeviceProofInvalid]),
@@ -110,6 +111,9 @@ pub fn table() -> Vec<Route> {
             .refuses(&[NotFound]),
         delete("/v1/devices/{id}", devices::forget).needs(Key(SessionsWrite)).stored().params(&["user_id"])
             .refuses(&[NotFound]),
+        post("/v1/users/{id}/erase", users::erase).needs(Key(UsersWrite)).stored()
+            .refuses(&[NotFound, RequestMalformed, BodyTooLarge]),
+        get("/.well-known/handstamp-erasure-keys.json", users::erasure_keys),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

@@ -252,6 +252,7 @@ impl<'a> EndBody<'a> {
     }
 }
 
+/// `system`, `client`, or the id of an access key.
 pub(super) fn by(by: &By) -> String {
     match by {
         By::System => "system".to_owned(),

@@ -59,6 +59,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
     let (app, mut first) = open(&config).await?;
     let app = Arc::new(app);
+    app.set_privacy(config.privacy);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));

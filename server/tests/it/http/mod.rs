@@ -8,6 +8,7 @@ mod create;
 mod devices;
 mod docs;
 mod environments;
+mod erase;
 mod errors;
 mod events;
 mod expiry;

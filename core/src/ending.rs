@@ -3,6 +3,7 @@
 
 use crate::epoch::{Ledger, Raised};
 use crate::expiry;
+use crate::limit;
 use crate::policy::Effective;
 use crate::refusal::{Code, Refusal};
 use crate::session::{By, End};
@@ -92,7 +93,8 @@ const EPOCH: &str = "epoch";
 
 /// The name of the rule that ended it, as it was before the end was written down.
 fn rule(end: &End) -> &'static str {
-    let known = [expiry::ABSOLUTE, expiry::IDLE, crate::rotation::RULE, crate::limit::RULE, EPOCH];
+    let limits = [limit::RULE, limit::SEATS];
+    let known = [expiry::ABSOLUTE, expiry::IDLE, crate::rotation::RULE, EPOCH].into_iter().chain(limits);
     let named = end.rule.as_deref();
     known.into_iter().find(|rule| Some(*rule) == named).unwrap_or("ended")
 }

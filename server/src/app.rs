@@ -4,7 +4,7 @@
 //! * [`control`]: environments, access keys and ledgers, held in memory; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
-//! * [`view`]: what is told of a session.
+//! * [`view`]: what is told of a session. `limits`: how many sessions a user may have.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`], [`policies`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
@@ -32,6 +32,7 @@ pub mod gauges;
 pub mod housekeeping;
 pub mod kept;
 pub mod keys;
+mod limits;
 pub mod observe;
 pub mod open;
 pub mod policies;

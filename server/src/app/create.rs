@@ -1,16 +1,18 @@
 //! A session begins: the user's record is the fence, so that a creation and a mass end of one user never miss each
-//! other.
+//! other, and two creations never find the same room.
 
 use super::callers::Caller;
+use super::limits::Rules;
 use super::records::{Decision, Loaded, Stage};
 use super::view::View;
 use super::{App, Stop};
 use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Key, Op};
 use bytes::Bytes;
 use handstamp_core::caller::Scope;
-use handstamp_core::id::UserId;
+use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::limit;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::Client;
@@ -42,95 +44,153 @@ pub struct Made {
     pub view: View,
     /// Shown once.
     pub issued: Issued,
+    /// Who had to go for it.
+    pub evicted: Vec<SessionId>,
+}
+
+/// What an attempt comes to.
+enum Attempt {
+    Made(Box<Made>),
+    /// So many have to go for it that they go first.
+    Crowded(Rules),
 }
 
 impl App {
     /// Makes a session.
     ///
     /// # Errors
-    /// Refusals of the caller and of the idempotency key; faults.
+    /// `session_limit_reached`, refusals of the caller and of the idempotency key; faults.
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
         caller.allow(Scope::SessionsWrite)?;
         let env_id = caller.env.record.id;
-        let bucket = self.keys.bucket(env_id, &ask.user);
         let key_id = caller.key().id;
-        let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
-        let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
         let mut client = ask.client.clone();
         self.cache.share_agent(&mut client);
+        let again = ask.idempotency.as_ref().map(|(text, body)| {
+            let body = digest(&[body]);
+            let request = digest(&[&key_id.0, text.as_bytes(), &body]);
+            Again { key: idempotency_key(env_id, key_id, text), text, body, request }
+        });
+        let new = NewSession {
+            user: ask.user.clone(),
+            tags: ask.tags,
+            groups: ask.groups,
+            data: ask.data.map(String::into_bytes),
+            expires_in: ask.expires_in,
+            refresh: false,
+            client,
+            by: caller.by(),
+            idempotency: again.as_ref().map(|again| again.request),
+        };
+        let mut evicted = Vec::new();
+        loop {
+            match self.attempt(caller, &new, again.as_ref()).await? {
+                Attempt::Made(made) => {
+                    evicted.extend(made.evicted);
+                    return Ok(Made { evicted, ..*made });
+                }
+                Attempt::Crowded(rules) => {
+                    evicted.extend(self.make_room(env_id, &ask.user, &rules, None).await?);
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        caller: &Caller,
+        new: &NewSession,
+        again: Option<&Again<'_>>,
+    ) -> Result<Attempt, Stop> {
+        let env_id = caller.env.record.id;
+        let bucket = self.keys.bucket(env_id, &new.user);
         self.decide(bucket, || async {
             self.doubts().await?;
             let env = self.env(env_id)?;
-            let now = self.now();
-            let ground = self.ground(&env, now);
-            let mut replaces = Expect::Absent;
-            if let Some((text, body)) = &idempotency {
-                let found = self.store.load(&[idempotency_key(env_id, key_id, text)]).await?;
-                if let Some(found) = found.into_iter().next().flatten() {
-                    let known = read_idempotency(&found)?;
-                    if found.record.forget_at.is_none_or(|end| end > now) {
-                        return Ok(Decision::Answer(self.again(caller, &known, *body, request).await?));
-                    }
-                    // Over, but not swept yet: the same name may be used anew.
-                    replaces = Expect::Version(found.version);
-                }
-            }
-            let known = self.load_user(env_id, &ask.user).await?;
-            let new = NewSession {
-                user: ask.user.clone(),
-                tags: ask.tags.clone(),
-                groups: ask.groups.clone(),
-                data: ask.data.clone().map(String::into_bytes),
-                expires_in: ask.expires_in,
-                refresh: false,
-                client: client.clone(),
-                by: caller.by(),
-                idempotency: request,
+            let replaces = match again {
+                Some(again) => match self.known(caller, again).await? {
+                    Known::Made(made) => return Ok(Decision::Answer(Attempt::Made(made))),
+                    Known::Free(expect) => Some((again, expect)),
+                },
+                None => None,
             };
-            let made = create(ground, new, known.user, &self.draw()?)?;
+            let known = self.load_user(env_id, &new.user).await?;
+            let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
+            let limits = limit::of_new(limit::RULE, &effective.max_sessions, &new.tags);
+            let rules = Rules { limits, mode: effective.on_limit.value };
+            let room = self.room(&env, &known.user, &rules, None).await?;
+            if room.is_crowded() {
+                return Ok(Decision::Answer(Attempt::Crowded(rules)));
+            }
+            let now = room.now;
+            let made = create(self.ground(&env, now), new.clone(), room.user(), &self.draw()?)?;
             let mut stage = Stage::new(bucket, now);
+            room.make(self, &env, &mut stage);
             stage.session(self, &env, None, &made.change.session, now);
             if let Some(user) = &made.change.user {
                 stage.user(&env, bucket, known.expect, user);
             }
             stage.events(&env, &made.change.events);
-            if let Some((text, body)) = &idempotency {
-                let value = Idempotency { body: *body, session: made.change.session.id };
-                let record =
-                    write_idempotency(env_id, key_id, text, bucket, &value, now.plus(Span::hours(24)));
-                stage.op(Op::Put { expect: replaces, record });
+            if let Some((again, expect)) = replaces {
+                let value = Idempotency { body: again.body, session: made.change.session.id };
+                let until = now.plus(Span::hours(24));
+                let record = write_idempotency(env_id, caller.key().id, again.text, bucket, &value, until);
+                stage.op(Op::Put { expect, record });
             }
             let view = self.view(
                 &env,
                 Loaded { session: made.change.session, seen: now, offered: now, version: 1 },
                 now,
             )?;
-            Ok(Decision::Commit(stage, Made { view, issued: made.issued }))
+            let made = Made { view, issued: made.issued, evicted: room.evicted() };
+            Ok(Decision::Commit(stage, Attempt::Made(Box::new(made))))
         })
         .await
     }
 
-    /// The same request again: the same credentials, as long as nobody has presented them.
-    async fn again(
-        &self,
-        caller: &Caller,
-        known: &Idempotency,
-        body: [u8; 32],
-        request: Option<[u8; 32]>,
-    ) -> Result<Made, Stop> {
-        if known.body != body {
+    /// Whether the request was answered before.
+    async fn known(&self, caller: &Caller, again: &Again<'_>) -> Result<Known, Stop> {
+        let found = self.store.load(std::slice::from_ref(&again.key)).await?;
+        let Some(found) = found.into_iter().next().flatten() else { return Ok(Known::Free(Expect::Absent)) };
+        let known = read_idempotency(&found)?;
+        let now = self.now();
+        if found.record.forget_at.is_none_or(|end| end > now) {
+            return Ok(Known::Made(Box::new(self.again(caller, &known, again).await?)));
+        }
+        // Over, but not swept yet: the same name may be used anew.
+        Ok(Known::Free(Expect::Version(found.version)))
+    }
+
+    /// The same request again: the same credentials, as long as nobody has presented them. Nobody goes for it again.
+    async fn again(&self, caller: &Caller, known: &Idempotency, again: &Again<'_>) -> Result<Made, Stop> {
+        if known.body != again.body {
             return Err(Stop::code(Code::IdempotencyKeyReused));
         }
         let env = self.env(caller.env.record.id)?;
         let spent = || Stop::code(Code::IdempotencyKeySpent);
         let loaded = self.load_session(env.record.id, known.session).await?.ok_or_else(spent)?;
         let now = self.now();
-        let request = request.ok_or_else(spent)?;
-        let issued = repeat(self.ground(&env, now), &loaded.session, &request).ok_or_else(spent)?;
+        let issued = repeat(self.ground(&env, now), &loaded.session, &again.request).ok_or_else(spent)?;
         let view = self.view(&env, loaded, now)?;
         if view.ended.is_some() {
             return Err(spent());
         }
-        Ok(Made { view, issued })
+        Ok(Made { view, issued, evicted: Vec::new() })
     }
+}
+
+/// An `Idempotency-Key`, the digest of the body it came with, and that of the whole request.
+struct Again<'a> {
+    key: Key,
+    text: &'a str,
+    body: [u8; 32],
+    request: [u8; 32],
+}
+
+/// What an `Idempotency-Key` stands for.
+enum Known {
+    /// It was used for this.
+    Made(Box<Made>),
+    /// Nothing yet; what a first use expects of its record.
+    Free(Expect),
 }

@@ -6,7 +6,7 @@ use super::RequestId;
 use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use handstamp_core::refusal::Code;
+use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    /// How many sessions there are, and how many may be.
+    limit: Option<(u64, u64)>,
     /// What happened, for the log alone.
     accident: Option<String>,
 }
@@ -53,6 +55,12 @@ pub struct ProblemDocument<'a> {
     /// What is wrong with the input.
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     errors: &'a [FieldError],
+    /// How many live sessions there are, with `session_limit_reached`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<u64>,
+    /// How many there may be, with `session_limit_reached`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maximum: Option<u64>,
     /// Seconds to wait, with 429 and 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
@@ -65,7 +73,7 @@ impl Problem {
     }
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), errors: Vec::new(), accident: None }
+        Problem { code, detail: detail.into(), errors: Vec::new(), limit: None, accident: None }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -119,6 +127,18 @@ impl Problem {
     }
 }
 
+/// How many sessions there are, and how many may be: evidence says how many there would be with one more.
+fn limit(refusal: &Refusal) -> Option<(u64, u64)> {
+    match refusal.evidence {
+        Some(Evidence::Limit { allowed: Value::Number(maximum), seen: Value::Number(seen) })
+            if refusal.code == Code::SessionLimitReached =>
+        {
+            Some((seen.saturating_sub(1), maximum))
+        }
+        _ => None,
+    }
+}
+
 impl From<Stop> for Problem {
     fn from(stop: Stop) -> Problem {
         match stop {
@@ -134,7 +154,8 @@ impl From<Stop> for Problem {
                 let detail = refused.detail.clone().unwrap_or_else(own);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                Problem { errors: errors.collect(), ..Problem::new(code, detail) }
+                let limit = limit(&refused.refusal);
+                Problem { errors: errors.collect(), limit, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
@@ -181,6 +202,8 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         error: &problem.detail,
         request_id: id.as_str(),
         errors: &problem.errors,
+        current: problem.limit.map(|(current, _)| current),
+        maximum: problem.limit.map(|(_, maximum)| maximum),
         retry_after,
     };
     *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());

@@ -52,14 +52,13 @@ const SEARCH: &[&str] =
 pub fn table() -> Vec<Route> {
     use Code::{
         AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, PolicyChanged, PolicyManagedByFile,
-        Reserved, SessionEnded,
-        StoreUnavailable, TagCreateOnly, TagInvalid, TooManyMatches,
+        Reserved, SessionEnded, SessionLimitReached, StoreUnavailable, TagCreateOnly, TagInvalid, TooManyMatches,
     };
     use Needs::{Key, Operator};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent]),
+            .refuses(&[TagInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
@@ -68,12 +67,12 @@ pub fn table() -> Vec<Route> {
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, ExceptInvalid]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, TagCreateOnly, TooManyMatches]),
+            .refuses(&[TagInvalid, TagCreateOnly, SessionLimitReached, TooManyMatches]),
         get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionEnded]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionLimitReached, SessionEnded]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])

@@ -11,6 +11,7 @@ use super::wire::SessionBody;
 use crate::app::create::Create;
 use crate::app::update::{DataChange, Update};
 use axum::extract::State;
+use handstamp_core::id::SessionId;
 use handstamp_core::policy::Policy;
 use handstamp_core::time::Span;
 use handstamp_core::transition::update::Patch;
@@ -87,6 +88,8 @@ pub struct UpdateRequest {
 pub struct Updated<'a> {
     /// As it is now.
     session: SessionBody<'a>,
+    /// Ids of sessions that were ended to keep a limit on a tag that came.
+    evicted: Vec<String>,
 }
 
 /// What was ended.
@@ -98,7 +101,8 @@ pub struct Ended {
 
 /// Makes a session.
 ///
-/// Call it once the application has checked who it is. With an `Idempotency-Key`, the same request sent again within 24
+/// Call it once the application has checked who it is. Where the policy's limits (`max_sessions`, `seats`) leave no room,
+/// sessions end to make it and are named in `evicted`, or the call is refused (`session_limit_reached`). With an `Idempotency-Key`, the same request sent again within 24
 /// hours gives the same session and the same token, as long as nobody has presented it.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "sessions", operation_id = "create_session",
@@ -122,7 +126,7 @@ pub async fn create(
         session: SessionBody::of(&made.view),
         token: made.issued.session.reveal(),
         set_cookie,
-        evicted: Vec::new(),
+        evicted: ids(&made.evicted),
     };
     Ok(json(StatusCode::CREATED, &body))
 }
@@ -140,7 +144,8 @@ pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
 
 /// Changes a live session.
 ///
-/// Tags, groups, data, or a new beginning of its idle time (`extend`).
+/// Tags, groups, data, or a new beginning of its idle time (`extend`). A tag that comes counts in the limits of that tag as
+/// if the session had been made with it.
 #[utoipa::path(
     patch, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "update_session",
     params(("id" = String, Path, description = "`ses_...`")),
@@ -153,8 +158,9 @@ pub async fn update(
     At(id): At<String>,
     Json(ask, _): Json<UpdateRequest>,
 ) -> Answer {
-    let view = web.app.update(&caller, input::session(&id)?, &ask.read("")?).await?;
-    Ok(json(StatusCode::OK, &Updated { session: SessionBody::of(&view) }))
+    let done = web.app.update(&caller, input::session(&id)?, &ask.read("")?).await?;
+    let body = Updated { session: SessionBody::of(&done.view), evicted: ids(&done.evicted) };
+    Ok(json(StatusCode::OK, &body))
 }
 
 impl CreateRequest {
@@ -231,6 +237,11 @@ pub async fn end(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
     let reason = input::reason("reason", query.get("reason")?)?;
     let ended = web.app.end(&caller, input::session(&id)?, guard.as_ref(), reason).await?;
     Ok(json(StatusCode::OK, &Ended { ended: u8::from(ended) }))
+}
+
+/// Ids as answers name them.
+pub(super) fn ids(ids: &[SessionId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 fn seconds(n: u64) -> Result<Span, Problem> {

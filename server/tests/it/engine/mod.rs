@@ -2,12 +2,13 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping.
-//! * [`sim`]: all of it at once, from a seed, against [`model`]. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`]: never one session too many. * [`sim`]: all of it at once, from a seed, against [`model`]. * [`rotations`]: honest clients on a bad network.
 
 mod accidents;
 mod activity;
 mod background;
 pub(crate) mod house;
+mod limits;
 mod memory;
 mod model;
 mod rotations;

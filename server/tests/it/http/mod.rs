@@ -13,6 +13,7 @@ mod idempotency;
 mod input;
 mod isolation;
 mod keys;
+mod limits;
 mod metrics;
 mod openapi;
 mod outage;

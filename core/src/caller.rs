@@ -86,6 +86,14 @@ impl AccessKey {
         if !self.verifier.matches(presented) {
             return Err(Refusal::plain(Code::AccessKeyInvalid, "access_key"));
         }
+        self.stands(now)
+    }
+
+    /// Whether a key that was recognised is still good: what goes on for long asks again.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn stands(&self, now: Millis) -> Result<(), Refusal> {
         if self.suspended {
             return Err(Refusal::plain(Code::AccessKeySuspended, "access_key"));
         }

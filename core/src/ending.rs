@@ -93,8 +93,15 @@ const EPOCH: &str = "epoch";
 
 /// The name of the rule that ended it, as it was before the end was written down.
 fn rule(end: &End) -> &'static str {
-    let limits = [limit::RULE, limit::SEATS];
-    let known = [expiry::ABSOLUTE, expiry::IDLE, crate::rotation::RULE, EPOCH].into_iter().chain(limits);
+    let known = [
+        expiry::ABSOLUTE,
+        expiry::IDLE,
+        crate::rotation::RULE,
+        limit::RULE,
+        limit::SEATS,
+        crate::address::rule::CHANGE,
+        EPOCH,
+    ];
     let named = end.rule.as_deref();
     known.into_iter().find(|rule| Some(*rule) == named).unwrap_or("ended")
 }

@@ -18,6 +18,8 @@ pub const IP: u8 = 3;
 pub const DUE: u8 = 4;
 /// Since when a successor of a live session's token is out that nobody has presented: 8 bytes of milliseconds.
 pub const PENDING: u8 = 6;
+/// The device a live session is bound to: its thumbprint.
+pub const DEVICE: u8 = 7;
 /// What is added to a name for an ended session.
 pub const ENDED: u8 = 16;
 /// An ended session's code.
@@ -40,6 +42,7 @@ pub fn of(session: &Session, due: Millis) -> Vec<(u8, Vec<u8>)> {
             .chain(last.filter(|ip| Some(*ip) != first))
             .map(|ip| (IP + ended, address(ip).to_vec())),
     );
+    facets.extend(session.device.as_ref().map(|device| (DEVICE + ended, device.id.0.to_vec())));
     match &session.state {
         State::Live => {
             facets.push((DUE, instant(due).to_vec()));

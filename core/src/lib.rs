@@ -7,7 +7,8 @@
 //! * [`time`], [`id`]: the words everything else is said in.
 //! * [`secret`], [`base62`], [`token`]: what a client holds, and what we keep to recognise it.
 //! * [`policy`], [`session`], [`epoch`], [`user`]: what is remembered, and what an operator may choose.
-//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`judge`]: may this request pass?
+//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`judge`]: may this request pass?
+//! * [`device`]: is it still the device that the session was made on?
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
 //! * [`caller`], [`environment`]: who may ask, and where.
@@ -17,8 +18,10 @@
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
 
+pub mod address;
 pub mod base62;
 pub mod caller;
+pub mod device;
 pub mod ending;
 pub mod environment;
 pub mod epoch;

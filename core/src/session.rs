@@ -3,6 +3,7 @@
 //! It is live or ended, and ended is terminal: the only function that ends one refuses an ended one, and no function
 //! leads back. Its chain of generations belongs to [`crate::rotation`], its end in time to [`crate::expiry`].
 
+use crate::device::Registered;
 use crate::id::{KeyId, SessionId, UserId};
 use crate::policy::Origin;
 use crate::refusal::{Code, Evidence};
@@ -42,6 +43,8 @@ pub struct Session {
     pub client: Client,
     /// From where it was last used, when that differs.
     pub last_client: Option<Box<Client>>,
+    /// The device it is bound to, from when it got one: nothing takes it off again.
+    pub device: Option<Box<Registered>>,
     /// Live or ended.
     pub state: State,
 }

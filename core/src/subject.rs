@@ -3,6 +3,7 @@
 //! The record itself is one form. A cache keeps another, much smaller one, and is judged in place: the rules are the
 //! same text for both, so they cannot tell different stories.
 
+use crate::device::key::DeviceId;
 use crate::id::SessionId;
 use crate::rotation::Chain;
 use crate::session::{Client, End, Limits, Session, State};
@@ -28,6 +29,8 @@ pub trait Subject {
     fn client(&self) -> Endpoint<'_>;
     /// From where it was last used, when that differs.
     fn last_client(&self) -> Option<Endpoint<'_>>;
+    /// The device it is bound to, and since when.
+    fn device(&self) -> Option<(DeviceId, Millis)>;
     /// How it ended, if somebody ended it. Whether time has is for [`crate::expiry`].
     fn end(&self) -> Option<&End>;
 
@@ -101,6 +104,9 @@ impl Subject for Session {
     }
     fn last_client(&self) -> Option<Endpoint<'_>> {
         self.last_client.as_deref().map(Endpoint::from)
+    }
+    fn device(&self) -> Option<(DeviceId, Millis)> {
+        self.device.as_deref().map(|device| (device.id, device.at))
     }
     fn end(&self) -> Option<&End> {
         match &self.state {

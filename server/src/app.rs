@@ -5,19 +5,22 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`: how many sessions a user may have.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`], [`policies`].
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`policies`], [`devices`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
 //!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
+use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
 mod behind;
@@ -25,10 +28,12 @@ pub mod cache;
 pub mod callers;
 pub mod control;
 pub mod create;
+pub mod devices;
 pub mod end;
 pub mod environments;
 mod epochs;
 pub mod gauges;
+pub mod history;
 pub mod housekeeping;
 pub mod kept;
 pub mod keys;
@@ -43,6 +48,7 @@ pub mod search;
 pub mod table;
 pub mod tighter;
 pub mod update;
+pub mod users;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
@@ -65,6 +71,9 @@ pub struct App {
     checked: tighter::Checked,
     verdicts: verdicts::Verdicts,
     retention: Span,
+    /// Rises with each commit that history tells of.
+    told: Arc<AtomicU64>,
+    leaving: AtomicBool,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.
@@ -83,6 +92,8 @@ pub struct Refused {
     pub detail: Option<String>,
     /// What is wrong with the input: JSON pointer and sentence.
     pub fields: Vec<(String, String)>,
+    /// A fresh challenge, where that is what the caller's client lacks.
+    pub challenge: Option<Given>,
 }
 
 /// An accident. Its text is for the log; a caller gets the code's general sentence and the request id.
@@ -121,6 +132,7 @@ impl Stop {
             refusal: Refusal::plain(code, "request"),
             detail: Some(detail.into()),
             fields: Vec::new(),
+            challenge: None,
         }))
     }
     /// Bad input in one field.
@@ -130,7 +142,16 @@ impl Stop {
             refusal: Refusal::plain(Code::InvalidRequest, "request"),
             detail: Some(format!("{pointer}: {message}")),
             fields: vec![(pointer.to_owned(), message)],
+            challenge: None,
         }))
+    }
+    /// The same refusal, with a challenge.
+    #[must_use]
+    pub fn with_challenge(self, challenge: Option<Given>) -> Stop {
+        match self {
+            Stop::Refused(refused) => Stop::Refused(Box::new(Refused { challenge, ..*refused })),
+            Stop::Fault(fault) => Stop::Fault(fault),
+        }
     }
     /// A plain code.
     pub fn code(code: Code) -> Stop {
@@ -140,7 +161,7 @@ impl Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new() }))
+        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new(), challenge: None }))
     }
 }
 impl From<Fault> for Stop {

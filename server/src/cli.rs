@@ -11,7 +11,9 @@ mod args;
 mod bench;
 pub mod client;
 mod configuration;
+mod devices;
 mod environments;
+mod events;
 pub mod failure;
 pub mod hooks;
 mod keys;
@@ -20,6 +22,7 @@ mod progress;
 mod sessions;
 mod table;
 mod tls;
+mod users;
 
 pub use self::failure::Failure;
 pub use self::hooks::{BackupDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions};
@@ -160,6 +163,9 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::Users(group) => self.users(group),
+            Command::Events(args) => self.events(&args),
+            Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),

@@ -193,6 +193,8 @@ pub struct Page<T> {
 pub struct EventQuery {
     /// Of this record only; `None`: all.
     pub subject: Option<Key>,
+    /// About records of this environment only; `None`: of all. Where `subject` is given, that alone counts.
+    pub env: Option<u64>,
     /// Positions up to and including this one are left out.
     pub after: Option<u64>,
     /// The most events, 1 to 1,000.
@@ -237,8 +239,11 @@ pub trait Store: Send + Sync + 'static {
     async fn touch(&self, seen: &[(Key, Millis)]) -> Result<(), StoreError>;
     /// Records of one space by their facets.
     async fn search(&self, query: &Query) -> Result<Page<Versioned>, StoreError>;
-    /// History in the order of commits; at most `limit` of them.
+    /// History in the order of commits; at most `limit` of them, and fewer only when there are no more.
     async fn history(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+    /// The latest position: every event up to it can be read, and every later one will have a greater position. 0 before
+    /// the first event.
+    async fn head(&self) -> Result<u64, StoreError>;
     /// Removes up to `limit` records whose `forget_at` is not after `now`, with their history and facets; how many. The
     /// history of a record that was deleted before its `forget_at` is swept like a record, and counted.
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError>;

@@ -1,6 +1,8 @@
 //! A session begins.
 
 use super::{Change, Entropy, Ground, Impossible};
+use crate::device::Registered;
+use crate::device::key::PublicKey;
 use crate::event::{Event, EventKind};
 use crate::expiry;
 use crate::id::{SessionId, UserId};
@@ -30,6 +32,8 @@ pub struct NewSession {
     pub refresh: bool,
     /// From where.
     pub client: Client,
+    /// The key that its device has proved to have (see [`crate::device::introduce`]).
+    pub device: Option<PublicKey>,
     /// Who asks.
     pub by: By,
     /// A digest of access key, idempotency key and body: the same request gives the same credentials.
@@ -98,6 +102,7 @@ pub fn create_as(
         chain: Chain::new(verifiers, set.id, now, new.idempotency.is_some()),
         client: new.client.clone(),
         last_client: None,
+        device: new.device.map(|key| Box::new(Registered::new(key, now))),
         state: State::Live,
     };
     let user = User { live: user.live.saturating_add(1), ..user };

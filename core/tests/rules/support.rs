@@ -84,6 +84,7 @@ pub(crate) fn plain() -> NewSession {
         expires_in: None,
         refresh: false,
         client: Client::default(),
+        device: None,
         by: By::System,
         idempotency: None,
     }

@@ -5,7 +5,7 @@ use super::{App, Fault};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
 use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
 use crate::codec::{CONTROL, kind};
-use crate::store::{Batch, Expect, Op, Query, Record, Space, Store, StoreError, Versioned};
+use crate::store::{Batch, Expect, NewEvent, Op, Query, Record, Space, Store, StoreError, Versioned};
 use arc_swap::{ArcSwap, Guard};
 use handstamp_core::caller::AccessKey;
 use handstamp_core::environment::{Environment, EnvironmentName};
@@ -115,7 +115,7 @@ impl Control {
         self.file.clone().or_else(stored).unwrap_or_default()
     }
     /// Puts what the configuration says in force everywhere.
-    fn set_file(&mut self, file: Option<Arc<Policy>>) {
+    pub(super) fn set_file(&mut self, file: Option<Arc<Policy>>) {
         self.file = file;
         for env in self.envs() {
             self.put_env(Env::clone(&env));
@@ -314,12 +314,20 @@ impl App {
         Ok(turn)
     }
 
-    /// Puts what the configuration says of policies in force, from the next request on.
-    pub async fn set_file_policy(&self, file: Option<Policy>) {
-        let _turn = self.control.turn.clone().lock_owned().await;
-        let mut next = Control::clone(&self.control.load());
-        next.set_file(file.map(Arc::new));
-        self.control.replace(next);
+    /// Waits for the turn to change what is in memory alone, whether the store answers or not.
+    pub(super) async fn turn_of_memory(&self) -> Turn {
+        Turn { _held: self.control.turn.clone().lock_owned().await }
+    }
+
+    /// Changes control records, and history is told in the same commit. See [`App::change_control`].
+    pub(super) async fn change_control_telling(
+        &self,
+        turn: Turn,
+        ops: Vec<Op>,
+        events: Vec<NewEvent>,
+        apply: impl FnOnce(&mut Control) + Send + 'static,
+    ) -> Result<Turn, Fault> {
+        self.commit_control(turn, Batch { events, ..batch(self.now(), ops) }, apply).await
     }
 
     /// Changes control records and, once that is durable, what is held in memory. It is seen through to its end also
@@ -331,8 +339,16 @@ impl App {
         ops: Vec<Op>,
         apply: impl FnOnce(&mut Control) + Send + 'static,
     ) -> Result<Turn, Fault> {
+        self.commit_control(turn, batch(self.now(), ops), apply).await
+    }
+
+    async fn commit_control(
+        &self,
+        turn: Turn,
+        batch: Batch,
+        apply: impl FnOnce(&mut Control) + Send + 'static,
+    ) -> Result<Turn, Fault> {
         let (room, store, master) = (self.control.clone(), self.store.clone(), self.master.clone());
-        let batch = batch(self.now(), ops);
         let changing = tokio::spawn(async move {
             match store.commit(batch).await {
                 Ok(()) => {

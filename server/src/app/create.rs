@@ -2,6 +2,8 @@
 //! other, and two creations never find the same room.
 
 use super::callers::Caller;
+use super::control::Env;
+use super::devices::prove::{self, Introduction};
 use super::limits::Rules;
 use super::records::{Decision, Loaded, Stage};
 use super::view::View;
@@ -11,11 +13,14 @@ use crate::codec::{digest, idempotency_key};
 use crate::store::{Expect, Key, Op};
 use bytes::Bytes;
 use handstamp_core::caller::Scope;
+use handstamp_core::device::challenge::{Challenge, Client as Ahead};
+use handstamp_core::device::key::PublicKey;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::limit;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::Client;
+use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
 use handstamp_core::transition::create::{NewSession, create, repeat};
@@ -36,6 +41,8 @@ pub struct Create {
     pub client: Client,
     /// The `Idempotency-Key`, and the body it came with.
     pub idempotency: Option<(String, Bytes)>,
+    /// The device that logs in.
+    pub device: Option<Introduction>,
 }
 
 /// The new session and its credentials.
@@ -46,6 +53,8 @@ pub struct Made {
     pub issued: Issued,
     /// Who had to go for it.
     pub evicted: Vec<SessionId>,
+    /// Whether the user is not known to have the device; `None` when there is none.
+    pub new_device: Option<bool>,
 }
 
 /// What an attempt comes to.
@@ -79,40 +88,34 @@ impl App {
             expires_in: ask.expires_in,
             refresh: false,
             client,
+            device: None,
             by: caller.by(),
             idempotency: again.as_ref().map(|again| again.request),
         };
+        let asking = Asking { caller, new, again, device: ask.device.as_ref() };
         let mut evicted = Vec::new();
         loop {
-            match self.attempt(caller, &new, again.as_ref()).await? {
+            match self.attempt(&asking).await? {
                 Attempt::Made(made) => {
                     evicted.extend(made.evicted);
                     return Ok(Made { evicted, ..*made });
                 }
                 Attempt::Crowded(rules) => {
-                    evicted.extend(self.make_room(env_id, &ask.user, &rules, None).await?);
+                    evicted.extend(self.evict_ahead(env_id, &ask.user, &rules, None).await?);
                 }
             }
         }
     }
 
-    async fn attempt(
-        &self,
-        caller: &Caller,
-        new: &NewSession,
-        again: Option<&Again<'_>>,
-    ) -> Result<Attempt, Stop> {
-        let env_id = caller.env.record.id;
+    async fn attempt(&self, asking: &Asking<'_>) -> Result<Attempt, Stop> {
+        let (env_id, new) = (asking.caller.env.record.id, &asking.new);
         let bucket = self.keys.bucket(env_id, &new.user);
         self.decide(bucket, || async {
             self.doubts().await?;
             let env = self.env(env_id)?;
-            let replaces = match again {
-                Some(again) => match self.known(caller, again).await? {
-                    Known::Made(made) => return Ok(Decision::Answer(Attempt::Made(made))),
-                    Known::Free(expect) => Some((again, expect)),
-                },
-                None => None,
+            let (replaces, device) = match self.look_before(&env, asking).await? {
+                Before::Made(made) => return Ok(Decision::Answer(Attempt::Made(made))),
+                Before::Free { replaces, device } => (replaces, device),
             };
             let known = self.load_user(env_id, &new.user).await?;
             let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
@@ -123,7 +126,8 @@ impl App {
                 return Ok(Decision::Answer(Attempt::Crowded(rules)));
             }
             let now = room.now;
-            let made = create(self.ground(&env, now), new.clone(), room.user(), &self.draw()?)?;
+            let new = NewSession { device: device.as_ref().map(|(key, _)| *key), ..new.clone() };
+            let made = create(self.ground(&env, now), new, room.user(), &self.draw()?)?;
             let mut stage = Stage::new(bucket, now);
             room.make(self, &env, &mut stage);
             stage.session(self, &env, None, &made.change.session, now);
@@ -131,34 +135,51 @@ impl App {
                 stage.user(&env, bucket, known.expect, user);
             }
             stage.events(&env, &made.change.events);
-            if let Some((again, expect)) = replaces {
+            if let Some(again) = &asking.again {
                 let value = Idempotency { body: again.body, session: made.change.session.id };
-                let until = now.plus(Span::hours(24));
-                let record = write_idempotency(env_id, caller.key().id, again.text, bucket, &value, until);
-                stage.op(Op::Put { expect, record });
+                let (key, until) = (asking.caller.key().id, now.plus(Span::hours(24)));
+                let record = write_idempotency(env_id, key, again.text, bucket, &value, until);
+                stage.op(Op::Put { expect: replaces, record });
             }
-            let view = self.view(
-                &env,
-                Loaded { session: made.change.session, seen: now, offered: now, version: 1 },
-                now,
-            )?;
-            let made = Made { view, issued: made.issued, evicted: room.evicted() };
+            let mut new_device = None;
+            if let (Some((key, challenge)), Some(of)) = (device, asking.device) {
+                stage.op(prove::used(env_id, bucket, &challenge));
+                let seen = (&asking.new.user, key, of.remember, &asking.new.client);
+                new_device = Some(self.see_device(&env, seen, &mut stage, now).await?);
+            }
+            let after = Loaded { session: made.change.session, seen: now, offered: now, version: 1 };
+            let view = self.view(&env, after, now)?;
+            let evicted = room.evicted();
+            let made = Made { view, issued: made.issued, evicted, new_device };
             Ok(Decision::Commit(stage, Attempt::Made(Box::new(made))))
         })
         .await
     }
 
-    /// Whether the request was answered before.
-    async fn known(&self, caller: &Caller, again: &Again<'_>) -> Result<Known, Stop> {
-        let found = self.store.load(std::slice::from_ref(&again.key)).await?;
-        let Some(found) = found.into_iter().next().flatten() else { return Ok(Known::Free(Expect::Absent)) };
-        let known = read_idempotency(&found)?;
-        let now = self.now();
-        if found.record.forget_at.is_none_or(|end| end > now) {
-            return Ok(Known::Made(Box::new(self.again(caller, &known, again).await?)));
+    /// Whether it may be made at all, or was made before: before anybody has to go for it.
+    async fn look_before(&self, env: &Env, asking: &Asking<'_>) -> Result<Before, Stop> {
+        let mut replaces = Expect::Absent;
+        if let Some(again) = &asking.again {
+            let found = self.store.load(std::slice::from_ref(&again.key)).await?;
+            if let Some(found) = found.into_iter().next().flatten() {
+                let known = read_idempotency(&found)?;
+                let now = self.now();
+                if found.record.forget_at.is_none_or(|end| end > now) {
+                    return Ok(Before::Made(Box::new(self.again(asking.caller, &known, again).await?)));
+                }
+                // Over, but not swept yet: the same name may be used anew.
+                replaces = Expect::Version(found.version);
+            }
         }
-        // Over, but not swept yet: the same name may be used anew.
-        Ok(Known::Free(Expect::Version(found.version)))
+        let device = match asking.device {
+            None => None,
+            Some(device) => {
+                let new = &asking.new;
+                let from = Ahead::Login { user: Some(&new.user), from: Endpoint::from(&new.client) };
+                Some(self.introduced(env, device, from, None, self.now()).await?)
+            }
+        };
+        Ok(Before::Free { replaces, device })
     }
 
     /// The same request again: the same credentials, as long as nobody has presented them. Nobody goes for it again.
@@ -175,7 +196,14 @@ impl App {
         if view.ended.is_some() {
             return Err(spent());
         }
-        Ok(Made { view, issued, evicted: Vec::new() })
+        let new_device = match &view.session().device {
+            None => None,
+            Some(device) => {
+                let session = view.session();
+                Some(self.was_new(env.record.id, &session.user, device.key, session.created_at).await?)
+            }
+        };
+        Ok(Made { view, issued, evicted: Vec::new(), new_device })
     }
 }
 
@@ -187,10 +215,24 @@ struct Again<'a> {
     request: [u8; 32],
 }
 
-/// What an `Idempotency-Key` stands for.
-enum Known {
-    /// It was used for this.
+/// A creation, ready to be tried more than once.
+struct Asking<'a> {
+    caller: &'a Caller,
+    /// But for its device.
+    new: NewSession,
+    again: Option<Again<'a>>,
+    device: Option<&'a Introduction>,
+}
+
+/// What is known before anybody looks for room.
+enum Before {
+    /// The same request was answered with this.
     Made(Box<Made>),
-    /// Nothing yet; what a first use expects of its record.
-    Free(Expect),
+    /// Nothing stands against it.
+    Free {
+        /// What a first use of its `Idempotency-Key` expects of that key's record.
+        replaces: Expect,
+        /// The device that introduced itself, and the challenge that it used.
+        device: Option<(PublicKey, Challenge)>,
+    },
 }

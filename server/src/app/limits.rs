@@ -154,7 +154,7 @@ impl App {
     ///
     /// # Errors
     /// `session_limit_reached`; faults.
-    pub(super) async fn make_room(
+    pub(super) async fn evict_ahead(
         &self,
         env: EnvironmentId,
         user: &UserId,

@@ -20,6 +20,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What the service is made of.
 pub struct Setup {
@@ -103,6 +104,8 @@ impl App {
             checked: tighter::Checked::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
+            told: Arc::default(),
+            leaving: AtomicBool::new(false),
         };
         if fresh {
             app.begin(&root, &first_key()?).await?;

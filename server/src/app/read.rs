@@ -44,7 +44,7 @@ impl App {
         caller.allow(Scope::EventsRead)?;
         let env = caller.env.record.id;
         self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
-        let query = EventQuery { subject: Some(session_key(env, id)), after, limit };
+        let query = EventQuery { subject: Some(session_key(env, id)), env: None, after, limit };
         let stored = self.store.history(&query).await?;
         let lines = stored.iter().map(|s| Ok(Line { position: s.position, event: event::read(s)? }));
         lines.collect::<Result<Vec<_>, Stop>>()

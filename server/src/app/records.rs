@@ -16,6 +16,7 @@ use handstamp_core::user::User;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A session, freshly loaded.
@@ -251,6 +252,7 @@ impl App {
         batch.tallies.extend(seats.into_iter().filter(|(_, n)| *n != 0));
         let forgotten = Forgotten::new(self.cache.clone(), sessions);
         let (store, control, behind) = (self.store.clone(), self.control.clone(), self.behind.clone());
+        let told = (!batch.events.is_empty()).then(|| self.told.clone());
         let began = crate::host::clock::instant();
         let committing = tokio::spawn(async move {
             let outcome = store.commit(batch).await;
@@ -262,6 +264,9 @@ impl App {
                 behind.look_again(id, &forgotten.sessions);
             }
             drop(forgotten);
+            if let Some(told) = told {
+                told.fetch_add(1, Ordering::Relaxed);
+            }
             outcome
         });
         let outcome = committing

@@ -89,7 +89,7 @@ impl App {
                 }
                 Attempt::Crowded(user, rules) => {
                     let env = caller.env.record.id;
-                    evicted.extend(self.make_room(env, &user, &rules, Some(id)).await?);
+                    evicted.extend(self.evict_ahead(env, &user, &rules, Some(id)).await?);
                 }
             }
         }
@@ -251,7 +251,7 @@ fn members(value: &RawValue) -> serde_json::Result<Option<BTreeMap<String, Box<R
     if value.get().starts_with('{') { serde_json::from_str(value.get()).map(Some) } else { Ok(None) }
 }
 
-fn ended(why: Refusal) -> Stop {
+pub(super) fn ended(why: Refusal) -> Stop {
     Stop::refuse(Code::SessionEnded, format!("the session has ended ({}): {}", why.code.text(), why.detail()))
 }
 

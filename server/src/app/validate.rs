@@ -5,10 +5,13 @@
 
 use super::callers::Caller;
 use super::control::Env;
+use super::devices::prove::{self, Device};
 use super::kept::{Kept, Mark};
 use super::records::{Decision, Loaded, Stage};
 use super::view::{Current, View};
 use super::{App, Fault, Stop};
+use handstamp_core::device::Passed;
+use handstamp_core::device::challenge::{self, Given};
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
 use handstamp_core::judge::{Demand, Effect, Verdict, judge};
@@ -43,6 +46,8 @@ pub struct Ask<'a> {
     pub touch: bool,
     /// Always read through to the store.
     pub strong: bool,
+    /// What came of the device.
+    pub device: Device,
 }
 
 /// The answer.
@@ -59,6 +64,8 @@ pub enum Validated {
         view: Box<View>,
         /// The successor to deliver.
         issued: Option<Issued>,
+        /// The challenge of the next proof, when this request brought one.
+        challenge: Option<Box<Given>>,
     },
     /// It may not.
     Refused {
@@ -66,6 +73,8 @@ pub enum Validated {
         refusal: Box<Refusal>,
         /// Which session, when the token was genuine.
         session: Option<SessionId>,
+        /// A fresh challenge, when a proof by its device is missing or stale.
+        challenge: Option<Box<Given>>,
     },
 }
 
@@ -93,9 +102,7 @@ impl App {
         let token = match open(Kind::Session, env.record.id, ask.token, &self.keys) {
             Ok(token) => token,
             Err(why) => {
-                return Ok(
-                    self.told(Validated::Refused { refusal: Box::new(unreadable(why)), session: None })
-                );
+                return Ok(self.told(refused(unreadable(why), None)));
             }
         };
         let kept = self.at_hand(env, &token, ask.strong).await?;
@@ -138,6 +145,10 @@ impl App {
         let session = kept.subject(&outline);
         let seen = kept.mark.last_seen();
         let effective = env.policy.of(&session);
+        // A proof is used up, which is to be committed.
+        if effective.device.value.asks(session.device().is_some()) {
+            return None;
+        }
         let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
         let ground = self.ground(env, now);
         let verdict = judge(&session, seen, token, ground.bench(), &effective, demand, now);
@@ -155,18 +166,32 @@ impl App {
     /// Every other outcome: load, judge, commit.
     async fn validate_afresh(&self, env: &Env, token: &Opened, ask: &Ask<'_>) -> Result<Validated, Stop> {
         let id = token.session;
-        self.decide(id.bucket(), || async {
+        let decided = self.decide(id.bucket(), || async {
             // The ledger may have changed while this request waited for its turn.
             let env = self.env(env.record.id)?;
             let now = self.now();
             let Some(loaded) = self.load_session(env.record.id, id).await? else {
-                let refusal = Box::new(Refusal::plain(Code::SessionNotFound, "token"));
-                return Ok(Decision::Answer(Validated::Refused { refusal, session: Some(id) }));
+                let refusal = Refusal::plain(Code::SessionNotFound, "token");
+                return Ok(Decision::Answer((refused(refusal, Some(id)), None)));
             };
             let effective = env.policy.of(&loaded.session);
             let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
             let ground = self.ground(&env, now);
-            let verdict = judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
+            let rule =
+                |demand| judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
+            let mut verdict = rule(demand);
+            let mut used = None;
+            if verdict.refusal.is_none() {
+                match self.judge_device(&env, &effective, &loaded, &ask.device, now).await? {
+                    Ok(Passed::Unasked) => {}
+                    Ok(Passed::Proved(challenge)) => used = Some(challenge),
+                    Err(refusal) => {
+                        // Who is not the device gets no successor; what is noted of the token stays noted.
+                        let Verdict { effect, .. } = rule(Demand { can_deliver: false, ..demand });
+                        verdict = Verdict { refusal: Some(refusal), effect, adopt: false };
+                    }
+                }
+            }
             if let Some(refusal) = &verdict.refusal
                 && matches!(verdict.effect, Effect::Nothing | Effect::Note | Effect::StoreBehind)
             {
@@ -186,13 +211,18 @@ impl App {
                 present(ground, &loaded.session, loaded.seen, record, token, &verdict, &ask.client())?;
             let allowed = verdict.refusal.is_none();
             let seen = if allowed && ask.touch { loaded.seen.max(now) } else { loaded.seen };
-            let stage = presented.change.as_ref().map(|change| {
+            let mut stage = presented.change.as_ref().map(|change| {
                 let mut stage = Stage::new(id.bucket(), now);
                 stage.change(self, &env, &loaded, user.as_ref(), change, seen);
                 stage
             });
+            let mut later = None;
             let answer = match verdict.refusal {
-                Some(refusal) => Validated::Refused { refusal: Box::new(refusal), session: Some(id) },
+                Some(refusal) => {
+                    let to = challenge::Client::Session(id);
+                    let fresh = self.challenge_with(refusal.code, env.record.id, to)?.map(Box::new);
+                    Validated::Refused { refusal: Box::new(refusal), session: Some(id), challenge: fresh }
+                }
                 None => {
                     let after =
                         presented.change.map_or_else(|| loaded.session.clone(), |change| change.session);
@@ -203,17 +233,33 @@ impl App {
                     }
                     if stage.is_none() && ask.touch {
                         let mark = Mark::new(loaded.seen, offered, true);
-                        self.seen((env.record.id, id), &mark, view.idle(), now).await?;
+                        if used.is_some() {
+                            // Only once nobody else has used the challenge.
+                            later = Some((mark, view.idle()));
+                        } else {
+                            self.seen((env.record.id, id), &mark, view.idle(), now).await?;
+                        }
                     }
-                    Validated::Allowed { view: Box::new(view), issued: presented.issued }
+                    let to = challenge::Client::Session(id);
+                    let next = used.map(|_| self.give_challenge(env.record.id, to)).transpose()?;
+                    let challenge = next.map(Box::new);
+                    Validated::Allowed { view: Box::new(view), issued: presented.issued, challenge }
                 }
             };
+            if let Some(challenge) = &used {
+                let stage = stage.get_or_insert_with(|| Stage::new(id.bucket(), now));
+                stage.op(prove::used(env.record.id, id.bucket(), challenge));
+            }
             Ok(match stage {
-                Some(stage) => Decision::Commit(stage, answer),
-                None => Decision::Answer(answer),
+                Some(stage) => Decision::Commit(stage, (answer, later)),
+                None => Decision::Answer((answer, later)),
             })
-        })
-        .await
+        });
+        let (answer, later) = decided.await?;
+        if let Some((mark, idle)) = later {
+            self.seen((env.record.id, id), &mark, idle, self.now()).await?;
+        }
+        Ok(answer)
     }
 
     /// Counts the verdict.
@@ -224,6 +270,11 @@ impl App {
         });
         answer
     }
+}
+
+/// A refusal without a challenge.
+fn refused(refusal: Refusal, session: Option<SessionId>) -> Validated {
+    Validated::Refused { refusal: Box::new(refusal), session, challenge: None }
 }
 
 /// What an unreadable token is called.

@@ -1,6 +1,8 @@
 //! The words of the command line. No secret is among them: what stands here can be seen by everybody in `ps`.
 
 use super::address::Target;
+use super::events::Events;
+use super::users::Users;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -58,6 +60,13 @@ pub(super) enum Command {
     /// Sessions
     #[command(arg_required_else_help = true)]
     Sessions(Sessions),
+    /// Who is logged in
+    #[command(arg_required_else_help = true)]
+    Users(Users),
+    /// What happened in the environment
+    Events(Events),
+    /// The devices that users are known to have
+    Devices(Devices),
     /// Copy the store into a file while the server runs (without the master key)
     Backup(Backup),
     /// Put a backup in the place of the store, while the server is stopped
@@ -132,6 +141,35 @@ pub(super) enum EnvironmentsVerb {
         /// Such as shop/dev
         #[arg(value_name = "PRODUCT/ENVIRONMENT")]
         name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Devices {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    #[command(subcommand)]
+    pub(super) verb: DevicesVerb,
+}
+
+#[derive(Subcommand)]
+pub(super) enum DevicesVerb {
+    /// All of a user
+    List {
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
+    },
+    /// Forget one: the next login with it is one from a new device
+    Forget {
+        /// As the list says it
+        id: String,
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,

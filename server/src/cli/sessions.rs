@@ -241,13 +241,13 @@ fn amount(answer: &Json) -> String {
     }
 }
 
-struct Found {
-    items: Vec<Json>,
-    next: Option<Json>,
+pub(super) struct Found {
+    pub(super) items: Vec<Json>,
+    pub(super) next: Option<Json>,
 }
 
 /// Follows cursors until `limit` are read or there are no more.
-fn pages(
+pub(super) fn pages(
     client: &mut Client,
     path: &str,
     parameters: &[(&str, Option<&str>)],
@@ -258,7 +258,9 @@ fn pages(
     loop {
         let size = (limit - found.items.len()).min(PAGE).to_string();
         let cursor = found.next.as_ref().and_then(Json::as_str).map(str::to_owned);
+        // A `cursor` among the parameters says where the first page begins.
         let mut all = parameters.to_vec();
+        all.retain(|(name, _)| *name != "cursor" || cursor.is_none());
         all.push(("limit", Some(&size)));
         all.push(("cursor", cursor.as_deref()));
         let answer = client.call(Method::GET, &format!("{path}{}", query(&all)), None, what)?.body;

@@ -6,6 +6,7 @@
 use super::Unreadable;
 use super::bytes::{List, Reader};
 use super::session::{read_chain, read_end};
+use handstamp_core::device::key::DeviceId;
 use handstamp_core::id::SessionId;
 use handstamp_core::rotation::Chain;
 use handstamp_core::session::{End, Limits};
@@ -13,8 +14,8 @@ use handstamp_core::subject::{Endpoint, Subject, Times};
 use handstamp_core::time::{Millis, Span};
 use std::net::IpAddr;
 
-/// The format of a session's bytes.
-pub(super) const FORMAT: u8 = 1;
+/// The format of a session's bytes. 1 knew no devices.
+pub(super) const FORMAT: u8 = 2;
 
 /// All of a session that is no text, and where its texts lie.
 pub struct Outline {
@@ -29,7 +30,12 @@ pub struct Outline {
     client: Ends,
     last_client: Option<Ends>,
     pub(super) end: Option<Box<End>>,
+    device: Option<Device>,
 }
+
+/// Name, key, and since when.
+#[derive(Clone, Copy)]
+struct Device(Part, Part, Millis);
 
 /// A session's bytes with their outline.
 #[derive(Clone, Copy)]
@@ -57,7 +63,7 @@ impl Outline {
     /// # Errors
     /// [`Unreadable`].
     pub fn read(id: SessionId, body: &[u8]) -> Result<Outline, Unreadable> {
-        let mut r = Reader::new(body, &[FORMAT])?;
+        let mut r = Reader::new(body, &[1, FORMAT])?;
         let user = text(&mut r, body)?;
         let tags = parts(&mut r, body, |r| r.bytes().and_then(|_| r.number()).map(|_| ()))?;
         let groups = parts(&mut r, body, |r| r.bytes().map(|_| ()))?;
@@ -72,9 +78,10 @@ impl Outline {
         let client = ends(&mut r, body)?;
         let last_client = r.option(|r| ends(r, body))?;
         let end = r.option(read_end)?.map(Box::new);
+        let device = if r.format == 1 { None } else { r.option(|r| device(r, body))? };
         r.end()?;
         let times = Times { created_at, authenticated_at, born, expires_in, limits };
-        Ok(Outline { id, user, tags, groups, data, times, seen, chain, client, last_client, end })
+        Ok(Outline { id, user, tags, groups, data, times, seen, chain, client, last_client, end, device })
     }
 
     /// Lays it over its bytes. `agents` are the user agents of client and last client, where the bytes have none.
@@ -92,6 +99,11 @@ impl<'a> Packed<'a> {
     /// Sealed data: number of the key, nonce, bytes.
     pub(super) fn data(&self) -> Option<(u8, [u8; 12], &'a [u8])> {
         self.outline.data.map(|(key, nonce, part)| (key, nonce, self.bytes(part)))
+    }
+
+    /// The device: name, key, and since when.
+    pub(super) fn device_parts(&self) -> Option<(&'a [u8], &'a [u8], Millis)> {
+        self.outline.device.map(|Device(id, key, at)| (self.bytes(id), self.bytes(key), at))
     }
 
     pub(super) fn tag_list(&self) -> List<'a> {
@@ -146,6 +158,11 @@ impl Subject for Packed<'_> {
     fn last_client(&self) -> Option<Endpoint<'_>> {
         self.outline.last_client.map(|last| self.endpoint(last, self.agents[1]))
     }
+    fn device(&self) -> Option<(DeviceId, Millis)> {
+        let (id, _, at) = self.device_parts()?;
+        // Of this length when the outline was made.
+        Some((DeviceId(<[u8; 32]>::try_from(id).unwrap_or_default()), at))
+    }
     fn end(&self) -> Option<&End> {
         self.outline.end.as_deref()
     }
@@ -159,6 +176,12 @@ fn text(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
 fn bytes(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
     let length = r.bytes()?.len();
     ending_here(r, body, length)
+}
+
+fn device(r: &mut Reader<'_>, body: &[u8]) -> Result<Device, Unreadable> {
+    r.fixed::<32>()?;
+    let id = ending_here(r, body, 32)?;
+    Ok(Device(id, bytes(r, body)?, Millis(r.signed()?)))
 }
 
 fn parts(

@@ -3,6 +3,8 @@
 use super::Unreadable;
 use super::bytes::{Reader, Writer};
 use super::packed::{FORMAT, Outline, read_ip};
+use handstamp_core::device::Registered;
+use handstamp_core::device::key::{DeviceId, PublicKey};
 use handstamp_core::id::{KeyId, SessionId, UserId};
 use handstamp_core::policy::Origin;
 use handstamp_core::policy::modes::Assurance;
@@ -47,6 +49,11 @@ pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
             write_end(&mut w, end);
         }
     }
+    w.option(s.device.as_deref(), |w, device| {
+        w.fixed(&device.id.0);
+        w.bytes(device.key.bytes());
+        w.signed(device.at.0);
+    });
     w.finish()
 }
 
@@ -68,6 +75,7 @@ pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable>
     let groups = packed.group_list().read(|r| Group::parse(r.text()?).map_err(|_| Unreadable))?;
     let (client, last_client) =
         (owned(packed.client()), packed.last_client().map(|last| Box::new(owned(last))));
+    let device = packed.device_parts().map(registered).transpose()?;
     let Outline { chain, end, .. } = outline;
     let session = Session {
         id,
@@ -83,9 +91,16 @@ pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable>
         chain,
         client,
         last_client,
+        device,
         state: end.map_or(State::Live, State::Ended),
     };
     Ok((session, seen))
+}
+
+fn registered((id, key, at): (&[u8], &[u8], Millis)) -> Result<Box<Registered>, Unreadable> {
+    let id = DeviceId(<[u8; 32]>::try_from(id).map_err(|_| Unreadable)?);
+    let key = PublicKey::from_bytes(key).ok_or(Unreadable)?;
+    Ok(Box::new(Registered { id, key, at }))
 }
 
 fn owned(endpoint: Endpoint<'_>) -> Client {

@@ -59,7 +59,7 @@ pub(super) const DEFAULT: Section = Section {
             "On change of the network: ignore, log, reauthenticate, refuse or end",
         )
         .later(),
-        rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required").later(),
+        rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required"),
         rule::<Span>("access_token_ttl", "5m", "Longest life of an access token").range(LEAST, DAY).later(),
         rule::<Rate>("rate_limit", "15000/1h", "Requests of one session in a time").later(),
         rule::<Vec<TagName>>(

@@ -3,6 +3,7 @@
 //! A handler returns a [`Problem`]; its body is written at the very end, where the request's name is known.
 
 use super::RequestId;
+use super::wire::ChallengeBody;
 use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -17,7 +18,8 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     /// How many sessions there are, and how many may be.
-    limit: Option<(u64, u64)>,
+    limit: Option<Box<(u64, u64)>>,
+    challenge: Option<ChallengeBody>,
     /// What happened, for the log alone.
     accident: Option<String>,
 }
@@ -61,6 +63,9 @@ pub struct ProblemDocument<'a> {
     /// How many there may be, with `session_limit_reached`.
     #[serde(skip_serializing_if = "Option::is_none")]
     maximum: Option<u64>,
+    /// What to sign next, when a device's proof is stale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_challenge: Option<&'a ChallengeBody>,
     /// Seconds to wait, with 429 and 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
@@ -73,7 +78,8 @@ impl Problem {
     }
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), errors: Vec::new(), limit: None, accident: None }
+        let detail = detail.into();
+        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, accident: None }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -154,8 +160,9 @@ impl From<Stop> for Problem {
                 let detail = refused.detail.clone().unwrap_or_else(own);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                let limit = limit(&refused.refusal);
-                Problem { errors: errors.collect(), limit, ..Problem::new(code, detail) }
+                let (limit, challenge) =
+                    (limit(&refused.refusal).map(Box::new), refused.challenge.map(ChallengeBody::from));
+                Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
@@ -202,8 +209,9 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         error: &problem.detail,
         request_id: id.as_str(),
         errors: &problem.errors,
-        current: problem.limit.map(|(current, _)| current),
-        maximum: problem.limit.map(|(_, maximum)| maximum),
+        current: problem.limit.as_ref().map(|both| both.0),
+        maximum: problem.limit.as_ref().map(|both| both.1),
+        device_challenge: problem.challenge.as_ref(),
         retry_after,
     };
     *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());

@@ -61,6 +61,11 @@ fn live(out: &mut Vec<u8>, session: &impl Subject, data: Option<&[u8]>, seen: Mi
         out.extend_from_slice(b",\"last_client\":");
         client(out, last);
     }
+    if let Some((id, registered_at)) = session.device() {
+        let _ = write!(out, ",\"device\":{{\"id\":\"{id}\",\"registered_at\":");
+        time(out, registered_at);
+        out.push(b'}');
+    }
     out.extend_from_slice(b",\"generation\":");
     let _ = write!(out, "{}", session.chain().generation);
     if let Some(since) = session.chain().pending_since() {

@@ -4,8 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, docs, environments, health, input, keys, metrics, policies, query, revoke, search, sessions,
-    validate,
+    Web, devices, docs, environments, events, health, input, keys, metrics, policies, query, revoke, search,
+    sessions, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -51,14 +51,16 @@ const SEARCH: &[&str] =
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, PolicyChanged, PolicyManagedByFile,
-        Reserved, SessionEnded, SessionLimitReached, StoreUnavailable, TagCreateOnly, TagInvalid, TooManyMatches,
+        AlreadyExists, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound,
+        PolicyChanged, PolicyManagedByFile, ReauthenticationRequired, Reserved, SessionEnded, SessionLimitReached,
+        StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent]),
+            .refuses(&[TagInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
+            .refuses(&[DeviceProofInvalid]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
@@ -84,6 +86,19 @@ pub fn table() -> Vec<Route> {
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
+        get("/v1/events", events::events).needs(Key(EventsRead)).stored()
+            .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
+        get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
+        get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()
+            .refuses(&[TokenMissing, TokenMalformed, TokenWrongKind, NotFound]),
+        post("/v1/devices", devices::register).needs(Key(SessionsWrite)).json().stored().refuses(Code::VERDICTS)
+            .refuses(&[NotFound, SessionEnded, AlreadyExists, ReauthenticationRequired]),
+        get("/v1/devices", devices::list).needs(Key(SessionsRead)).stored().params(&["user_id"]),
+        patch("/v1/devices/{id}", devices::name).needs(Key(SessionsWrite)).json().stored().params(&["user_id"])
+            .refuses(&[NotFound]),
+        delete("/v1/devices/{id}", devices::forget).needs(Key(SessionsWrite)).stored().params(&["user_id"])
+            .refuses(&[NotFound]),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

@@ -12,6 +12,7 @@ use super::wire::{EventBody, PageBody, SessionBody};
 use crate::app::search::{Filter, Which};
 use crate::app::update::Update;
 use axum::extract::State;
+use handstamp_core::address::Network;
 use handstamp_core::refusal::Code;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -51,30 +52,11 @@ fn code(text: &str) -> Result<Code, Problem> {
     found.ok_or_else(|| Problem::field("code", format!("a session ends with one of: {known}")))
 }
 
-/// An address, or a network as address and prefix length.
+/// An address, or a network as address and prefix length. Any address of a network may name it here: who searches has
+/// one at hand.
 fn network(pointer: &str, text: &str) -> Result<(IpAddr, u8), Problem> {
-    let wrong = || Problem::field(pointer, "an address or a network, such as 203.0.113.7 or 203.0.113.0/24");
-    let (ip, prefix) = match text.split_once('/') {
-        None => (text, None),
-        Some((ip, prefix)) => (ip, Some(prefix)),
-    };
-    let parsed: IpAddr = ip.parse().map_err(|_| wrong())?;
-    let ip = parsed.to_canonical();
-    let most = if ip.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => most,
-        Some(text) => {
-            let digits = text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
-            let n = text.parse::<u8>().ok().filter(|_| digits).ok_or_else(wrong)?;
-            // ::ffff:203.0.113.0/120 is 203.0.113.0/24
-            let n = if parsed.is_ipv6() && ip.is_ipv4() { n.checked_sub(96).ok_or_else(wrong)? } else { n };
-            if n > most {
-                return Err(wrong());
-            }
-            n
-        }
-    };
-    Ok((ip, prefix))
+    let wrong = |_| Problem::field(pointer, "an address or a network, such as 203.0.113.7 or 203.0.113.0/24");
+    Network::holding(text).map(|network| (network.first(), network.bits())).map_err(wrong)
 }
 
 /// The filter of a mass end or change.

@@ -2,6 +2,7 @@
 
 use super::Web;
 use super::caller::By;
+use super::devices::NewDevice;
 use super::input::{self, AddRemove, At, Json};
 use super::parse::{Object, present};
 use super::problem::{Answer, Problem};
@@ -45,6 +46,13 @@ pub struct CreateRequest {
     ip: Option<String>,
     /// The client's user agent.
     user_agent: Option<String>,
+    /// The device that logs in. The session is bound to it for good.
+    #[schema(value_type = Option<NewDevice>)]
+    device: Option<Object<NewDevice>>,
+    /// The login request's method, as the client sent it. Needed with `device`.
+    method: Option<String>,
+    /// The login request's URL, as the client sent it: with scheme and host. Needed with `device`.
+    url: Option<String>,
 }
 
 /// A session and its credentials.
@@ -58,6 +66,9 @@ pub struct Created<'a> {
     set_cookie: Vec<String>,
     /// Ids of sessions that were ended to keep a limit.
     evicted: Vec<String>,
+    /// With `device`: whether the user is not known to have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_device: Option<bool>,
 }
 
 /// What changes.
@@ -127,6 +138,7 @@ pub async fn create(
         token: made.issued.session.reveal(),
         set_cookie,
         evicted: ids(&made.evicted),
+        new_device: made.new_device,
     };
     Ok(json(StatusCode::CREATED, &body))
 }
@@ -178,6 +190,10 @@ impl CreateRequest {
             expires_in,
             client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
             idempotency: None,
+            device: self
+                .device
+                .map(|Object(device)| device.read(self.method.as_deref(), self.url.as_deref()))
+                .transpose()?,
         })
     }
 }

@@ -5,9 +5,10 @@ use super::input::{self, BATCH, BODY, Raw};
 use super::parse::{Object, Text, parse};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
-use super::wire::{EvidenceBody, SessionBody};
-use super::{Web, query, render};
+use super::wire::{ChallengeBody, EvidenceBody, SessionBody};
+use super::{Web, devices, query, render};
 use crate::app::callers::Caller;
+use crate::app::devices::prove::Device;
 use crate::app::validate::{Ask, Validated};
 use crate::app::view::View;
 use axum::body::Body;
@@ -60,6 +61,28 @@ pub struct ValidateRequest<'a> {
     #[serde(default)]
     #[schema(inline)]
     consistency: Consistency,
+    /// The request's method, as the client sent it. Needed with `device`; not looked at otherwise.
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    method: Option<Text<'a>>,
+    /// The request's URL, as the client sent it: with scheme and host. Needed with `device`; not looked at otherwise.
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    url: Option<Text<'a>>,
+    /// What the client proves about its device.
+    #[serde(borrow)]
+    #[schema(value_type = Option<DeviceProof<'static>>)]
+    device: Option<Object<DeviceProof<'a>>>,
+}
+
+/// What a client proves about its device.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceProof<'a> {
+    /// A compact JWS by the device's key; at most 8 KiB. An ill-formed one is a verdict, not bad input.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    proof: Text<'a>,
 }
 
 /// Whether a successor can be delivered.
@@ -122,6 +145,9 @@ pub enum ValidateResponse<'a> {
         /// Ready `Set-Cookie` values for the successor.
         #[serde(skip_serializing_if = "Option::is_none")]
         set_cookie: Option<Vec<String>>,
+        /// What the device signs next, when this request brought a proof.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_challenge: Option<ChallengeBody>,
     },
     /// It may not.
     Invalid {
@@ -139,6 +165,9 @@ pub enum ValidateResponse<'a> {
         /// Which session, when the token was genuine.
         #[serde(skip_serializing_if = "Option::is_none")]
         session_id: Option<String>,
+        /// What the device is to sign, when its proof is missing or stale.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_challenge: Option<ChallengeBody>,
     },
 }
 
@@ -250,12 +279,18 @@ async fn judge(
         rotate: ask.rotate == Rotate::Auto,
         touch: ask.touch.unwrap_or(true),
         strong: ask.consistency == Consistency::Strong,
+        device: Device::Unsent,
     };
     if !ask.required_tags.is_empty() {
         asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
     }
     if !ask.required_access_groups.is_empty() {
         asked.groups = input::groups(&place.pointer("required_access_groups"), &ask.required_access_groups)?;
+    }
+    if let Some(Object(device)) = &ask.device {
+        let (method, url) = (ask.method.as_deref(), ask.url.as_deref());
+        let at = |field: &str| place.pointer(field);
+        asked.device = Device::Sent(Box::new(devices::sent(at, &device.proof, method, url)?));
     }
     match web.app.validate(caller, asked).await? {
         Validated::Current(current) => {
@@ -264,16 +299,20 @@ async fn judge(
             out.push(b'}');
             Ok(())
         }
-        Validated::Allowed { view, issued } => {
+        Validated::Allowed { view, issued, challenge } => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::session(out, &view);
             if let Some(issued) = &issued {
                 rotated(web, out, &view, issued)?;
             }
+            if let Some(challenge) = challenge {
+                out.extend_from_slice(b",\"device_challenge\":");
+                write(out, &ChallengeBody::from(*challenge))?;
+            }
             out.push(b'}');
             Ok(())
         }
-        Validated::Refused { refusal, session } => write(
+        Validated::Refused { refusal, session, challenge } => write(
             out,
             &ValidateResponse::Invalid {
                 valid: false,
@@ -282,6 +321,7 @@ async fn judge(
                 evidence: EvidenceBody::of_refusal(&refusal),
                 status: refusal.code.status(),
                 session_id: session.map(|id| id.to_string()),
+                device_challenge: challenge.map(|challenge| ChallengeBody::from(*challenge)),
             },
         ),
     }

@@ -4,6 +4,7 @@
 use crate::app::cache::Held;
 use crate::app::read::Line;
 use crate::app::view::View;
+use handstamp_core::device::challenge::Given;
 use handstamp_core::refusal::{Evidence, Refusal, Value, detail};
 use handstamp_core::session::{By, Client, End, HeldTag};
 use handstamp_core::tag::Group;
@@ -79,6 +80,9 @@ pub struct SessionBody<'a> {
     /// From where it was last used, when that differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_client: Option<ClientBody<'a>>,
+    /// The device it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<BoundBody>,
     /// The place of its newest token in the chain.
     generation: u32,
     /// Since when a successor is out that nobody has presented.
@@ -88,6 +92,31 @@ pub struct SessionBody<'a> {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<EndBody<'a>>,
+}
+
+/// The device that a session is bound to.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SessionDevice)]
+pub struct BoundBody {
+    /// The SHA-256 thumbprint of its public key (RFC 7638).
+    id: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    registered_at: Time,
+}
+
+/// A challenge: what a device's proof answers, once, within five minutes.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = DeviceChallenge)]
+pub struct ChallengeBody {
+    /// `dch_...`: the `jti` of the proof.
+    challenge: Box<str>,
+    /// Now, by the server's clock: a client whose clock is wrong can set its `iat` by it.
+    #[schema(value_type = String, format = DateTime)]
+    issued_at: Time,
+    /// From then on it is stale.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Time,
 }
 
 /// Who sat at the other end.
@@ -132,10 +161,12 @@ pub struct EventBody<'a> {
     /// What happened.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// To which session.
-    session_id: String,
-    /// Whose it is.
-    user_id: &'a str,
+    /// To which session; left out of what happened to a user or to the whole environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
+    /// To whom; left out of what happened to the whole environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<super::openapi::CodeList>)]
@@ -156,10 +187,23 @@ pub struct EventBody<'a> {
     client: ClientBody<'a>,
     /// `system`, `client`, or the id of an access key.
     by: String,
+    /// Who acted in the user's place, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<ActorBody<'a>>,
     /// How often, when a refusal that changed nothing was repeated: those of a minute after the first; of an hour when
     /// the session has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+}
+
+/// Who acts in a user's place.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Actor)]
+pub struct ActorBody<'a> {
+    /// The application's name for them.
+    id: &'a str,
+    /// Why they do it.
+    reason: &'a str,
 }
 
 /// What a rule compared. Durations are seconds.
@@ -226,6 +270,10 @@ impl<'a> SessionBody<'a> {
             idle_expires_at: Time(view.ends.idle),
             client: ClientBody::of(&session.client),
             last_client: session.last_client.as_deref().map(ClientBody::of),
+            device: session
+                .device
+                .as_deref()
+                .map(|device| BoundBody { id: device.id.to_string(), registered_at: Time(device.at) }),
             generation: session.chain.generation,
             rotation_pending_since: session.chain.pending_since().map(Time),
             ended: view.ended.as_deref().map(EndBody::of),
@@ -233,8 +281,15 @@ impl<'a> SessionBody<'a> {
     }
 }
 
+impl From<Given> for ChallengeBody {
+    fn from(given: Given) -> ChallengeBody {
+        ChallengeBody { challenge: given.text, issued_at: Time(given.at), expires_at: Time(given.until) }
+    }
+}
+
 impl<'a> ClientBody<'a> {
-    fn of(client: &'a Client) -> ClientBody<'a> {
+    /// Address and agent.
+    pub(super) fn of(client: &'a Client) -> ClientBody<'a> {
         ClientBody { ip: client.ip, user_agent: client.user_agent.as_deref() }
     }
 }
@@ -260,8 +315,8 @@ impl<'a> EventBody<'a> {
             id: line.position.to_string(),
             at: Time(event.at),
             kind: event.kind.text(),
-            session_id: event.session.to_string(),
-            user_id: event.user.as_str(),
+            session_id: event.session.map(|id| id.to_string()),
+            user_id: event.user.as_ref().map(|user| user.as_str()),
             code: event.code.map(handstamp_core::refusal::Code::text),
             rule: event.rule.as_deref(),
             origin: event.origin.as_ref().map(handstamp_core::policy::Origin::text),
@@ -269,6 +324,7 @@ impl<'a> EventBody<'a> {
             note: event.note.as_deref(),
             client: ClientBody::of(&event.client),
             by: by(&event.by),
+            actor: event.actor.as_deref().map(|a| ActorBody { id: a.id.as_str(), reason: &a.reason }),
             count: Some(event.count).filter(|count| *count > 1),
         }
     }

@@ -23,6 +23,8 @@ pub enum Call {
     Search,
     /// [`Store::history`]
     History,
+    /// [`Store::head`]
+    Head,
     /// [`Store::sweep`]
     Sweep,
     /// [`Store::tallies`]
@@ -160,6 +162,9 @@ impl Store for Faulty {
     }
     async fn history(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
         self.around(Call::History, self.inner.history(query)).await
+    }
+    async fn head(&self) -> Result<u64, StoreError> {
+        self.around(Call::Head, self.inner.head()).await
     }
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
         self.around(Call::Sweep, self.inner.sweep(now, limit)).await

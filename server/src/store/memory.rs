@@ -144,8 +144,15 @@ impl Store for Memory {
         let state = self.open()?;
         let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
         let events = state.events.range((after, Bound::Unbounded)).map(|(_, event)| event);
-        let wanted = events.filter(|event| query.subject.as_ref().is_none_or(|key| event.subject == *key));
+        let wanted = events.filter(|event| match &query.subject {
+            Some(key) => event.subject == *key,
+            None => query.env.is_none_or(|env| event.subject.space.env == env),
+        });
         Ok(wanted.take(bounds::page(query.limit)).cloned().collect())
+    }
+
+    async fn head(&self) -> Result<u64, StoreError> {
+        Ok(self.open()?.position)
     }
 
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {

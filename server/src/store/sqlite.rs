@@ -126,6 +126,10 @@ impl Store for Sqlite {
         self.reads.ask(Lane::Long, |reply| readers::Job::History(query.clone(), reply)).await
     }
 
+    async fn head(&self) -> Result<u64, StoreError> {
+        self.reads.ask(Lane::Short, readers::Job::Head).await
+    }
+
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
         let mut swept = 0u32;
         loop {

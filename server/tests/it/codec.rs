@@ -1,14 +1,21 @@
 //! Stored bytes: each value has one form, and anything else is damage, not another value.
 
 use handstamp_core::caller::{AccessKey, Home};
-use handstamp_core::id::{KeyId, SessionId};
+use handstamp_core::device::Registered;
+use handstamp_core::device::key::PublicKey;
+use handstamp_core::event::{Actor, Event, EventKind};
+use handstamp_core::id::{EnvironmentId, KeyId, SessionId, UserId};
+use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::secret::Verifier;
+use handstamp_core::session::{By, Client};
+use handstamp_core::subject::Subject;
 use handstamp_core::time::Millis;
 use handstamp_core::token::Kind;
 use handstamp_server::codec::bytes::{Reader, Writer};
 use handstamp_server::codec::control::{read_access_key, write_access_key};
-use handstamp_server::codec::{Unreadable, session};
-use handstamp_server::store::{StoreError, Versioned};
+use handstamp_server::codec::packed::Outline;
+use handstamp_server::codec::{Unreadable, event, new_event, session};
+use handstamp_server::store::{NewEvent, StoreError, StoredEvent, Versioned};
 
 fn number(bytes: &[u8]) -> Result<u64, Unreadable> {
     let body = [&[1], bytes].concat();
@@ -66,31 +73,128 @@ fn yes_and_no_have_one_form() {
     }
 }
 
-/// The least that a session can be, with a flag in it that is neither yes nor no.
+/// The least that a session can be, in the first format, which knew no devices.
+fn plain(awaiting: u8) -> Vec<u8> {
+    let mut w = Writer::new(1);
+    w.text("ada");
+    (0..3).for_each(|_| w.byte(0)); // no tags, no groups, no data
+    (0..3).for_each(|_| w.signed(1_000)); // made, authenticated, seen
+    w.number(0);
+    w.byte(0);
+    (0..2).for_each(|_| w.signed(60_000)); // absolute, idle
+    w.number(0); // the chain
+    w.signed(1_000);
+    w.byte(0);
+    w.byte(1);
+    w.fixed(&[5; 32]);
+    w.byte(0);
+    w.byte(0);
+    w.byte(awaiting);
+    w.number(0);
+    w.number(0);
+    (0..4).for_each(|_| w.byte(0)); // no address, no agent, no last client, live
+    w.finish()
+}
+
+/// A flag in it that is neither yes nor no.
 #[test]
 fn a_damaged_session_is_damage() {
-    let body = |awaiting: u8| {
-        let mut w = Writer::new(1);
-        w.text("ada");
-        (0..3).for_each(|_| w.byte(0)); // no tags, no groups, no data
-        (0..3).for_each(|_| w.signed(1_000)); // made, authenticated, seen
-        w.number(0);
-        w.byte(0);
-        (0..2).for_each(|_| w.signed(60_000)); // absolute, idle
-        w.number(0); // the chain
-        w.signed(1_000);
-        w.byte(0);
-        w.byte(1);
-        w.fixed(&[5; 32]);
-        w.byte(0);
-        w.byte(0);
-        w.byte(awaiting);
-        w.number(0);
-        w.number(0);
-        (0..4).for_each(|_| w.byte(0)); // no address, no agent, no last client, live
-        w.finish()
-    };
-    let read = |awaiting| session::read(SessionId([7; 16]), &body(awaiting)).map(|(s, _)| s.chain.awaiting);
+    let read = |awaiting| session::read(SessionId([7; 16]), &plain(awaiting)).map(|(s, _)| s.chain.awaiting);
     assert_eq!([read(0), read(1)], [Ok(false), Ok(true)]);
     assert_eq!([read(2), read(255)], [Err(Unreadable), Err(Unreadable)]);
+}
+
+fn line() -> Event {
+    Event {
+        kind: EventKind::Refused,
+        at: Millis(1_234),
+        session: Some(SessionId([7; 16])),
+        user: Some(UserId::new("ada").unwrap()),
+        code: Some(Code::SessionRevoked),
+        rule: Some("epoch".into()),
+        origin: None,
+        evidence: Some(Evidence::Limit { allowed: Value::Number(1), seen: Value::Text("x".into()) }),
+        note: Some("bye".into()),
+        client: Client { ip: Some("203.0.113.7".parse().unwrap()), user_agent: Some("own".into()) },
+        by: By::Key(KeyId([9; 16])),
+        actor: None,
+        count: 3,
+    }
+}
+
+fn stored(new: NewEvent) -> StoredEvent {
+    StoredEvent { position: 1, subject: new.subject, at: new.at, body: new.body }
+}
+
+/// Bytes that earlier versions wrote: they are in somebody's store.
+#[test]
+fn every_format_of_a_line_of_history_is_read() {
+    let subject = new_event(EnvironmentId(3), &line()).subject;
+    let read = |body: &[u8]| {
+        let stored =
+            StoredEvent { position: 1, subject: subject.clone(), at: Millis(1_234), body: body.to_vec() };
+        event::read(&stored)
+    };
+    let middle = b"\x03ada\x01\x0fsession_revoked\x01\x05epoch\x00\x01\x00\x02\x01\x03\x01x\x01\x03bye\x04\xcb\x00\x71\x07\
+        \x01\x03own\x02\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09";
+    let first = [&b"\x01\x03"[..], middle].concat();
+    assert_eq!(read(&first), Ok(Event { count: 1, ..line() }));
+    let second = [&b"\x02\x03"[..], middle, b"\x03"].concat();
+    assert_eq!(read(&second), Ok(line()));
+    let third = [&b"\x03\x03\x01"[..], middle, b"\x03\x00"].concat();
+    assert_eq!(read(&third), Ok(line()));
+    assert_eq!(event::write(&line()), third);
+    for whole in [first, second, third] {
+        assert!(read(&[&whole[..], &[0]].concat()).is_err(), "{}", whole[0]);
+        assert!(read(&whole[..whole.len() - 1]).is_err(), "{}", whole[0]);
+    }
+}
+
+#[test]
+fn lines_about_an_environment_and_about_somebody_in_anothers_place() {
+    let policy = Event::policy_changed(Millis(9), By::System, 4, Some("tighter"));
+    let new = new_event(EnvironmentId(3), &policy);
+    assert_eq!(new.subject.space.env, 3);
+    assert_eq!(event::read(&stored(new)), Ok(policy));
+    let actor = Actor { id: UserId::new("grace").unwrap(), reason: "ticket 4711".into() };
+    let acted = Event { actor: Some(Box::new(actor)), ..line() };
+    assert_eq!(event::read(&stored(new_event(EnvironmentId(3), &acted))), Ok(acted));
+    for kind in EventKind::ALL {
+        let line = Event { kind, ..line() };
+        assert_eq!(event::read(&stored(new_event(EnvironmentId(3), &line))), Ok(line));
+    }
+    // A line about a record that no line can be about.
+    let mut wrong =
+        stored(new_event(EnvironmentId(3), &Event::policy_changed(Millis(9), By::System, 4, None)));
+    wrong.subject.space.kind = 13;
+    assert!(matches!(event::read(&wrong), Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn a_session_of_before_devices_has_none_and_a_device_is_kept() {
+    let id = SessionId([7; 16]);
+    let (mut session, seen) = session::read(id, &plain(1)).unwrap();
+    assert!(session.device.is_none());
+    assert_eq!(session::write(&session, seen), [&[2], &plain(1)[1..], &[0]].concat(), "the next format");
+    let mut key = [0; 32];
+    // The public key of RFC 8032, section 7.1, test 1.
+    let hex = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    key.iter_mut()
+        .enumerate()
+        .for_each(|(n, b)| *b = u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap());
+    let device = Registered::new(PublicKey::from_bytes(&key).unwrap(), Millis(1_234));
+    session.device = Some(Box::new(device.clone()));
+    let body = session::write(&session, seen);
+    let (again, _) = session::read(id, &body).unwrap();
+    assert_eq!(again.device.as_deref(), Some(&device));
+    let outline = Outline::read(id, &body).unwrap();
+    assert_eq!(outline.over(&body, [None; 2]).device(), Some((device.id, Millis(1_234))));
+    // Nothing of it may be missing, and a key that is none is damage.
+    for end in plain(1).len()..body.len() {
+        assert!(session::read(id, &body[..end]).is_err(), "{end}");
+    }
+    let at = body.len() - 32 - 2;
+    let mut damaged = body.clone();
+    damaged[at..at + 32].fill(0xff);
+    assert!(session::read(id, &damaged).is_err());
 }

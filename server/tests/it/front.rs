@@ -50,6 +50,9 @@ impl<T: Front> Store for Fronted<T> {
     async fn history(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
         self.inner(Call::History).history(query).await
     }
+    async fn head(&self) -> Result<u64, StoreError> {
+        self.inner(Call::Head).head().await
+    }
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
         self.inner(Call::Sweep).sweep(now, limit).await
     }

@@ -282,6 +282,7 @@ fn first_look(path: &Path, conn: &Connection) -> Result<Marks, OpenError> {
         "SELECT id FROM facets ORDER BY place DESC, value DESC, id DESC LIMIT 1",
         "SELECT body FROM events ORDER BY position LIMIT 1",
         "SELECT subject FROM events ORDER BY subject DESC LIMIT 1",
+        "SELECT position FROM events ORDER BY substr(subject, 2, 8) DESC LIMIT 1",
         "SELECT key FROM orphans ORDER BY at DESC, key DESC LIMIT 1",
     ] {
         conn.query_row(sql, [], |_| Ok(())).optional().map_err(said)?;

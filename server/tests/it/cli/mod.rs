@@ -5,10 +5,14 @@
 mod arguments;
 mod client;
 mod configuration;
+mod devices;
+#[cfg(test)]
+mod events;
 mod keys;
 mod local;
 mod server;
 mod sessions;
+mod users;
 
 use crate::config::directory;
 use handstamp_server::cli::{

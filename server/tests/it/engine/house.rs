@@ -216,6 +216,7 @@ pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
         expires_in: None,
         client: Client::default(),
         idempotency: None,
+        device: None,
     }
 }
 

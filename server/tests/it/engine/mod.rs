@@ -1,12 +1,14 @@
 //! The engine: what must stay true of the service whatever its store, its clock and its callers do.
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
-//!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping.
-//! * [`limits`]: never one session too many. * [`sim`]: all of it at once, from a seed, against [`model`]. * [`rotations`]: honest clients on a bad network.
+//!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`following`]: history as it grows.
+//! * [`limits`]: never one session too many. * [`rotations`]: honest clients on a bad network.
+//! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
 mod activity;
 mod background;
+mod following;
 pub(crate) mod house;
 mod limits;
 mod memory;

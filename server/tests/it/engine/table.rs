@@ -45,6 +45,7 @@ fn held(id: SessionId, env: EnvironmentId, texts: &[String], data: Option<&str>,
         chain,
         client: Client { ip, user_agent: agent(1) },
         last_client: last,
+        device: None,
         state: State::Live,
     };
     let data = data.map(|text| Arc::from(RawValue::from_string(text.to_owned()).unwrap()));

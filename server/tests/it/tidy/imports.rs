@@ -76,6 +76,7 @@ const CORE_MAY: &[&str] = &[
     "aws_lc_rs::constant_time",
     "aws_lc_rs::digest",
     "aws_lc_rs::hmac",
+    "aws_lc_rs::signature",
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",

@@ -76,6 +76,21 @@ const CREATE: &Meant = &Meant::Object(&[
     ("expires_in", PLAIN),
     ("ip", PLAIN),
     ("user_agent", PLAIN),
+    (
+        "client_hints",
+        &Meant::Members(&[
+            "sec-ch-ua",
+            "sec-ch-ua-platform",
+            "sec-ch-ua-platform-version",
+            "sec-ch-ua-mobile",
+            "sec-ch-ua-model",
+            "ua",
+            "platform",
+            "platform_version",
+            "mobile",
+            "model",
+        ]),
+    ),
 ]);
 const VALIDATE: &Meant = &Meant::Members(&[
     "token",

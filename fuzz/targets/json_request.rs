@@ -3,6 +3,7 @@
 //! was sent.
 #![no_main]
 
+use handstamp_core::time::Millis;
 use handstamp_server::http::devices::{ChallengeRequest, NameDeviceRequest, RegisterRequest};
 use handstamp_server::http::environments::CreateEnvironmentRequest;
 use handstamp_server::http::keys::{CreateKeyRequest, RotateKeyRequest, UpdateKeyRequest};
@@ -12,7 +13,6 @@ use handstamp_server::http::revoke::RevokeRequest;
 use handstamp_server::http::search::BulkUpdateRequest;
 use handstamp_server::http::sessions::{CreateRequest, UpdateRequest};
 use handstamp_server::http::validate::{ValidateBatchRequest, ValidateRequest};
-use handstamp_core::time::Millis;
 use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;

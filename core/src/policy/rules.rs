@@ -116,6 +116,10 @@ macro_rules! rules {
             pub max_sessions: Vec<Cap>,
             /// How many sessions all users together may have.
             pub seats: Vec<Cap>,
+            /// What the type of the session says of its life; never longer than `absolute_timeout` lets it be.
+            pub expires_in: Option<Sourced<Span>>,
+            /// The same of a refresh family and `refresh_timeout`.
+            pub refresh_expires_in: Option<Sourced<Span>>,
         }
 
         impl Effective {
@@ -126,6 +130,8 @@ macro_rules! rules {
                     $($key: Sourced { value: $default, origin: origin.clone() },)+
                     max_sessions: vec![Cap { of: None, most: 10, origin }],
                     seats: Vec::new(),
+                    expires_in: None,
+                    refresh_expires_in: None,
                 }
             }
 
@@ -165,6 +171,11 @@ macro_rules! rules {
                 for (key, caps) in [("max_sessions", &self.max_sessions), ("seats", &self.seats)] {
                     let least = caps.iter().min_by_key(|cap| cap.most);
                     said.extend(least.map(|cap| (key, cap.most.show(), cap.origin.clone())));
+                }
+                let of_type =
+                    [("expires_in", &self.expires_in), ("refresh_expires_in", &self.refresh_expires_in)];
+                for (key, life) in of_type {
+                    said.extend(life.iter().map(|life| (key, life.value.show(), life.origin.clone())));
                 }
                 said
             }

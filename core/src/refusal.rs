@@ -43,6 +43,7 @@ codes! {
     AccessGroupMissing = "access_group_missing", 403, "An access group is missing", "The session is good, but is not in an access group that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "The user has as many live sessions as the policy allows, and the policy refuses rather than ends one.", "End one of the user's sessions first, or let the policy evict (on_limit).";
     TagInvalid = "tag_invalid", 400, "Not a tag", "A tag is written name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter.", "Correct the tag.";
+    DataInvalid = "data_invalid", 400, "The data does not fit", "The session is of a type that says what its data must look like, and it does not; `errors` says where.", "Correct the data, or the schema of the session type.";
     InvalidRequest = "invalid_request", 400, "The request is not right", "A field is unknown, missing or has a value it cannot have; `errors` says which.", "Correct the request; the same request will be refused again.";
     RequestMalformed = "request_malformed", 400, "Not a well-formed HTTP request", "The bytes are no HTTP/1.1 request: the request line, a header field or the body's framing is damaged.", "Send well-formed HTTP; a client library does. Behind a proxy, look at what the proxy sends.";
     RequestAmbiguous = "request_ambiguous", 400, "The end of the request is ambiguous", "Where the body ends can be read in two ways, which is how requests are smuggled past a proxy. Nothing of it was looked at.", "Send one `Content-Length`, or `Transfer-Encoding: chunked`, not both.";
@@ -64,6 +65,8 @@ codes! {
     TooManyMatches = "too_many_matches", 409, "Too many sessions match", "More sessions match than one call may change. Nothing was changed.", "Narrow the filter.";
     PolicyManagedByFile = "policy_managed_by_file", 409, "The file decides", "The server's configuration file has a `[policy]` section, so policies cannot be changed over the API.", "Change the file and reload the server, or take the section out of it.";
     PolicyChanged = "policy_changed", 412, "Another version is in force", "The policy was changed since the version named in `If-Match`. Nothing was replaced.", "Read the policy, and decide again.";
+    SessionTypesManagedByFile = "session_types_managed_by_file", 409, "The file decides", "The server's configuration file has a `[session_type]` section, so session types cannot be changed over the API.", "Change the file, or take the section out of it.";
+    SessionTypeChanged = "session_type_changed", 412, "Another version is there", "The session type was made, changed or deleted since the version named in `If-Match`, or is there although `If-None-Match` says it is not. Nothing was changed.", "Read the session type, and decide again.";
     AlreadyExists = "already_exists", 409, "It exists already", "There is something under this name already.", "Choose another name.";
     Reserved = "reserved", 409, "The name is reserved", "This name or key is needed by the server itself.", "Choose another one.";
     BodyTooLarge = "body_too_large", 413, "The body is too large", "Bodies have at most 64 KiB; batches 512 KiB; session data 16 KiB.", "Send less.";

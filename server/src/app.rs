@@ -7,7 +7,7 @@
 //! * [`view`]: what is told of a session.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`], [`policies`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
-//!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
+//!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -41,6 +41,7 @@ pub mod records;
 pub mod search;
 pub mod table;
 pub mod tighter;
+pub mod types;
 pub mod update;
 pub mod validate;
 pub mod verdicts;
@@ -130,6 +131,26 @@ impl Stop {
             detail: Some(format!("{pointer}: {message}")),
             fields: vec![(pointer.to_owned(), message)],
         }))
+    }
+    /// Bad input in several fields; there is at least one.
+    pub fn fields(code: Code, fields: Vec<(String, String)>) -> Stop {
+        let more = fields.len().saturating_sub(1);
+        let first =
+            fields.first().map_or(String::new(), |(pointer, message)| format!("{pointer}: {message}"));
+        let detail = if more == 0 { first } else { format!("{first} (and {more} more)") };
+        Stop::Refused(Box::new(Refused {
+            refusal: Refusal::plain(code, "request"),
+            detail: Some(detail),
+            fields,
+        }))
+    }
+    /// The same, and what it is about.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Stop {
+        if let Stop::Refused(refused) = &mut self {
+            refused.detail = refused.detail.take().map(|detail| format!("{what}: {detail}"));
+        }
+        self
     }
     /// A plain code.
     pub fn code(code: Code) -> Stop {

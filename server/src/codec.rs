@@ -16,6 +16,7 @@ pub mod event;
 pub mod packed;
 pub mod policy;
 pub mod session;
+pub mod session_type;
 
 /// Kinds of records: the first part of every key.
 pub mod kind {
@@ -39,6 +40,8 @@ pub mod kind {
     pub const POLICY: u8 = 16;
     /// Every version of an environment's policy.
     pub const POLICY_VERSION: u8 = 17;
+    /// The session types of an environment.
+    pub const SESSION_TYPE: u8 = 18;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
 }

@@ -35,6 +35,7 @@ mod reply;
 pub mod revoke;
 pub mod routes;
 pub mod search;
+pub mod session_types;
 pub mod sessions;
 pub mod validate;
 pub mod wire;

@@ -2,7 +2,9 @@
 //! other.
 
 use super::callers::Caller;
+use super::control::Env;
 use super::records::{Decision, Loaded, Stage};
+use super::types::user_of_new;
 use super::view::View;
 use super::{App, Stop};
 use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
@@ -20,8 +22,8 @@ use handstamp_core::transition::create::{NewSession, create, repeat};
 
 /// What is asked. The door has checked each value.
 pub struct Create {
-    /// Whose session it is.
-    pub user: UserId,
+    /// Whose session it is; where nobody says so, its type's selector finds it in the data.
+    pub user: Option<UserId>,
     /// Tags.
     pub tags: Vec<Tag>,
     /// Access groups.
@@ -52,7 +54,12 @@ impl App {
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
         caller.allow(Scope::SessionsWrite)?;
         let env_id = caller.env.record.id;
-        let bucket = self.keys.bucket(env_id, &ask.user);
+        let fits = |env: &Env| user_of_new(env, &ask.tags, ask.data.as_deref(), ask.user.as_ref());
+        let user = match &ask.user {
+            Some(user) => user.clone(),
+            None => fits(&*self.env(env_id)?)?,
+        };
+        let bucket = self.keys.bucket(env_id, &user);
         let key_id = caller.key().id;
         let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
         let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
@@ -75,9 +82,10 @@ impl App {
                     replaces = Expect::Version(found.version);
                 }
             }
-            let known = self.load_user(env_id, &ask.user).await?;
+            fits(&env)?;
+            let known = self.load_user(env_id, &user).await?;
             let new = NewSession {
-                user: ask.user.clone(),
+                user: user.clone(),
                 tags: ask.tags.clone(),
                 groups: ask.groups.clone(),
                 data: ask.data.clone().map(String::into_bytes),

@@ -9,7 +9,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 5] = [kind::SESSION, kind::USER, kind::IDEMPOTENCY, kind::POLICY_VERSION, kind::TIMES];
+const SPACES: [u8; 6] =
+    [kind::SESSION, kind::USER, kind::IDEMPOTENCY, kind::POLICY_VERSION, kind::TIMES, kind::SESSION_TYPE];
 /// How long a removed environment is looked after: longer than a creation takes that began before it was removed.
 const WATCHED: Span = Span::minutes(10);
 

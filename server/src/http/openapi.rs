@@ -3,7 +3,9 @@
 
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
-use super::{docs, environments, health, keys, metrics, policies, revoke, search, sessions, validate};
+use super::{
+    docs, environments, health, keys, metrics, policies, revoke, search, session_types, sessions, validate,
+};
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
 use serde::Serialize;
@@ -57,6 +59,7 @@ impl ToSchema for CodeList {
     tags(
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
+        (name = "session types", description = "What sessions of a type have in common: life, user and data."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -66,6 +69,7 @@ impl ToSchema for CodeList {
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events,
         policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
+        session_types::list, session_types::get, session_types::replace, session_types::delete,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
@@ -230,6 +234,9 @@ fn example(code: Code) -> Value {
     }
     if code == Code::InvalidRequest {
         value["errors"] = json!([{ "pointer": "/user_id", "message": "is missing" }]);
+    }
+    if code == Code::DataInvalid {
+        value["errors"] = json!([{ "pointer": "/data/cart/2", "message": "expected a text, not a number" }]);
     }
     json!({ "summary": code.title(), "value": value })
 }

@@ -4,8 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, docs, environments, health, input, keys, metrics, policies, query, revoke, search, sessions,
-    validate,
+    Web, docs, environments, health, input, keys, metrics, policies, query, revoke, search, session_types,
+    sessions, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -51,15 +51,15 @@ const SEARCH: &[&str] =
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, PolicyChanged, PolicyManagedByFile,
-        Reserved, SessionEnded,
+        AlreadyExists, DataInvalid, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound, PolicyChanged, PolicyManagedByFile,
+        Reserved, SessionEnded, SessionTypeChanged, SessionTypesManagedByFile,
         StoreUnavailable, TagCreateOnly, TagInvalid, TooManyMatches,
     };
     use Needs::{Key, Operator};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, IdempotencyKeyReused, IdempotencyKeySpent]),
+            .refuses(&[TagInvalid, DataInvalid, IdempotencyKeyReused, IdempotencyKeySpent]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
@@ -68,12 +68,12 @@ pub fn table() -> Vec<Route> {
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, ExceptInvalid]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, TagCreateOnly, TooManyMatches]),
+            .refuses(&[TagInvalid, TagCreateOnly, DataInvalid, TooManyMatches]),
         get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionEnded]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, DataInvalid, SessionEnded]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
@@ -85,6 +85,12 @@ pub fn table() -> Vec<Route> {
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
+        get("/v1/session-types", session_types::list).needs(Key(SessionsRead)),
+        get("/v1/session-types/{name}", session_types::get).needs(Key(SessionsRead)).refuses(&[NotFound]),
+        put("/v1/session-types/{name}", session_types::replace).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[SessionTypesManagedByFile, SessionTypeChanged]),
+        delete("/v1/session-types/{name}", session_types::delete).needs(Key(PolicyWrite)).stored()
+            .refuses(&[NotFound, SessionTypesManagedByFile, SessionTypeChanged]),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

@@ -3,7 +3,7 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, AddRemove, At, Json};
-use super::parse::{Object, present};
+use super::parse::{Object, given, present};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
@@ -27,12 +27,16 @@ use std::sync::Arc;
     "user_agent": "Mozilla/5.0"
 }))]
 pub struct CreateRequest {
-    /// Whatever the application calls its user: 1 to 256 bytes.
-    user_id: String,
+    /// Whatever the application calls its user: 1 to 256 bytes. It may be left out for a session of a type whose selector
+    /// finds it in the data.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = false)]
+    user_id: Option<String>,
     /// `name:value`, at most 32.
     #[serde(default)]
     tags: Vec<String>,
-    /// Any JSON up to 16 KiB, in which each object has each member once; encrypted at rest.
+    /// Any JSON up to 16 KiB, in which each object has each member once, and that fits the session's type if it has one;
+    /// encrypted at rest.
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     /// Names, at most 64.
@@ -165,7 +169,7 @@ impl CreateRequest {
     pub fn read(self) -> Result<Create, Problem> {
         let expires_in = self.expires_in.map(seconds).transpose()?;
         Ok(Create {
-            user: input::user("/user_id", &self.user_id)?,
+            user: self.user_id.map(|text| input::user("/user_id", &text)).transpose()?,
             tags: input::tags("/tags", &self.tags)?,
             groups: input::groups("/access_groups", &self.access_groups)?,
             data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),

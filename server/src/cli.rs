@@ -17,6 +17,7 @@ pub mod hooks;
 mod keys;
 mod local;
 mod progress;
+mod session_types;
 mod sessions;
 mod table;
 mod tls;
@@ -160,6 +161,7 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::SessionTypes(group) => self.session_types(&group),
             Command::Backup(args) => self.backup(&args),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),

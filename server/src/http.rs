@@ -1,7 +1,7 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`],
-//!   [`policies`], [`keys`], [`environments`]: what they do. [`door`]: what stands before them and after them.
+//!   [`policies`], [`session_types`], [`keys`], [`environments`]: what they do. [`door`]: what stands before them and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`cookie`]: ready `Set-Cookie` values.

@@ -58,6 +58,9 @@ pub(super) enum Command {
     /// Sessions
     #[command(arg_required_else_help = true)]
     Sessions(Sessions),
+    /// Types of sessions
+    #[command(arg_required_else_help = true)]
+    SessionTypes(SessionTypes),
     /// Copy the store into a file while the server runs (without the master key)
     Backup(Backup),
     /// Put a backup in the place of the store, while the server is stopped
@@ -197,6 +200,25 @@ pub(super) enum KeysVerb {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct SessionTypes {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    #[command(subcommand)]
+    pub(super) verb: SessionTypesVerb,
+}
+
+#[derive(Subcommand)]
+pub(super) enum SessionTypesVerb {
+    /// All of them
+    List,
+    /// One of them
+    Show {
+        /// NAME of the tag type:NAME
+        name: String,
     },
 }
 

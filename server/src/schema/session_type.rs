@@ -102,7 +102,10 @@ impl SessionType {
 }
 
 fn span(text: &str) -> Result<Span, String> {
-    let span = Span::parse(text)?;
+    // The core's own sentence repeats the text, which may be a secret in the wrong place.
+    let span = Span::parse(text).map_err(|_| {
+        "is not a duration: write a number and a unit, such as \"30d\", \"24h\", \"15m\", \"90s\"".to_owned()
+    })?;
     if span < Policy::SHORTEST || span > Policy::LONGEST {
         return Err(format!(
             "{span} is out of range: choose between {} and {}",

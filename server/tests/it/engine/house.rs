@@ -92,6 +92,7 @@ impl House {
             entropy: Arc::new(SeededEntropy::new(plan.seed)),
             master: MasterKey::new(MASTER),
             policy: Some(plan.policy),
+            types: None,
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };
@@ -204,7 +205,7 @@ pub(crate) fn tags(texts: &[&str]) -> Vec<Tag> {
 
 pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
     Create {
-        user: user(of),
+        user: Some(user(of)),
         tags: tags(with),
         groups: Vec::new(),
         data: None,

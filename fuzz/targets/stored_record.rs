@@ -6,9 +6,9 @@ mod heap;
 
 use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId};
 use handstamp_core::time::Millis;
-use handstamp_server::codec::control::{
-    self, access_key_key, environment_key, ledger_key, root_key, times_key,
-};
+use handstamp_server::codec::control::{self, access_key_key, environment_key, ledger_key, root_key};
+use handstamp_server::codec::policy::{read_times, times_key, write_times};
+use handstamp_server::codec::session_type::{read_session_type, write_session_type};
 use handstamp_server::codec::{
     CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
 };
@@ -21,7 +21,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 9 {
+    match which % 10 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -30,13 +30,16 @@ fuzz_target!(|data: &[u8]| {
         }),
         3 => ledger(body),
         4 => purge(body),
-        5 => keeps(times_key(), body, control::read_times, |times| control::write_times(times).body),
+        5 => keeps(times_key(ENV), body, read_times, |times| write_times(ENV, times).body),
         6 => keeps(access_key_key(ID), body, control::read_access_key, |(key, used)| {
             assert!(key.id == ID && *used == AT);
             control::write_access_key(key, *used).body
         }),
         7 => keeps(idempotency_key(ENV, ID, "once"), body, control::read_idempotency, |value| {
             control::write_idempotency(ENV, ID, "once", CONTROL, value, AT).body
+        }),
+        9 => keeps(control_key(kind::SESSION_TYPE, b"checkout"), body, read_session_type, |said| {
+            write_session_type(ENV, said).body
         }),
         _ => keeps(control_key(kind::USER, b"ada"), body, read_user, |user| {
             user_record(ENV, Bucket::new(1), user).body

@@ -8,6 +8,7 @@ mod configuration;
 mod keys;
 mod local;
 mod server;
+mod session_types;
 mod sessions;
 
 use crate::config::directory;

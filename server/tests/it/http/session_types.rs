@@ -148,6 +148,8 @@ async fn a_type_shortens_the_life_of_live_sessions_from_the_next_request_on() {
     assert_eq!(told(&shorter.token).await["detail"], "absolute 10m, allowed 10m by creation");
     assert_eq!(told(&checkout.token).await["valid"], true);
     world.advance(Span::minutes(50));
+    let ended = world.get("/v1/sessions?state=ended").await.expect(200);
+    assert_eq!(ended["items"].as_array().unwrap().len(), 2, "also what nobody has asked for since");
     let said = told(&checkout.token).await;
     assert_eq!(
         (&said["code"], &said["detail"]),

@@ -31,6 +31,7 @@ scopes! {
     SessionsWrite = "sessions:write", "create, change and end sessions";
     EventsRead = "events:read", "read the history of sessions";
     PolicyWrite = "policy:write", "replace the policy, and take up an earlier version again";
+    UsersWrite = "users:write", "erase users";
     KeysWrite = "keys:write", "list, make, suspend, rotate and revoke keys of the same environment, with scopes it has itself";
 }
 
@@ -86,6 +87,14 @@ impl AccessKey {
         if !self.verifier.matches(presented) {
             return Err(Refusal::plain(Code::AccessKeyInvalid, "access_key"));
         }
+        self.stands(now)
+    }
+
+    /// Whether a key that was recognised is still good: what goes on for long asks again.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn stands(&self, now: Millis) -> Result<(), Refusal> {
         if self.suspended {
             return Err(Refusal::plain(Code::AccessKeySuspended, "access_key"));
         }

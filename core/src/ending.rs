@@ -92,7 +92,15 @@ const EPOCH: &str = "epoch";
 
 /// The name of the rule that ended it, as it was before the end was written down.
 fn rule(end: &End) -> &'static str {
-    let known = [expiry::ABSOLUTE, expiry::IDLE, crate::rotation::RULE, crate::limit::RULE, EPOCH];
+    let known = [
+        expiry::ABSOLUTE,
+        expiry::IDLE,
+        crate::rotation::RULE,
+        crate::limit::RULE,
+        crate::address::rule::CHANGE,
+        crate::agent::rule::RULE,
+        EPOCH,
+    ];
     let named = end.rule.as_deref();
     known.into_iter().find(|rule| Some(*rule) == named).unwrap_or("ended")
 }

@@ -1,13 +1,14 @@
-//! One line of history: what happened to a session, when, from where, by which rule.
+//! One line of history: what happened, to a session or to a whole environment, when, from where, by which rule.
 
 use crate::id::{SessionId, UserId};
 use crate::policy::Origin;
 use crate::refusal::{Code, Evidence, Refusal};
+pub use crate::session::Actor;
 use crate::session::{By, Client, End, Session};
 use crate::time::{Millis, Span};
 
 /// What happened. The texts are stable.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum EventKind {
     /// A session began.
     Created,
@@ -19,16 +20,25 @@ pub enum EventKind {
     Refused,
     /// A session ended.
     Ended,
+    /// A request passed, and something about it is worth a line: another network, another browser.
+    Noticed,
+    /// The environment's rules were replaced.
+    PolicyChanged,
+    /// What was known of a user was erased.
+    UserErased,
 }
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 5] = [
+    pub const ALL: [EventKind; 8] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
         EventKind::Refused,
         EventKind::Ended,
+        EventKind::Noticed,
+        EventKind::PolicyChanged,
+        EventKind::UserErased,
     ];
 
     /// The stable text.
@@ -39,7 +49,15 @@ impl EventKind {
             EventKind::Updated => "session.updated",
             EventKind::Refused => "session.refused",
             EventKind::Ended => "session.ended",
+            EventKind::Noticed => "session.noticed",
+            EventKind::PolicyChanged => "policy.changed",
+            EventKind::UserErased => "user.erased",
         }
+    }
+
+    /// Takes back what [`EventKind::text`] gave.
+    pub fn parse(text: &str) -> Option<EventKind> {
+        EventKind::ALL.into_iter().find(|kind| kind.text() == text)
     }
 }
 
@@ -50,10 +68,10 @@ pub struct Event {
     pub kind: EventKind,
     /// When it happened; for ends by time, the instant of the end and not of its writing.
     pub at: Millis,
-    /// To which session.
-    pub session: SessionId,
-    /// Whose it is.
-    pub user: UserId,
+    /// To which session; `None` of what happened to a user or to a whole environment.
+    pub session: Option<SessionId>,
+    /// To whom; `None` of what happened to a whole environment.
+    pub user: Option<UserId>,
     /// Why, for refusals and ends.
     pub code: Option<Code>,
     /// The rule that spoke.
@@ -68,6 +86,8 @@ pub struct Event {
     pub client: Client,
     /// Who did it.
     pub by: By,
+    /// Who acted in the user's place.
+    pub actor: Option<Box<Actor>>,
     /// How often, of refusals that changed nothing; 1 of everything else.
     pub count: u32,
 }
@@ -76,17 +96,38 @@ impl Event {
     /// An event without a rule behind it.
     pub fn of(session: &Session, kind: EventKind, at: Millis, by: By, client: Client) -> Event {
         Event {
+            session: Some(session.id),
+            user: Some(session.user.clone()),
+            actor: session.actor.clone(),
+            client,
+            ..Event::beside_sessions(kind, at, by)
+        }
+    }
+
+    /// New rules are in force in the environment: which version of them, and what whoever put them in force says of it.
+    pub fn policy_changed(at: Millis, by: By, version: u64, note: Option<&str>) -> Event {
+        let note = match note {
+            None => format!("version {version}"),
+            Some(note) => format!("version {version}: {note}"),
+        };
+        Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::PolicyChanged, at, by) }
+    }
+
+    /// Something that happened to no session in particular.
+    pub const fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
+        Event {
             kind,
             at,
-            session: session.id,
-            user: session.user.clone(),
+            session: None,
+            user: None,
             code: None,
             rule: None,
             origin: None,
             evidence: None,
             note: None,
-            client,
+            client: Client { ip: None, user_agent: None, agent: None },
             by,
+            actor: None,
             count: 1,
         }
     }
@@ -108,6 +149,11 @@ impl Event {
         }
     }
 
+    /// What was noticed of a request that passed.
+    pub fn noticed(session: &Session, what: &Refusal, at: Millis, by: By, client: Client) -> Event {
+        Event { kind: EventKind::Noticed, ..Event::refused(session, what, at, by, client) }
+    }
+
     /// The end of a session.
     pub fn ended(session: &Session, end: &End, client: Client) -> Event {
         Event {
@@ -118,5 +164,27 @@ impl Event {
             note: end.reason.clone(),
             ..Event::of(session, EventKind::Ended, end.at, end.by.clone(), client)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_their_texts_are_one_to_one() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.text()), Some(kind));
+        }
+        assert_eq!(EventKind::parse("session"), None);
+    }
+
+    #[test]
+    fn a_change_of_policy_is_about_no_session_and_nobody() {
+        let event = Event::policy_changed(Millis(5), By::System, 7, Some("back to 3"));
+        assert_eq!((event.session, &event.user, event.client.is_empty()), (None, &None, true));
+        assert_eq!(event.note.as_deref(), Some("version 7: back to 3"));
+        let silent = Event::policy_changed(Millis(5), By::System, 7, None);
+        assert_eq!(silent.note.as_deref(), Some("version 7"));
     }
 }

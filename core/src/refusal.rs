@@ -39,8 +39,17 @@ codes! {
     SessionRevoked = "session_revoked", 401, "Session ended", "Somebody ended the session: the user logged out, or your application or an operator revoked it.", "Log in again.";
     SessionEvicted = "session_evicted", 401, "Session ended to keep a limit", "A newer login took the place of this one, because the user had as many sessions as the policy allows.", "Log in again.";
     TokenReused = "token_reused", 401, "A stolen token was presented", "A token that had long been replaced was presented again: somebody holds a copy. The session was ended for everybody.", "Log in again, and look at the session's events: both contexts are there.";
+    IpChanged = "ip_changed", 401, "Another network", "The request came from another network than the login, and the policy does not let that pass. Whether the session has ended, its record says.", "Log in again; or, if nothing was ended, go back to the network of the login.";
+    IpNotAllowed = "ip_not_allowed", 403, "Not from this address", "The session is good, but may be used from certain networks only, and the client's address is in none of them.", "Connect from an allowed network; logging in again does not help.";
+    IpBlocked = "ip_blocked", 403, "Blocked address", "The session is good, but the client's address is in a network that it may not be used from.", "Connect from another network; logging in again does not help.";
+    IpMissing = "ip_missing", 403, "The client's address is missing", "A rule looks at the client's address, and the request did not say it.", "Send `ip`: the address of the user's client, not your server's own.";
+    ReauthenticationRequired = "reauthentication_required", 403, "Authenticate again", "The session is good, but this request takes a fresh proof that the user is there. Nothing was ended.", "Let the user authenticate again, and tell it with `auth`; then repeat the request.";
+    UserAgentChanged = "user_agent_changed", 401, "Another user agent", "The session was made by another browser, on another system or kind of device than this request comes from. By policy the request is refused, or the session has ended with it.", "Log in again. If it happens to honest users, look at the session's events: both agents are there; `user_agent = \"log\"` in the policy only notes it.";
     TagMissing = "tag_missing", 403, "A tag is missing", "The session is good, but does not carry a tag that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     AccessGroupMissing = "access_group_missing", 403, "An access group is missing", "The session is good, but is not in an access group that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
+    DeviceProofMissing = "device_proof_missing", 403, "No proof by the device", "The session is good, but the policy asks for a proof by its device, and none came; or the session has no device yet.", "Sign the challenge that comes with the refusal, and send the proof with the request. A session without a device gets one shortly after login.";
+    DeviceProofStale = "device_proof_stale", 403, "The device's proof is stale", "The session's device signed for this request, but not just now: the challenge is too old, was used, or was not given to this client, or the device's clock is wrong.", "Sign again with the fresh challenge that comes with the refusal.";
+    DeviceProofInvalid = "device_proof_invalid", 403, "Not a proof by the session's device", "The proof is damaged, was signed by another key, or is for another session or request.", "Do not try the same proof again. When it happens to a user with the right device, compare method and URL of the request with what was signed.";
     SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "The user has as many live sessions as the policy allows, and the policy refuses rather than ends one.", "End one of the user's sessions first, or let the policy evict (on_limit).";
     TagInvalid = "tag_invalid", 400, "Not a tag", "A tag is written name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter.", "Correct the tag.";
     DataInvalid = "data_invalid", 400, "The data does not fit", "The session is of a type that says what its data must look like, and it does not; `errors` says where.", "Correct the data, or the schema of the session type.";
@@ -61,6 +70,7 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key stands for another request", "The same `Idempotency-Key` came with another body within 24 hours.", "Use a new key for a new request.";
     IdempotencyKeySpent = "idempotency_key_spent", 409, "The first answer was used", "This `Idempotency-Key` has made a session. Its token has been presented since, or the session has ended, so credentials are not given out again.", "Use the token from the first answer; if the session has ended, create with a new key.";
     ExceptInvalid = "except_invalid", 409, "The session to keep is not among them", "The session named in `except` is dead, another user's or outside the filter. Nothing was ended.", "Check `except`; leave it out to end all.";
+    ImpersonationForbidden = "impersonation_forbidden", 403, "Not in somebody else's place", "In this session somebody acts in the user's place. They cannot authenticate as the user, bind a device, or end the user's other sessions.", "Let the user do it, or do it without a session.";
     TagCreateOnly = "tag_create_only", 409, "The tag is fixed at creation", "The policy names this tag in `create_only_tags`: it may not come or go on a live session. Nothing was changed.", "Make a new session with the other tag, or change the policy.";
     TooManyMatches = "too_many_matches", 409, "Too many sessions match", "More sessions match than one call may change. Nothing was changed.", "Narrow the filter.";
     PolicyManagedByFile = "policy_managed_by_file", 409, "The file decides", "The server's configuration file has a `[policy]` section, so policies cannot be changed over the API.", "Change the file and reload the server, or take the section out of it.";
@@ -100,8 +110,17 @@ impl Code {
         Code::SessionRevoked,
         Code::SessionEvicted,
         Code::TokenReused,
+        Code::IpChanged,
+        Code::IpNotAllowed,
+        Code::IpBlocked,
+        Code::IpMissing,
+        Code::ReauthenticationRequired,
+        Code::UserAgentChanged,
         Code::TagMissing,
         Code::AccessGroupMissing,
+        Code::DeviceProofMissing,
+        Code::DeviceProofStale,
+        Code::DeviceProofInvalid,
     ];
 
     /// The codes of the network edge, which turns a client away before any call has seen the request.
@@ -125,6 +144,8 @@ impl Code {
         Code::SessionRevoked,
         Code::SessionEvicted,
         Code::TokenReused,
+        Code::IpChanged,
+        Code::UserAgentChanged,
     ];
 }
 
@@ -219,7 +240,11 @@ pub fn detail(code: Code, rule: &str, origin: Option<&Origin>, evidence: Option<
              came from {after}"
         ),
         Some(Evidence::Limit { allowed, seen }) => format!("{rule} {seen}, allowed {allowed}{by}"),
+        Some(Evidence::Change { before, after }) if rule == crate::address::rule::CHANGE => {
+            format!("the address changed from {before} to {after}; {rule}{by}")
+        }
         Some(Evidence::Change { before, after }) => format!("{rule} changed from {before} to {after}{by}"),
+        None if code == Code::IpMissing => format!("{rule}{by} looks at the client's address, and none came"),
         None => code.means().to_owned(),
     }
 }

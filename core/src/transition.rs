@@ -4,6 +4,7 @@
 //! * [`create`]: a session begins.
 //! * [`present`]: what a judgement of a presented token brings about; and the exchange of a refresh token.
 //! * [`update`]: tags, groups, data and times of a live session; authentication again.
+//! * [`bind`]: a live session gets its device.
 //! * [`finish`]: a session ends: by a caller, by its client, by time, by an epoch.
 
 use crate::epoch::Ledger;
@@ -18,6 +19,7 @@ use crate::time::Millis;
 use crate::token::keyring::Keyring;
 use crate::user::User;
 
+pub mod bind;
 pub mod create;
 pub mod finish;
 pub mod present;

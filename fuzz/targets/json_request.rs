@@ -3,6 +3,7 @@
 //! was sent.
 #![no_main]
 
+use handstamp_server::http::devices::{ChallengeRequest, NameDeviceRequest, RegisterRequest};
 use handstamp_server::http::environments::CreateEnvironmentRequest;
 use handstamp_server::http::keys::{CreateKeyRequest, RotateKeyRequest, UpdateKeyRequest};
 use handstamp_server::http::parse::parse;
@@ -17,7 +18,7 @@ use std::fmt;
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    let (answer, meant) = match which % 10 {
+    let (answer, meant) = match which % 13 {
         0 => (parse::<CreateRequest>(body).and_then(CreateRequest::read).map(|_| ()), CREATE),
         1 => (parse::<ValidateRequest<'_>>(body).map(|_| ()), VALIDATE),
         2 => (parse::<ValidateBatchRequest<'_>>(body).map(|_| ()), BATCH),
@@ -30,10 +31,13 @@ fuzz_target!(|data: &[u8]| {
         ),
         7 => (parse::<UpdateKeyRequest>(body).map(|_| ()), &Meant::Members(&["name", "state", "scopes"])),
         8 => (parse::<RotateKeyRequest>(body).map(|_| ()), &Meant::Members(&["overlap"])),
-        _ => (
+        9 => (
             parse::<CreateEnvironmentRequest>(body).map(|_| ()),
             &Meant::Members(&["product", "environment"]),
         ),
+        10 => (parse::<ChallengeRequest>(body).map(|_| ()), CHALLENGE),
+        11 => (parse::<RegisterRequest>(body).map(|_| ()), REGISTER),
+        _ => (parse::<NameDeviceRequest>(body).map(|_| ()), &Meant::Members(&["name"])),
     };
     let tree = serde_json::from_slice::<Tree>(body);
     match answer {
@@ -76,16 +80,39 @@ const CREATE: &Meant = &Meant::Object(&[
     ("expires_in", PLAIN),
     ("ip", PLAIN),
     ("user_agent", PLAIN),
+    ("device", NEW_DEVICE),
+    ("method", PLAIN),
+    ("url", PLAIN),
 ]);
-const VALIDATE: &Meant = &Meant::Members(&[
-    "token",
-    "ip",
-    "user_agent",
-    "required_tags",
-    "required_access_groups",
-    "rotate",
-    "touch",
-    "consistency",
+const NEW_DEVICE: &Meant = &Meant::Members(&["proof", "remember"]);
+const CHALLENGE: &Meant = &Meant::Object(&[
+    ("token", &Meant::Given),
+    ("session_id", &Meant::Given),
+    ("user_id", PLAIN),
+    ("ip", PLAIN),
+    ("user_agent", PLAIN),
+]);
+const REGISTER: &Meant = &Meant::Object(&[
+    ("token", &Meant::Given),
+    ("session_id", &Meant::Given),
+    ("device", NEW_DEVICE),
+    ("method", PLAIN),
+    ("url", PLAIN),
+    ("ip", PLAIN),
+    ("user_agent", PLAIN),
+]);
+const VALIDATE: &Meant = &Meant::Object(&[
+    ("token", PLAIN),
+    ("ip", PLAIN),
+    ("user_agent", PLAIN),
+    ("required_tags", PLAIN),
+    ("required_access_groups", PLAIN),
+    ("rotate", PLAIN),
+    ("touch", PLAIN),
+    ("consistency", PLAIN),
+    ("method", PLAIN),
+    ("url", PLAIN),
+    ("device", &Meant::Members(&["proof"])),
 ]);
 const BATCH: &Meant = &Meant::Object(&[("requests", &Meant::List(VALIDATE))]);
 const REVOKE: &Meant = &Meant::Object(&[

@@ -9,6 +9,7 @@ use handstamp_core::time::Millis;
 use handstamp_server::codec::control::{self, access_key_key, environment_key, ledger_key, root_key};
 use handstamp_server::codec::policy::{read_times, times_key, write_times};
 use handstamp_server::codec::session_type::{read_session_type, write_session_type};
+use handstamp_server::codec::device::{device_record, read_device};
 use handstamp_server::codec::{
     CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
 };
@@ -21,7 +22,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 10 {
+    match which % 11 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -38,11 +39,14 @@ fuzz_target!(|data: &[u8]| {
         7 => keeps(idempotency_key(ENV, ID, "once"), body, control::read_idempotency, |value| {
             control::write_idempotency(ENV, ID, "once", CONTROL, value, AT).body
         }),
-        9 => keeps(control_key(kind::SESSION_TYPE, b"checkout"), body, read_session_type, |said| {
+        10 => keeps(control_key(kind::SESSION_TYPE, b"checkout"), body, read_session_type, |said| {
             write_session_type(ENV, said).body
         }),
-        _ => keeps(control_key(kind::USER, b"ada"), body, read_user, |user| {
+        8 => keeps(control_key(kind::USER, b"ada"), body, read_user, |user| {
             user_record(ENV, Bucket::new(1), user).body
+        }),
+        _ => keeps(control_key(kind::DEVICE, b"ada"), body, read_device, |known| {
+            device_record(ENV, Bucket::new(1), known).body
         }),
     }
 });
@@ -83,7 +87,7 @@ fn history(body: &[u8]) {
     let old = stored(body);
     let Ok(read) = heap::bounded(body, |_| event::read(&old)) else { return };
     let written = event::write(&read);
-    if body.first() == Some(&1) {
+    if matches!(body.first(), Some(1 | 2)) {
         assert_eq!(event::read(&stored(&written)), Ok(read));
     } else {
         assert_eq!(written, body);

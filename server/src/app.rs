@@ -5,30 +5,38 @@
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`keys`], [`environments`], [`policies`].
-//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
+//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`policies`], [`devices`], [`erase`], [`keys`], [`environments`].
+//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
+use crate::agents::Agents;
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
+use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
+mod aging;
 mod behind;
 pub mod cache;
 pub mod callers;
 pub mod control;
 pub mod create;
+pub mod devices;
 pub mod end;
 pub mod environments;
 mod epochs;
+pub mod erase;
 pub mod gauges;
+pub mod history;
 pub mod housekeeping;
 pub mod kept;
 pub mod keys;
@@ -43,6 +51,7 @@ pub mod table;
 pub mod tighter;
 pub mod types;
 pub mod update;
+pub mod users;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
@@ -58,13 +67,18 @@ pub struct App {
     keys: Keyring,
     control: Arc<control::Room>,
     turns: records::Turns,
+    agents: Agents,
     cache: Arc<cache::Cache>,
     activity: Arc<activity::Activity>,
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
     checked: tighter::Checked,
+    rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,
     retention: Span,
+    /// Rises with each commit that history tells of.
+    told: Arc<AtomicU64>,
+    leaving: AtomicBool,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.
@@ -83,6 +97,8 @@ pub struct Refused {
     pub detail: Option<String>,
     /// What is wrong with the input: JSON pointer and sentence.
     pub fields: Vec<(String, String)>,
+    /// A fresh challenge, where that is what the caller's client lacks.
+    pub challenge: Option<Given>,
 }
 
 /// An accident. Its text is for the log; a caller gets the code's general sentence and the request id.
@@ -121,6 +137,7 @@ impl Stop {
             refusal: Refusal::plain(code, "request"),
             detail: Some(detail.into()),
             fields: Vec::new(),
+            challenge: None,
         }))
     }
     /// Bad input in one field.
@@ -130,6 +147,7 @@ impl Stop {
             refusal: Refusal::plain(Code::InvalidRequest, "request"),
             detail: Some(format!("{pointer}: {message}")),
             fields: vec![(pointer.to_owned(), message)],
+            challenge: None,
         }))
     }
     /// Bad input in several fields; there is at least one.
@@ -142,6 +160,7 @@ impl Stop {
             refusal: Refusal::plain(code, "request"),
             detail: Some(detail),
             fields,
+            challenge: None,
         }))
     }
     /// The same, and what it is about.
@@ -152,6 +171,14 @@ impl Stop {
         }
         self
     }
+    /// The same refusal, with a challenge.
+    #[must_use]
+    pub fn with_challenge(self, challenge: Option<Given>) -> Stop {
+        match self {
+            Stop::Refused(refused) => Stop::Refused(Box::new(Refused { challenge, ..*refused })),
+            Stop::Fault(fault) => Stop::Fault(fault),
+        }
+    }
     /// A plain code.
     pub fn code(code: Code) -> Stop {
         Stop::from(Refusal::plain(code, "request"))
@@ -160,7 +187,7 @@ impl Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new() }))
+        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new(), challenge: None }))
     }
 }
 impl From<Fault> for Stop {

@@ -11,7 +11,9 @@ mod args;
 mod bench;
 pub mod client;
 mod configuration;
+mod devices;
 mod environments;
+mod events;
 pub mod failure;
 pub mod hooks;
 mod keys;
@@ -21,9 +23,12 @@ mod session_types;
 mod sessions;
 mod table;
 mod tls;
+mod users;
 
 pub use self::failure::Failure;
-pub use self::hooks::{BackupDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions};
+pub use self::hooks::{
+    BackupDone, CompactDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions,
+};
 
 use self::args::{Cli, Command, Connection};
 use self::client::Client;
@@ -162,7 +167,11 @@ impl Context<'_, '_> {
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
             Command::SessionTypes(group) => self.session_types(&group),
+            Command::Users(group) => self.users(group),
+            Command::Events(args) => self.events(&args),
+            Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
+            Command::Compact => self.compact(),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),
             Command::Healthcheck(connection) => self.healthcheck(&connection),

@@ -12,6 +12,7 @@ use handstamp_core::user::User;
 
 pub mod bytes;
 pub mod control;
+pub mod device;
 pub mod event;
 pub mod packed;
 pub mod policy;
@@ -40,10 +41,18 @@ pub mod kind {
     pub const POLICY: u8 = 16;
     /// Every version of an environment's policy.
     pub const POLICY_VERSION: u8 = 17;
-    /// The session types of an environment.
-    pub const SESSION_TYPE: u8 = 18;
+    /// What history says of an environment itself: there is no record under it, until the environment is removed.
+    pub const HISTORY: u8 = 18;
+    /// How far privacy is looked after.
+    pub const AGING: u8 = 19;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
+    /// Devices that users of an environment are known to have.
+    pub const DEVICE: u8 = 20;
+    /// Challenges of an environment that were used.
+    pub const CHALLENGE: u8 = 21;
+    /// The session types of an environment.
+    pub const SESSION_TYPE: u8 = 22;
 }
 
 /// Where control records live.
@@ -68,9 +77,14 @@ pub fn session_id(key: &Key) -> Option<SessionId> {
     (key.space.kind == kind::SESSION).then(|| <[u8; 16]>::try_from(&*key.id).ok().map(SessionId))?
 }
 
+/// The users of an environment who have live sessions.
+pub const fn users(env: EnvironmentId) -> Space {
+    Space { kind: kind::USER, env: env.0 }
+}
+
 /// A user's key. User ids longer than a key may be are shortened by a digest.
 pub fn user_key(env: EnvironmentId, user: &UserId) -> Key {
-    Key { space: Space { kind: kind::USER, env: env.0 }, id: short(user.as_str().as_bytes()) }
+    Key { space: users(env), id: short(user.as_str().as_bytes()) }
 }
 
 /// The key of an `Idempotency-Key` of one access key.
@@ -150,9 +164,15 @@ pub fn read_user(found: &Versioned) -> Result<User, StoreError> {
     read().map_err(|_| damaged(&found.record.key))
 }
 
+/// What lines of history are about that are about no session: the environment.
+pub fn history_key(env: EnvironmentId) -> Key {
+    Key { space: Space { kind: kind::HISTORY, env: env.0 }, id: Box::new(*b"environment") }
+}
+
 /// A line of history as the store takes it.
 pub fn new_event(env: EnvironmentId, event: &handstamp_core::event::Event) -> NewEvent {
-    NewEvent { subject: session_key(env, event.session), at: event.at, body: event::write(event) }
+    let subject = event.session.map_or_else(|| history_key(env), |id| session_key(env, id));
+    NewEvent { subject, at: event.at, body: event::write(event) }
 }
 
 /// SHA-256 over parts whose lengths are written before them.

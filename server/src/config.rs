@@ -6,7 +6,7 @@
 //!
 //! * `key`, `setting`: one key as data; one value as text, TOML or JSON.
 //! * `layers`: the file, the environment and the flags. `problem`: what is wrong with them, and where.
-//! * `server`, `store`, `cookie`, `browser`, `log`, `policy`, `session_type`: the sections.
+//! * `server`, `store`, `privacy`, `cookie`, `browser`, `log`, `policy`, `session_type`: the sections.
 //! * `print`: the sample file, the schema, the listing. `reload`: what may change while the server runs.
 
 pub mod browser;
@@ -17,6 +17,7 @@ pub mod log;
 pub mod network;
 pub mod policy;
 pub mod print;
+pub mod privacy;
 pub mod problem;
 pub mod reload;
 pub mod secret;
@@ -32,6 +33,7 @@ pub use self::secret::Secret;
 use self::key::{Care, Key};
 use self::layers::{Heard, Said};
 use self::setting::{Given, Setting};
+use handstamp_core::privacy::Privacy;
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +53,8 @@ pub struct Config {
     pub cache: store::Cache,
     /// `[history]`
     pub history: store::History,
+    /// `[privacy]`
+    pub privacy: Privacy,
     /// `[forward_auth]`
     pub forward_auth: server::ForwardAuth,
     /// `[metrics]`
@@ -179,6 +183,7 @@ impl Config {
             control: store::Control::read(values)?,
             cache: store::Cache::read(values)?,
             history: store::History::read(values)?,
+            privacy: privacy::read(values)?,
             forward_auth: server::ForwardAuth::read(values)?,
             metrics: server::Metrics::read(values)?,
             bootstrap: server::Bootstrap::read(values)?,
@@ -214,6 +219,7 @@ impl Config {
     fn find_warnings(&self) -> Vec<String> {
         let mut lines = server::warnings(&self.server, self.doors());
         lines.extend(store::warnings(&self.control));
+        lines.extend(privacy::warnings(&self.privacy));
         lines.extend(cookie::warnings(&self.cookie));
         lines.extend(self.file.as_deref().and_then(|file| open_secrets(file, &self.entries)));
         for entry in &self.entries {

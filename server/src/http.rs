@@ -1,10 +1,10 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
-//! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`],
-//!   [`policies`], [`session_types`], [`keys`], [`environments`]: what they do. [`door`]: what stands before them and after them.
-//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
+//! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
+//!   [`policies`], [`session_types`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
+//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
-//!   [`cookie`]: ready `Set-Cookie` values.
+//!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values.
 //! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
 //!   the pages made of it.
 //! * [`listener`]: the network edge.
@@ -17,16 +17,20 @@ use std::time::Instant;
 
 pub mod caller;
 pub mod cookie;
+pub mod devices;
 pub mod docs;
 pub mod door;
 pub mod environments;
+pub mod events;
 pub mod health;
+pub mod hints;
 pub mod input;
 pub mod keys;
 pub mod listener;
 pub mod metrics;
 pub mod openapi;
 pub mod parse;
+pub mod peer;
 pub mod policies;
 pub mod problem;
 pub mod query;
@@ -37,6 +41,8 @@ pub mod routes;
 pub mod search;
 pub mod session_types;
 pub mod sessions;
+pub mod statement;
+pub mod users;
 pub mod validate;
 pub mod wire;
 
@@ -48,6 +54,8 @@ pub struct Web {
     pub app: Arc<App>,
     /// How session cookies are written.
     pub cookie: cookie::Style,
+    /// Whose word about a client's address is believed.
+    pub trust: peer::Trust,
     requests: Requests,
     began: Instant,
 }
@@ -62,7 +70,14 @@ impl Web {
     /// `seed` is random, so that names of different processes differ.
     pub fn new(app: Arc<App>, cookie: cookie::Style, seed: u64) -> Web {
         metrics::recorder::global();
-        Web { app, cookie, requests: Requests { base: seed, count: AtomicU64::new(0) }, began: instant() }
+        let requests = Requests { base: seed, count: AtomicU64::new(0) };
+        Web { app, cookie, trust: peer::Trust::default(), requests, began: instant() }
+    }
+
+    /// The same behind proxies.
+    #[must_use]
+    pub fn behind(self, trust: peer::Trust) -> Web {
+        Web { trust, ..self }
     }
 
     fn next_request(&self) -> RequestId {

@@ -89,6 +89,18 @@ modes! {
     }
 }
 
+impl DeviceMode {
+    /// Whether a session is asked for a proof, `registered` being whether it has a device. The first question of every
+    /// validation, and for nearly all the last one.
+    pub const fn asks(self, registered: bool) -> bool {
+        match self {
+            DeviceMode::Off => false,
+            DeviceMode::IfRegistered => registered,
+            DeviceMode::Required => true,
+        }
+    }
+}
+
 impl Assurance {
     /// The longest time from an authentication.
     pub const fn absolute(self) -> Span {

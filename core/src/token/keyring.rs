@@ -31,13 +31,14 @@ impl MasterKey {
     }
 }
 
-/// MAC key, pepper and rotation key that belong together; a token names them by one byte.
+/// MAC key, pepper, rotation key and the key of challenges that belong together; a token names them by one byte.
 pub struct KeySet {
     /// The byte in the token.
     pub id: u8,
     pub(crate) mac: hmac::Key,
     pub(crate) pepper: hmac::Key,
     pub(crate) rotation: hmac::Key,
+    pub(crate) challenge: hmac::Key,
 }
 
 /// All key sets that live tokens use, and the keys that do not rotate.
@@ -55,6 +56,7 @@ impl Keyring {
             mac: master.derive_mac(&format!("token-mac/{id}")),
             pepper: master.derive_mac(&format!("token-pepper/{id}")),
             rotation: master.derive_mac(&format!("token-rotation/{id}")),
+            challenge: master.derive_mac(&format!("device-challenge/{id}")),
         };
         Keyring {
             current: set(current),

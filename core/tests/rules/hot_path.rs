@@ -1,14 +1,19 @@
-//! What one validation costs inside the rules. No assertion: figures for people.
+//! What one validation costs inside the rules: figures for people, and a bound where one was promised.
 //!
 //!     cargo test --release -p handstamp-core --test rules hot_path -- --ignored --nocapture
 
 use crate::support::{World, plain, tag};
+use handstamp_core::address::{AddressRules, Network, Networks, judge as judge_address};
 use handstamp_core::judge::{Demand, judge};
+use handstamp_core::policy::modes::OnAddress;
+use handstamp_core::policy::{Origin, Sourced};
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::{Holder, open};
 use handstamp_core::transition::create::NewSession;
 use std::hint::black_box;
-use std::time::Instant;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
 fn measure<T>(what: &str, mut work: impl FnMut() -> T) {
@@ -53,4 +58,55 @@ fn hot_path() {
         judge(&held.session, held.seen, &opened, bench, &effective, demand, world.now)
     });
     measure("entropy and creation", || world.create(plain()));
+    addresses();
+}
+
+/// Of the default and five tags; half of the lists hold ten thousand networks each.
+fn addresses() {
+    let ip = |text: &str| black_box(text.parse::<IpAddr>().unwrap());
+    let (known, now) = (ip("11.19.134.7"), ip("11.19.134.99"));
+    let big = Arc::new(ten_thousand());
+    let list = || Sourced { value: big.clone(), origin: Origin::Default };
+    measure("10,000 networks: contained (v4)", || black_box(&big).contains(now));
+    measure("10,000 networks: contained (v6)", || black_box(&big).contains(ip("2001:db8:800::1")));
+    measure("10,000 networks: not contained", || black_box(&big).contains(ip("198.51.100.7")));
+    let none = Sourced { value: Arc::default(), origin: Origin::Default };
+    let change = Sourced { value: OnAddress::End, origin: Origin::Default };
+    let rules = AddressRules { allow: vec![list(), list(), list()], block: vec![none; 3], change };
+    measure("rule about addresses, 3 lists of 10,000", || {
+        judge_address(black_box(&rules), Some(known), Some(now))
+    });
+}
+
+/// Ten thousand networks of both families, none of which touches another.
+fn ten_thousand() -> Networks {
+    let four = (0..5_000u32).map(|n| IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + (n << 9))));
+    let six = (0..5_000u128).map(|n| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) + (n << 81))));
+    let networks =
+        four.filter_map(|ip| Network::around(ip, 24)).chain(six.filter_map(|ip| Network::around(ip, 48)));
+    let networks: Networks = networks.collect();
+    assert_eq!(networks.listed().len(), 10_000);
+    networks
+}
+
+/// The best of many rounds, so that a busy machine does not fail it. An optimised build must keep the promise itself (0.5
+/// us); one for tests is about ten times slower, and a look at every entry would still take it fifty times longer.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
+fn ten_thousand_networks_cost_next_to_nothing() {
+    let (networks, ip) = (ten_thousand(), |text: &str| text.parse::<IpAddr>().unwrap());
+    let asked = [ip("11.19.134.7"), ip("11.39.15.1"), ip("198.51.100.7"), ip("2001:db8:800::1"), ip("::1")];
+    assert_eq!(asked.map(|ip| networks.contains(ip)), [true, false, false, true, false]);
+    let best = (0..50).map(|_| {
+        let began = Instant::now();
+        for _ in 0..200 {
+            for ip in asked {
+                black_box(black_box(&networks).contains(black_box(ip)));
+            }
+        }
+        began.elapsed() / 1_000
+    });
+    let best = best.min().unwrap();
+    let most = Duration::from_nanos(if cfg!(debug_assertions) { 5_000 } else { 500 });
+    assert!(best < most, "{best:?}");
 }

@@ -5,6 +5,10 @@
 mod support;
 
 #[cfg(test)]
+mod address;
+#[cfg(test)]
+mod device;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod epoch;

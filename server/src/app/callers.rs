@@ -76,6 +76,15 @@ impl App {
         self.recognise(presented, env, true)
     }
 
+    /// Whether a caller who was recognised a while ago may still do what `scope` covers: the key was not revoked,
+    /// suspended or changed meanwhile, and its environment is there.
+    pub(super) fn still_may(&self, caller: &Caller, scope: Scope) -> bool {
+        let control = self.control.load();
+        let good = |key: &AccessKey| key.stands(self.now()).and_then(|()| key.allows(scope)).is_ok();
+        control.env(caller.env.record.id).is_some()
+            && control.key(caller.key.key.id).is_some_and(|found| good(&found.key))
+    }
+
     fn recognise(&self, presented: Option<&str>, env: Option<&str>, any: bool) -> Result<Caller, Stop> {
         let Some(presented) = presented.filter(|text| !text.is_empty()) else {
             return Err(Stop::code(Code::AccessKeyMissing));

@@ -1,6 +1,7 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
+use super::policies::FromFile;
 use super::types::{Kept, known};
 use super::{App, Fault};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
@@ -8,7 +9,7 @@ use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
 use crate::codec::session_type::session_types;
 use crate::codec::{CONTROL, kind};
 use crate::schema::session_type::{SessionTypes, lives};
-use crate::store::{Batch, Expect, Op, Query, Record, Space, Store, StoreError, Versioned};
+use crate::store::{Batch, Expect, NewEvent, Op, Query, Record, Space, Store, StoreError, Versioned};
 use arc_swap::{ArcSwap, Guard};
 use handstamp_core::caller::AccessKey;
 use handstamp_core::environment::{Environment, EnvironmentName};
@@ -30,13 +31,6 @@ pub struct Control {
     names: HashMap<EnvironmentName, EnvironmentId>,
     keys: HashMap<KeyId, Arc<Key>>,
     file: FromFile,
-}
-
-/// What the configuration says, for every environment; then nobody else has a say.
-#[derive(Default, Clone)]
-pub(super) struct FromFile {
-    pub(super) policy: Option<Arc<Policy>>,
-    pub(super) types: Option<Arc<SessionTypes>>,
 }
 
 /// An environment, ready for work.
@@ -139,7 +133,7 @@ impl Control {
         self.envs.insert(env.record.id, Arc::new(env));
     }
     /// Puts what the configuration says in force everywhere.
-    fn set_file(&mut self, change: impl FnOnce(&mut FromFile)) {
+    pub(super) fn set_file(&mut self, change: impl FnOnce(&mut FromFile)) {
         change(&mut self.file);
         for env in self.envs() {
             self.put_env(Env::clone(&env));
@@ -336,21 +330,20 @@ impl App {
         Ok(turn)
     }
 
-    /// Puts what the configuration says of policies in force, from the next request on.
-    pub async fn set_file_policy(&self, file: Option<Policy>) {
-        self.set_file(|known| known.policy = file.map(Arc::new)).await;
+    /// Waits for the turn to change what is in memory alone, whether the store answers or not.
+    pub(super) async fn turn_of_memory(&self) -> Turn {
+        Turn { _held: self.control.turn.clone().lock_owned().await }
     }
 
-    /// The same of session types.
-    pub async fn set_file_types(&self, file: Option<SessionTypes>) {
-        self.set_file(|known| known.types = file.map(Arc::new)).await;
-    }
-
-    async fn set_file(&self, change: impl FnOnce(&mut FromFile)) {
-        let _turn = self.control.turn.clone().lock_owned().await;
-        let mut next = Control::clone(&self.control.load());
-        next.set_file(change);
-        self.control.replace(next);
+    /// Changes control records, and history is told in the same commit. See [`App::change_control`].
+    pub(super) async fn change_control_telling(
+        &self,
+        turn: Turn,
+        ops: Vec<Op>,
+        events: Vec<NewEvent>,
+        apply: impl FnOnce(&mut Control) + Send + 'static,
+    ) -> Result<Turn, Fault> {
+        self.commit_control(turn, Batch { events, ..batch(self.now(), ops) }, apply).await
     }
 
     /// Changes control records and, once that is durable, what is held in memory. It is seen through to its end also
@@ -362,8 +355,16 @@ impl App {
         ops: Vec<Op>,
         apply: impl FnOnce(&mut Control) + Send + 'static,
     ) -> Result<Turn, Fault> {
+        self.commit_control(turn, batch(self.now(), ops), apply).await
+    }
+
+    async fn commit_control(
+        &self,
+        turn: Turn,
+        batch: Batch,
+        apply: impl FnOnce(&mut Control) + Send + 'static,
+    ) -> Result<Turn, Fault> {
         let (room, store, master) = (self.control.clone(), self.store.clone(), self.master.clone());
-        let batch = batch(self.now(), ops);
         let changing = tokio::spawn(async move {
             match store.commit(batch).await {
                 Ok(()) => {

@@ -3,6 +3,7 @@
 
 use super::callers::Caller;
 use super::control::Env;
+use super::devices::prove::{self, Introduction};
 use super::records::{Decision, Loaded, Stage};
 use super::types::user_of_new;
 use super::view::View;
@@ -11,14 +12,19 @@ use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
 use crate::store::{Expect, Op};
 use bytes::Bytes;
+use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
+use handstamp_core::device::challenge::Client as Ahead;
 use handstamp_core::id::UserId;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::Client;
+use handstamp_core::session::{Actor, Client};
+use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
-use handstamp_core::transition::create::{NewSession, create, repeat};
+use handstamp_core::transition::create::{NewSession, Proved, create, repeat};
+use handstamp_core::whereabouts;
+use std::sync::Arc;
 
 /// What is asked. The door has checked each value.
 pub struct Create {
@@ -34,8 +40,16 @@ pub struct Create {
     pub expires_in: Option<Span>,
     /// From where.
     pub client: Client,
+    /// What its client hints add to its user agent.
+    pub hints: Hints,
     /// The `Idempotency-Key`, and the body it came with.
     pub idempotency: Option<(String, Bytes)>,
+    /// The device that logs in.
+    pub device: Option<Introduction>,
+    /// What is said of the authentication.
+    pub auth: Option<Proved>,
+    /// Who acts in the user's place.
+    pub actor: Option<Actor>,
 }
 
 /// The new session and its credentials.
@@ -44,6 +58,8 @@ pub struct Made {
     pub view: View,
     /// Shown once.
     pub issued: Issued,
+    /// Whether the user is not known to have the device; `None` when there is none.
+    pub new_device: Option<bool>,
 }
 
 impl App {
@@ -53,6 +69,9 @@ impl App {
     /// Refusals of the caller and of the idempotency key; faults.
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
         caller.allow(Scope::SessionsWrite)?;
+        if ask.actor.is_some() && ask.device.is_some() {
+            return Err(Stop::code(Code::ImpersonationForbidden));
+        }
         let env_id = caller.env.record.id;
         let fits = |env: &Env| user_of_new(env, &ask.tags, ask.data.as_deref(), ask.user.as_ref());
         let user = match &ask.user {
@@ -64,6 +83,9 @@ impl App {
         let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
         let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
         let mut client = ask.client.clone();
+        let read = self.agent(client.user_agent.as_deref());
+        client.agent =
+            read.map(|agent| if ask.hints.is_empty() { agent } else { Arc::new(ask.hints.refine(&agent)) });
         self.cache.share_agent(&mut client);
         self.decide(bucket, || async {
             self.doubts().await?;
@@ -83,6 +105,13 @@ impl App {
                 }
             }
             fits(&env)?;
+            let device = match &ask.device {
+                None => None,
+                Some(device) => {
+                    let from = Ahead::Login { user: Some(&user), from: Endpoint::from(&ask.client) };
+                    Some((self.introduced(&env, device, from, None, now).await?, device.remember))
+                }
+            };
             let known = self.load_user(env_id, &user).await?;
             let new = NewSession {
                 user: user.clone(),
@@ -91,11 +120,15 @@ impl App {
                 data: ask.data.clone().map(String::into_bytes),
                 expires_in: ask.expires_in,
                 refresh: false,
+                auth: ask.auth.clone(),
+                actor: ask.actor.clone(),
                 client: client.clone(),
+                device: device.map(|((key, _), _)| key),
                 by: caller.by(),
                 idempotency: request,
             };
             let made = create(ground, new, known.user, &self.draw()?)?;
+            whereabouts::judge_first(&env.policy.of(&made.change.session), client.ip)?;
             let mut stage = Stage::new(bucket, now);
             stage.session(self, &env, None, &made.change.session, now);
             if let Some(user) = &made.change.user {
@@ -108,12 +141,22 @@ impl App {
                     write_idempotency(env_id, key_id, text, bucket, &value, now.plus(Span::hours(24)));
                 stage.op(Op::Put { expect: replaces, record });
             }
+            let mut new_device = None;
+            if let Some(((key, challenge), remember)) = device {
+                stage.op(prove::used(env_id, bucket, &challenge));
+                let seen = (&user, key, remember, &client);
+                new_device = Some(self.see_device(&env, seen, &mut stage, now).await?);
+            }
             let view = self.view(
                 &env,
                 Loaded { session: made.change.session, seen: now, offered: now, version: 1 },
                 now,
             )?;
-            Ok(Decision::Commit(stage, Made { view, issued: made.issued }))
+            if view.ended.is_some() {
+                let message = "is longer ago than a session may last: the user must authenticate again";
+                return Err(Stop::field("/auth/at", message));
+            }
+            Ok(Decision::Commit(stage, Made { view, issued: made.issued, new_device }))
         })
         .await
     }
@@ -139,6 +182,13 @@ impl App {
         if view.ended.is_some() {
             return Err(spent());
         }
-        Ok(Made { view, issued })
+        let new_device = match &view.session().device {
+            None => None,
+            Some(device) => {
+                let session = view.session();
+                Some(self.was_new(env.record.id, &session.user, device.key, session.created_at).await?)
+            }
+        };
+        Ok(Made { view, issued, new_device })
     }
 }

@@ -2,10 +2,12 @@
 
 use super::activity::Activity;
 use super::cache::Cache;
-use super::control::{Control, FromFile, Room, batch, load, put, ready};
+use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
+use super::policies::FromFile;
 use super::records::Turns;
-use super::{App, Fault, callers, keys, tighter, verdicts};
+use super::{App, Fault, aging, callers, keys, tighter, verdicts};
+use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
@@ -21,6 +23,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What the service is made of.
 pub struct Setup {
@@ -103,12 +106,16 @@ impl App {
                 types: parts.types.map(Arc::new),
             })),
             turns: Turns::new(),
+            agents: Agents::default(),
             activity,
             behind: Arc::default(),
             observer: Observer::default(),
             checked: tighter::Checked::default(),
+            rounds: aging::Rounds::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
+            told: Arc::default(),
+            leaving: AtomicBool::new(false),
         };
         if fresh {
             app.begin(&root, &first_key()?).await?;

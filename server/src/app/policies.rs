@@ -3,16 +3,27 @@
 //! Whoever replaces a policy says which version they saw, so that nobody overwrites what somebody else has just said.
 
 use super::callers::Caller;
-use super::control::{Env, put};
+use super::control::{Control, Env, batch, put};
 use super::{App, Stop};
 use crate::codec::control::environment_key;
+use crate::codec::new_event;
 pub use crate::codec::policy::PolicyVersion;
 use crate::codec::policy::{policy_key, policy_version_key, policy_versions, read_policy, write_policy};
-use crate::store::{Expect, Op, Query};
+use crate::schema::session_type::SessionTypes;
+use crate::store::{Batch, Expect, Op, Query};
 use handstamp_core::caller::Scope;
+use handstamp_core::event::Event;
 use handstamp_core::policy::Policy;
 use handstamp_core::refusal::Code;
+use handstamp_core::session::By;
 use std::sync::Arc;
+
+/// What the configuration says, for every environment; then nobody else has a say.
+#[derive(Default, Clone)]
+pub(super) struct FromFile {
+    pub(super) policy: Option<Arc<Policy>>,
+    pub(super) types: Option<Arc<SessionTypes>>,
+}
 
 /// The rules in force.
 pub struct InForce {
@@ -69,6 +80,42 @@ impl App {
         self.commit_policy(caller, seen, version.policy, Some(to)).await
     }
 
+    /// Puts what the configuration says in force everywhere, from the next request on; `None` leaves the say to what was
+    /// stored. History is told where that changes anything; a store that does not answer keeps no rule from being in force.
+    pub async fn set_file_policy(&self, file: Option<Policy>) {
+        self.set_file(|known| known.policy = file.map(Arc::new)).await;
+    }
+
+    /// The same of session types.
+    pub async fn set_file_types(&self, file: Option<SessionTypes>) {
+        self.set_file(|known| known.types = file.map(Arc::new)).await;
+    }
+
+    async fn set_file(&self, change: impl FnOnce(&mut FromFile)) {
+        let _turn = self.turn_of_memory().await;
+        let mut next = Control::clone(&self.control.load());
+        next.set_file(change);
+        let changed: Vec<Arc<Env>> = self.control.load().envs();
+        let changed = changed.into_iter().filter(|env| {
+            next.env(env.record.id)
+                .is_some_and(|after| after.policy != env.policy || after.types != env.types)
+        });
+        let at = self.now();
+        let told = changed.map(|env| {
+            let version = self.in_force(&env).version;
+            let event =
+                Event::policy_changed(at, By::System, version, Some("the configuration was read again"));
+            new_event(env.record.id, &event)
+        });
+        let batch = Batch { events: told.collect(), ..batch(at, Vec::new()) };
+        self.control.replace(next);
+        if !batch.events.is_empty()
+            && let Err(error) = self.store.commit(batch).await
+        {
+            tracing::warn!(%error, "history does not know that the configuration was read again");
+        }
+    }
+
     async fn commit_policy(
         &self,
         caller: &Caller,
@@ -97,8 +144,11 @@ impl App {
             put(write_policy(policy_version_key(id, next.number), &next), 0),
             Op::Check { key: environment_key(id), expect: Expect::Version(env.version) },
         ];
+        let note = restored.map(|from| format!("took up version {from} again"));
+        let event = Event::policy_changed(next.at, caller.by(), next.number, note.as_deref());
+        let events = vec![new_event(id, &event)];
         let next = Env { stored: Some((Arc::new(next), record_version + 1)), ..Env::clone(&env) };
-        self.change_control(turn, ops, |control| control.put_env(next)).await?;
+        self.change_control_telling(turn, ops, events, |control| control.put_env(next)).await?;
         Ok(self.in_force(&*self.env(id)?))
     }
 

@@ -3,14 +3,24 @@
 use super::App;
 use super::housekeeping::STEP;
 use crate::codec::control::read_purge;
-use crate::codec::{CONTROL, kind};
+use crate::codec::{CONTROL, history_key, kind};
 use crate::store::{Batch, Expect, Op, Query, Record, Space, StoreError, Versioned};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 6] =
-    [kind::SESSION, kind::USER, kind::IDEMPOTENCY, kind::POLICY_VERSION, kind::TIMES, kind::SESSION_TYPE];
+const SPACES: [u8; 8] = [
+    kind::SESSION,
+    kind::USER,
+    kind::IDEMPOTENCY,
+    kind::POLICY_VERSION,
+    kind::TIMES,
+    kind::DEVICE,
+    kind::CHALLENGE,
+    kind::SESSION_TYPE,
+];
+
 /// How long a removed environment is looked after: longer than a creation takes that began before it was removed.
 const WATCHED: Span = Span::minutes(10);
 
@@ -61,7 +71,7 @@ impl App {
             ..found.record
         };
         let op = Op::Put { expect: Expect::Version(found.version), record };
-        match self.store.commit(self.alone(op)).await {
+        match self.store.commit(self.alone(vec![op])).await {
             // Somebody was faster; the next round sees what they left.
             Ok(()) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error),
@@ -72,16 +82,26 @@ impl App {
     async fn finish_purge(&self, env: u64, mark: Versioned) -> Result<(), StoreError> {
         let tallies = self.store.tallies().await?.into_iter().filter(|(tally, _)| tally.env == env);
         let tallies = tallies.map(|(tally, n)| (tally, n.saturating_neg())).collect();
-        let op = Op::Delete { key: mark.record.key, expect: Expect::Version(mark.version) };
-        self.store.commit(Batch { tallies, ..self.alone(op) }).await
+        let done = Op::Delete { key: mark.record.key, expect: Expect::Version(mark.version) };
+        // History is swept with the record it is about; what it says of the environment itself has none until now.
+        let record = Record {
+            key: history_key(EnvironmentId(env)),
+            bucket: CONTROL.get(),
+            facets: Vec::new(),
+            seen: None,
+            forget_at: Some(Millis(0)),
+            body: Vec::new(),
+        };
+        let history = Op::Put { expect: Expect::Absent, record };
+        self.store.commit(Batch { tallies, ..self.alone(vec![done, history]) }).await
     }
 
-    fn alone(&self, op: Op) -> Batch {
-        let bucket = match &op {
-            Op::Put { record, .. } => record.bucket,
-            Op::Delete { .. } | Op::Check { .. } => CONTROL.get(),
+    fn alone(&self, ops: Vec<Op>) -> Batch {
+        let bucket = match ops.first() {
+            Some(Op::Put { record, .. }) => record.bucket,
+            Some(Op::Delete { .. } | Op::Check { .. }) | None => CONTROL.get(),
         };
-        Batch { bucket, at: self.now(), ops: vec![op], events: Vec::new(), tallies: Vec::new() }
+        Batch { bucket, at: self.now(), ops, events: Vec::new(), tallies: Vec::new() }
     }
 }
 

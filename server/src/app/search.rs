@@ -6,7 +6,7 @@ use super::control::Env;
 use super::records::Loaded;
 use super::view::View;
 use super::{App, Stop};
-use crate::codec::{digest, read_session, sessions};
+use crate::codec::{digest, sessions};
 use crate::store::{Condition, Cursor, FacetRange, Query};
 use handstamp_core::caller::Scope;
 use handstamp_core::facet;
@@ -37,6 +37,10 @@ pub struct Filter {
     pub tags: Vec<Tag>,
     /// Made or last used from this network: address and prefix length.
     pub network: Option<(IpAddr, u8)>,
+    /// Made or last used with this browser, as [`facet::name`] writes it.
+    pub browser: Option<Vec<u8>>,
+    /// Made or last used on this system.
+    pub os: Option<Vec<u8>>,
     /// Live, ended, or both.
     pub which: Which,
     /// Ended with this code.
@@ -101,6 +105,9 @@ impl Filter {
         if let Some((low, high)) = self.network.and_then(|(ip, prefix)| facet::network(ip, prefix)) {
             all.push(on(facet::IP, &low, &high));
         }
+        for (name, value) in [(facet::BROWSER, &self.browser), (facet::OS, &self.os)] {
+            all.extend(value.as_ref().map(|value| on(name, value, value)));
+        }
         if sides.contains(&0) {
             // Only what has ended has a code; who asks for one judges it.
         } else if let Some(code) = self.code {
@@ -123,8 +130,13 @@ impl Filter {
     /// Ties a cursor to the environment and the filter it was made for.
     fn seal(&self, env: &Env) -> [u8; 4] {
         let text = format!("{self:?}");
-        digest(&[&env.record.id.0.to_be_bytes(), text.as_bytes()]).first_chunk().copied().unwrap_or_default()
+        seal(env, &text)
     }
+}
+
+/// Ties a cursor to the environment and what it goes through.
+pub(super) fn seal(env: &Env, what: &str) -> [u8; 4] {
+    digest(&[&env.record.id.0.to_be_bytes(), what.as_bytes()]).first_chunk().copied().unwrap_or_default()
 }
 
 impl App {
@@ -151,7 +163,7 @@ impl App {
         cursor: Option<&str>,
     ) -> Result<Found, Stop> {
         caller.allow(Scope::SessionsRead)?;
-        let cursor = cursor.map(|text| read_cursor(&caller.env, filter, text)).transpose()?;
+        let cursor = cursor.map(|text| read_cursor(filter.seal(&caller.env), text)).transpose()?;
         let env = self.env(caller.env.record.id)?;
         // A search goes on as it began, for a place in it means nothing in another one.
         let settled = self.settled(&env, filter).await;
@@ -160,7 +172,7 @@ impl App {
             None => (!settled, None),
         };
         let (items, next) = self.page(&env, filter, wide, limit, cursor).await?;
-        Ok(Found { items, next: next.map(|next| write_cursor(&env, filter, wide, &next)) })
+        Ok(Found { items, next: next.map(|next| write_cursor(filter.seal(&env), wide, &next)) })
     }
 
     /// How many; exact up to [`COUNT_MOST`], then the second value is true.
@@ -246,7 +258,7 @@ impl App {
         let now = self.now();
         let mut fitting = Vec::with_capacity(page.items.len());
         for found in page.items {
-            let (session, stored) = read_session(&found)?;
+            let (session, stored) = self.read_session(&found)?;
             let mut loaded = Loaded { session, seen: stored, offered: stored, version: found.version };
             if loaded.session.is_live() {
                 let id = loaded.session.id;
@@ -272,12 +284,12 @@ impl App {
     }
 }
 
-fn write_cursor(env: &Env, filter: &Filter, wide: bool, cursor: &Cursor) -> String {
-    let bytes = filter.seal(env).into_iter().chain([u8::from(wide)]).chain(cursor.0.iter().copied());
+pub(super) fn write_cursor(seal: [u8; 4], wide: bool, cursor: &Cursor) -> String {
+    let bytes = seal.into_iter().chain([u8::from(wide)]).chain(cursor.0.iter().copied());
     bytes.map(|b| format!("{b:02x}")).collect()
 }
 
-fn read_cursor(env: &Env, filter: &Filter, text: &str) -> Result<(bool, Cursor), Stop> {
+pub(super) fn read_cursor(seal: [u8; 4], text: &str) -> Result<(bool, Cursor), Stop> {
     let wrong =
         || Stop::field("/cursor", "this cursor does not belong to this search; begin again without it");
     if !text.len().is_multiple_of(2) || text.len() > 4_096 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -287,9 +299,7 @@ fn read_cursor(env: &Env, filter: &Filter, text: &str) -> Result<(bool, Cursor),
     let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
     let bytes = bytes.ok_or_else(wrong)?;
     match bytes.split_first_chunk::<5>() {
-        Some(([a, b, c, d, wide], rest)) if [*a, *b, *c, *d] == filter.seal(env) => {
-            Ok((*wide == 1, Cursor(rest.into())))
-        }
+        Some(([a, b, c, d, wide], rest)) if [*a, *b, *c, *d] == seal => Ok((*wide == 1, Cursor(rest.into()))),
         _ => Err(wrong()),
     }
 }

@@ -4,11 +4,13 @@ use super::callers::Caller;
 use super::control::{Control, Env, put};
 use super::{App, Stop};
 use crate::codec::control::environment_key;
+use crate::codec::new_event;
 use crate::codec::session_type::{TypeRecord, read_session_type, session_type_key, write_session_type};
 use crate::schema::Slip;
 use crate::schema::session_type::{SessionType, SessionTypes};
-use crate::store::{Expect, Op, StoreError, Versioned};
+use crate::store::{Expect, NewEvent, Op, StoreError, Versioned};
 use handstamp_core::caller::Scope;
+use handstamp_core::event::Event;
 use handstamp_core::id::{EnvironmentId, UserId};
 use handstamp_core::policy::Policy;
 use handstamp_core::policy::session_type::{TypeName, named};
@@ -16,6 +18,7 @@ use handstamp_core::refusal::Code;
 use handstamp_core::session::Session;
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::Tag;
+use handstamp_core::time::Millis;
 use handstamp_core::transition::Impossible;
 use handstamp_core::transition::update::Patch;
 use serde_json::Value;
@@ -143,9 +146,10 @@ impl App {
             said: said.show().to_string().into(),
         };
         let ops = vec![put(write_session_type(id, &record), version), unchanged(&env)];
+        let events = told_in_history(&env, caller, record.at, &format!("session type {name} was changed"));
         let kept = env.stored_types.with(record, version + 1, Arc::new(said));
         let next = Env { stored_types: Arc::new(kept), ..Env::clone(&env) };
-        self.change_control(turn, ops, |control| control.put_env(next)).await?;
+        self.change_control_telling(turn, ops, events, |control| control.put_env(next)).await?;
         self.session_type_in_force(id, &name)
     }
 
@@ -175,7 +179,8 @@ impl App {
         let key = session_type_key(env.record.id, name);
         let ops = vec![Op::Delete { key, expect: Expect::Version(version) }, unchanged(&env)];
         let next = Env { stored_types: Arc::new(env.stored_types.without(name)), ..Env::clone(&env) };
-        self.change_control(turn, ops, |control| control.put_env(next)).await?;
+        let events = told_in_history(&env, caller, self.now(), &format!("session type {name} was deleted"));
+        self.change_control_telling(turn, ops, events, |control| control.put_env(next)).await?;
         Ok(())
     }
 
@@ -187,6 +192,12 @@ impl App {
         }
         Ok(env)
     }
+}
+
+/// A type is a rule: history says who changed it.
+fn told_in_history(env: &Env, caller: &Caller, at: Millis, what: &str) -> Vec<NewEvent> {
+    let version = env.stored.as_ref().map_or(0, |(version, _)| version.number);
+    vec![new_event(env.record.id, &Event::policy_changed(at, caller.by(), version, Some(what)))]
 }
 
 /// The environment must still be as it is when the change is made.

@@ -12,10 +12,13 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::id::SessionId;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::rotation::Issued;
 use handstamp_core::session::Session;
+use handstamp_core::session::{Actor, Client};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
-use handstamp_core::transition::update::{Objection, Patch, update};
+use handstamp_core::transition::create::Proved;
+use handstamp_core::transition::update::{NoLogin, Objection, Patch, authenticate, update};
 use handstamp_core::transition::{Change, Impossible};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -33,6 +36,21 @@ pub struct Update {
     pub patch: Patch,
     /// What becomes of the data.
     pub data: DataChange,
+}
+
+impl Update {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.patch.is_empty() && matches!(self.data, DataChange::Keep)
+    }
+}
+
+/// An authentication again.
+pub struct Login {
+    /// What is said of it.
+    pub proved: Proved,
+    /// From where, as far as it is known.
+    pub client: Client,
 }
 
 /// What becomes of a session's data.
@@ -95,6 +113,50 @@ impl App {
         check_change(env, &loaded.session, &ask.patch, ask.data.place(), data.as_deref(), old)?;
         let patch = Patch { data, ..ask.patch.clone() };
         update(living, &patch, caller.by(), &self.draw()?)?.map_err(objected)
+    }
+
+    /// The user authenticated again, or more surely: both times restart, and the credentials rotate. What else is asked for
+    /// is changed in the same commit.
+    ///
+    /// # Errors
+    /// `not_found`, `session_ended`, `impersonation_forbidden`, bad input; faults.
+    pub async fn authenticate(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        login: &Login,
+        ask: &Update,
+    ) -> Result<(View, Issued), Stop> {
+        caller.allow(Scope::SessionsWrite)?;
+        let mut client = login.client.clone();
+        client.agent = self.agent(client.user_agent.as_deref());
+        self.decide(id.bucket(), || async {
+            self.doubts().await?;
+            let env = self.env(caller.env.record.id)?;
+            let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
+            let now = self.now();
+            let first = if ask.is_empty() {
+                Change { session: loaded.session.clone(), user: None, events: Vec::new() }
+            } else {
+                self.changed(&env, &loaded, ask, caller, now)?
+            };
+            let ground = self.ground(&env, now);
+            let living = ground.living(&first.session, loaded.seen).map_err(ended)?;
+            let done = authenticate(living, login.proved.clone(), &client, caller.by(), &self.draw()?)?;
+            let (change, issued) = done.map_err(|why| match why {
+                NoLogin::Impersonated => Stop::code(Code::ImpersonationForbidden),
+                NoLogin::Older => Stop::field("/auth/at", "is before the last authentication of the session"),
+            })?;
+            let events = first.events.into_iter().chain(change.events).collect();
+            let change = Change { events, ..change };
+            let mut stage = Stage::new(id.bucket(), now);
+            stage.change(self, &env, &loaded, None, &change, now);
+            let after =
+                Loaded { session: change.session, seen: now, offered: now, version: loaded.version + 1 };
+            let view = self.view(&env, after, now)?;
+            Ok(Decision::Commit(stage, (view, issued)))
+        })
+        .await
     }
 
     /// Changes all live sessions of a filter: how many, and the first hundred. All are counted, and each is judged, before
@@ -192,7 +254,7 @@ fn members(value: &RawValue) -> serde_json::Result<Option<BTreeMap<String, Box<R
     if value.get().starts_with('{') { serde_json::from_str(value.get()).map(Some) } else { Ok(None) }
 }
 
-fn ended(why: Refusal) -> Stop {
+pub(super) fn ended(why: Refusal) -> Stop {
     Stop::refuse(Code::SessionEnded, format!("the session has ended ({}): {}", why.code.text(), why.detail()))
 }
 
@@ -204,6 +266,10 @@ fn objected(why: Objection) -> Stop {
         Objection::TooManyGroups => Stop::field(
             "/access_groups/add",
             format!("a session is in at most {} access groups", Group::MOST),
+        ),
+        Objection::SaysWhoActs => Stop::refuse(
+            Code::TagCreateOnly,
+            format!("`{}` says that somebody acts in the user's place, and stays", Actor::TAG),
         ),
         Objection::CreateOnly(tag, origin) => Stop::refuse(
             Code::TagCreateOnly,

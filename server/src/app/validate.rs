@@ -5,22 +5,31 @@
 
 use super::callers::Caller;
 use super::control::Env;
+use super::devices::prove::{self, Device};
 use super::kept::{Kept, Mark};
 use super::records::{Decision, Loaded, Stage};
 use super::view::{Current, View};
 use super::{App, Fault, Stop};
+use handstamp_core::agent::Agent;
+use handstamp_core::device::Passed;
+use handstamp_core::device::challenge::{self, Given};
+use handstamp_core::event::Event;
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
 use handstamp_core::judge::{Demand, Effect, Verdict, judge};
+use handstamp_core::policy::Effective;
+use handstamp_core::policy::modes::OnAgent;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::Client;
+use handstamp_core::session::{By, Client};
+use handstamp_core::step_up::Assured;
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
 use handstamp_core::token::opaque::{Opened, open};
 use handstamp_core::token::{Kind, Unreadable};
 use handstamp_core::transition::present::present;
+use handstamp_core::whereabouts::Whereabouts;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -43,6 +52,10 @@ pub struct Ask<'a> {
     pub touch: bool,
     /// Always read through to the store.
     pub strong: bool,
+    /// What came of the device.
+    pub device: Device,
+    /// How surely it must be the user.
+    pub assured: Assured,
 }
 
 /// The answer.
@@ -59,6 +72,8 @@ pub enum Validated {
         view: Box<View>,
         /// The successor to deliver.
         issued: Option<Issued>,
+        /// The challenge of the next proof, when this request brought one.
+        challenge: Option<Box<Given>>,
     },
     /// It may not.
     Refused {
@@ -66,13 +81,29 @@ pub enum Validated {
         refusal: Box<Refusal>,
         /// Which session, when the token was genuine.
         session: Option<SessionId>,
+        /// A fresh challenge, when a proof by its device is missing or stale.
+        challenge: Option<Box<Given>>,
     },
 }
 
 impl Ask<'_> {
     /// Who is at the other end, for records and history.
     fn client(&self) -> Client {
-        Client { ip: self.ip, user_agent: self.user_agent.map(Into::into) }
+        Client { ip: self.ip, user_agent: self.user_agent.map(Into::into), agent: None }
+    }
+
+    /// What it demands of a session; `read` is what its user agent says, where that is not the one of the session.
+    fn demand<'s>(&'s self, session: &'s impl Subject, read: Option<&'s Agent>) -> Demand<'s> {
+        let known = session.anchor();
+        let same =
+            || known.agent.filter(|_| self.user_agent.is_some() && self.user_agent == known.user_agent);
+        Demand {
+            tags: &self.tags,
+            groups: &self.groups,
+            can_deliver: self.rotate,
+            from: Whereabouts { ip: self.ip, agent: read.map(Agent::view).or_else(same) },
+            assured: self.assured,
+        }
     }
 
     /// Whether it comes from elsewhere than what is known of the session. What is not said is no news.
@@ -93,9 +124,7 @@ impl App {
         let token = match open(Kind::Session, env.record.id, ask.token, &self.keys) {
             Ok(token) => token,
             Err(why) => {
-                return Ok(
-                    self.told(Validated::Refused { refusal: Box::new(unreadable(why)), session: None })
-                );
+                return Ok(self.told(refused(unreadable(why), None)));
             }
         };
         let kept = self.at_hand(env, &token, ask.strong).await?;
@@ -138,10 +167,15 @@ impl App {
         let session = kept.subject(&outline);
         let seen = kept.mark.last_seen();
         let effective = env.policy.of(&session);
-        let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
+        // A proof is used up, which is to be committed.
+        if effective.device.value.asks(session.device().is_some()) {
+            return None;
+        }
+        let read = self.other_agent(&session, &effective, ask);
+        let demand = ask.demand(&session, read.as_deref());
         let ground = self.ground(env, now);
         let verdict = judge(&session, seen, token, ground.bench(), &effective, demand, now);
-        if verdict != (Verdict { refusal: None, effect: Effect::Nothing, adopt: false }) {
+        if verdict != Verdict::PASS {
             return None;
         }
         if ask.is_elsewhere(&session) {
@@ -152,29 +186,62 @@ impl App {
         Some(Current { kept, outline, seen, ends })
     }
 
+    /// What the request's user agent says, unless it is the one that the session is known by: then that is known.
+    fn other_agent(&self, session: &impl Subject, policy: &Effective, ask: &Ask<'_>) -> Option<Arc<Agent>> {
+        let known = session.anchor().user_agent;
+        let looked_at = policy.user_agent.value != OnAgent::Ignore && ask.user_agent != known;
+        if looked_at { self.agent(ask.user_agent) } else { None }
+    }
+
+    /// Who is at the other end, for history.
+    fn client_of(&self, ask: &Ask<'_>) -> Client {
+        Client { agent: self.agent(ask.user_agent), ..ask.client() }
+    }
+
     /// Every other outcome: load, judge, commit.
     async fn validate_afresh(&self, env: &Env, token: &Opened, ask: &Ask<'_>) -> Result<Validated, Stop> {
         let id = token.session;
-        self.decide(id.bucket(), || async {
+        let decided = self.decide(id.bucket(), || async {
             // The ledger may have changed while this request waited for its turn.
             let env = self.env(env.record.id)?;
             let now = self.now();
             let Some(loaded) = self.load_session(env.record.id, id).await? else {
-                let refusal = Box::new(Refusal::plain(Code::SessionNotFound, "token"));
-                return Ok(Decision::Answer(Validated::Refused { refusal, session: Some(id) }));
+                let refusal = Refusal::plain(Code::SessionNotFound, "token");
+                return Ok(Decision::Answer((refused(refusal, Some(id)), None)));
             };
             let effective = env.policy.of(&loaded.session);
-            let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
+            let read = self.other_agent(&loaded.session, &effective, ask);
+            let demand = ask.demand(&loaded.session, read.as_deref());
             let ground = self.ground(&env, now);
-            let verdict = judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
+            let rule =
+                |demand| judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
+            let mut verdict = rule(demand);
+            let mut used = None;
+            if verdict.refusal.is_none() {
+                match self.judge_device(&env, &effective, &loaded, &ask.device, now).await? {
+                    Ok(Passed::Unasked) => {}
+                    Ok(Passed::Proved(challenge)) => used = Some(challenge),
+                    Err(refusal) => {
+                        // Who is not the device gets no successor; what is noted of the token stays noted.
+                        let Verdict { effect, .. } = rule(Demand { can_deliver: false, ..demand });
+                        verdict = Verdict { refusal: Some(refusal), effect, ..Verdict::PASS };
+                    }
+                }
+            }
             if let Some(refusal) = &verdict.refusal
                 && matches!(verdict.effect, Effect::Nothing | Effect::Note | Effect::StoreBehind)
             {
-                let more = (verdict.effect == Effect::StoreBehind).then_some("store_behind");
-                self.behind.note(env.record.id, (&loaded.session, refusal), ask.client(), more, now);
+                let more = (verdict.effect == Effect::StoreBehind).then(|| "store_behind".into());
+                let event = Event::refused(&loaded.session, refusal, now, By::Client, self.client_of(ask));
+                let event = Event { note: more, ..event };
+                self.behind.note(env.record.id, &loaded.session, refusal, event, now);
+            }
+            if let Some(what) = &verdict.noticed {
+                let event = Event::noticed(&loaded.session, what, now, By::Client, self.client_of(ask));
+                self.behind.note(env.record.id, &loaded.session, what, event, now);
             }
             let user = match verdict.effect {
-                Effect::EndStolen | Effect::Settle => {
+                Effect::EndStolen | Effect::End | Effect::Settle => {
                     Some(self.load_user(env.record.id, &loaded.session.user).await?)
                 }
                 Effect::Nothing | Effect::Note | Effect::Rotate | Effect::Again | Effect::StoreBehind => None,
@@ -186,13 +253,18 @@ impl App {
                 present(ground, &loaded.session, loaded.seen, record, token, &verdict, &ask.client())?;
             let allowed = verdict.refusal.is_none();
             let seen = if allowed && ask.touch { loaded.seen.max(now) } else { loaded.seen };
-            let stage = presented.change.as_ref().map(|change| {
+            let mut stage = presented.change.as_ref().map(|change| {
                 let mut stage = Stage::new(id.bucket(), now);
                 stage.change(self, &env, &loaded, user.as_ref(), change, seen);
                 stage
             });
+            let mut later = None;
             let answer = match verdict.refusal {
-                Some(refusal) => Validated::Refused { refusal: Box::new(refusal), session: Some(id) },
+                Some(refusal) => {
+                    let to = challenge::Client::Session(id);
+                    let fresh = self.challenge_with(refusal.code, env.record.id, to)?.map(Box::new);
+                    Validated::Refused { refusal: Box::new(refusal), session: Some(id), challenge: fresh }
+                }
                 None => {
                     let after =
                         presented.change.map_or_else(|| loaded.session.clone(), |change| change.session);
@@ -203,17 +275,33 @@ impl App {
                     }
                     if stage.is_none() && ask.touch {
                         let mark = Mark::new(loaded.seen, offered, true);
-                        self.seen((env.record.id, id), &mark, view.idle(), now).await?;
+                        if used.is_some() {
+                            // Only once nobody else has used the challenge.
+                            later = Some((mark, view.idle()));
+                        } else {
+                            self.seen((env.record.id, id), &mark, view.idle(), now).await?;
+                        }
                     }
-                    Validated::Allowed { view: Box::new(view), issued: presented.issued }
+                    let to = challenge::Client::Session(id);
+                    let next = used.map(|_| self.give_challenge(env.record.id, to)).transpose()?;
+                    let challenge = next.map(Box::new);
+                    Validated::Allowed { view: Box::new(view), issued: presented.issued, challenge }
                 }
             };
+            if let Some(challenge) = &used {
+                let stage = stage.get_or_insert_with(|| Stage::new(id.bucket(), now));
+                stage.op(prove::used(env.record.id, id.bucket(), challenge));
+            }
             Ok(match stage {
-                Some(stage) => Decision::Commit(stage, answer),
-                None => Decision::Answer(answer),
+                Some(stage) => Decision::Commit(stage, (answer, later)),
+                None => Decision::Answer((answer, later)),
             })
-        })
-        .await
+        });
+        let (answer, later) = decided.await?;
+        if let Some((mark, idle)) = later {
+            self.seen((env.record.id, id), &mark, idle, self.now()).await?;
+        }
+        Ok(answer)
     }
 
     /// Counts the verdict.
@@ -224,6 +312,11 @@ impl App {
         });
         answer
     }
+}
+
+/// A refusal without a challenge.
+fn refused(refusal: Refusal, session: Option<SessionId>) -> Validated {
+    Validated::Refused { refusal: Box::new(refusal), session, challenge: None }
 }
 
 /// What an unreadable token is called.

@@ -1,6 +1,9 @@
 //! The words of the command line. No secret is among them: what stands here can be seen by everybody in `ps`.
 
 use super::address::Target;
+use super::events::Events;
+use super::session_types::SessionTypes;
+use super::users::Users;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -61,10 +64,19 @@ pub(super) enum Command {
     /// Types of sessions
     #[command(arg_required_else_help = true)]
     SessionTypes(SessionTypes),
+    /// Who is logged in
+    #[command(arg_required_else_help = true)]
+    Users(Users),
+    /// What happened in the environment
+    Events(Events),
+    /// The devices that users are known to have
+    Devices(Devices),
     /// Copy the store into a file while the server runs (without the master key)
     Backup(Backup),
     /// Put a backup in the place of the store, while the server is stopped
     Restore(Restore),
+    /// Rewrite the store's file without what was deleted, while the server is stopped
+    Compact,
     /// Look for what is wrong with this installation
     Doctor,
     /// Ask the running server whether it is ready; exit code 0 or 1 within three seconds
@@ -142,6 +154,35 @@ pub(super) enum EnvironmentsVerb {
 }
 
 #[derive(Args)]
+pub(super) struct Devices {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    #[command(subcommand)]
+    pub(super) verb: DevicesVerb,
+}
+
+#[derive(Subcommand)]
+pub(super) enum DevicesVerb {
+    /// All of a user
+    List {
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
+    },
+    /// Forget one: the next login with it is one from a new device
+    Forget {
+        /// As the list says it
+        id: String,
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
 pub(super) struct Keys {
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -204,25 +245,6 @@ pub(super) enum KeysVerb {
 }
 
 #[derive(Args)]
-pub(super) struct SessionTypes {
-    #[command(flatten)]
-    pub(super) connection: Connection,
-    #[command(subcommand)]
-    pub(super) verb: SessionTypesVerb,
-}
-
-#[derive(Subcommand)]
-pub(super) enum SessionTypesVerb {
-    /// All of them
-    List,
-    /// One of them
-    Show {
-        /// NAME of the tag type:NAME
-        name: String,
-    },
-}
-
-#[derive(Args)]
 pub(super) struct Sessions {
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -273,6 +295,12 @@ pub(super) struct Filter {
     /// From this address or network
     #[arg(long, value_name = "ADDRESS")]
     pub(super) ip: Option<String>,
+    /// With this browser, such as Firefox
+    #[arg(long, value_name = "NAME")]
+    pub(super) browser: Option<String>,
+    /// On this system, such as Windows
+    #[arg(long, value_name = "NAME")]
+    pub(super) os: Option<String>,
     /// live, ended or all
     #[arg(long, value_parser = ["live", "ended", "all"])]
     pub(super) state: Option<String>,

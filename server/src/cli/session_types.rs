@@ -1,12 +1,32 @@
 //! `handstamp session-types`: what sessions of a type have in common, over the API.
 
 use super::address::encoded;
-use super::args::{SessionTypes, SessionTypesVerb};
+use super::args::Connection;
 use super::environments::items;
 use super::{Context, Exit, Failure, table};
+use clap::{Args, Subcommand};
 use http::Method;
 
 const PATH: &str = "/v1/session-types";
+
+#[derive(Args)]
+pub(super) struct SessionTypes {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    verb: SessionTypesVerb,
+}
+
+#[derive(Subcommand)]
+enum SessionTypesVerb {
+    /// All of them
+    List,
+    /// One of them
+    Show {
+        /// NAME of the tag type:NAME
+        name: String,
+    },
+}
 
 impl Context<'_, '_> {
     pub(super) fn session_types(&mut self, group: &SessionTypes) -> Result<Exit, Failure> {

@@ -16,7 +16,7 @@ const PATH: &str = "/v1/sessions";
 const PAGE: usize = 200;
 /// The server counts no further for an estimate.
 const COUNTED: u64 = 10_000;
-const HEADS: [(&str, &str); 8] = [
+const HEADS: [(&str, &str); 9] = [
     ("ID", "id"),
     ("USER", "user_id"),
     ("STATE", "state"),
@@ -25,6 +25,7 @@ const HEADS: [(&str, &str); 8] = [
     ("LAST ACTIVE (UTC)", "last_active_at"),
     ("EXPIRES (UTC)", "expires_at"),
     ("ADDRESS", "client.ip"),
+    ("DEVICE", "client.display_name"),
 ];
 const EVENT_HEADS: [(&str, &str); 7] = [
     ("AT (UTC)", "at"),
@@ -194,6 +195,8 @@ fn parameters(filter: &Filter) -> Vec<(&str, Option<&str>)> {
     let mut all = vec![
         ("user_id", filter.user.as_deref()),
         ("ip", filter.ip.as_deref()),
+        ("browser", filter.browser.as_deref()),
+        ("os", filter.os.as_deref()),
         ("state", filter.state.as_deref()),
         ("code", filter.code.as_deref()),
         ("created_after", filter.created_after.as_deref()),
@@ -241,13 +244,13 @@ fn amount(answer: &Json) -> String {
     }
 }
 
-struct Found {
-    items: Vec<Json>,
-    next: Option<Json>,
+pub(super) struct Found {
+    pub(super) items: Vec<Json>,
+    pub(super) next: Option<Json>,
 }
 
 /// Follows cursors until `limit` are read or there are no more.
-fn pages(
+pub(super) fn pages(
     client: &mut Client,
     path: &str,
     parameters: &[(&str, Option<&str>)],
@@ -258,7 +261,9 @@ fn pages(
     loop {
         let size = (limit - found.items.len()).min(PAGE).to_string();
         let cursor = found.next.as_ref().and_then(Json::as_str).map(str::to_owned);
+        // A `cursor` among the parameters says where the first page begins.
         let mut all = parameters.to_vec();
+        all.retain(|(name, _)| *name != "cursor" || cursor.is_none());
         all.push(("limit", Some(&size)));
         all.push(("cursor", cursor.as_deref()));
         let answer = client.call(Method::GET, &format!("{path}{}", query(&all)), None, what)?.body;

@@ -58,7 +58,8 @@ pub(super) fn columns(columns: &[(&str, &str)], rows: &[Json]) -> String {
     tidy(&table)
 }
 
-fn member_of<'a>(row: &'a Json, member: &str) -> Option<&'a Json> {
+/// A member, or with a dot a member in a member.
+pub(super) fn member_of<'a>(row: &'a Json, member: &str) -> Option<&'a Json> {
     member.split('.').try_fold(row, |at, name| at.get(name))
 }
 

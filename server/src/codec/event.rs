@@ -4,15 +4,15 @@ use super::bytes::{Reader, Writer};
 use super::session::{
     read_by, read_client, read_evidence, read_origin, write_by, write_client, write_evidence, write_origin,
 };
-use super::{Unreadable, damaged, session_id};
+use super::{Unreadable, damaged, kind, session_id};
 use crate::store::{StoreError, StoredEvent};
-use handstamp_core::event::{Event, EventKind};
+use handstamp_core::event::{Actor, Event, EventKind};
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Millis;
 
-/// 2: with a count at the end.
-const FORMAT: u8 = 2;
+/// 2: with a count at the end. 3: the user may be missing; an actor at the end.
+const FORMAT: u8 = 3;
 
 /// Without session and time.
 pub fn write(e: &Event) -> Vec<u8> {
@@ -23,8 +23,11 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::Updated => 2,
         EventKind::Refused => 3,
         EventKind::Ended => 4,
+        EventKind::PolicyChanged => 5,
+        EventKind::UserErased => 6,
+        EventKind::Noticed => 7,
     });
-    w.text(e.user.as_str());
+    w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
     w.option(e.code, |w, code| w.text(code.text()));
     w.option(e.rule.as_deref(), Writer::text);
     w.option(e.origin.as_ref(), write_origin);
@@ -33,33 +36,47 @@ pub fn write(e: &Event) -> Vec<u8> {
     write_client(&mut w, &e.client);
     write_by(&mut w, &e.by);
     w.number(u64::from(e.count));
+    w.option(e.actor.as_deref(), |w, actor| {
+        w.text(actor.id.as_str());
+        w.text(&actor.reason);
+    });
     w.finish()
 }
 
 /// Reads a stored event.
 ///
 /// # Errors
-/// [`StoreError::Damaged`], naming the session.
+/// [`StoreError::Damaged`], naming what it is about.
 pub fn read(stored: &StoredEvent) -> Result<Event, StoreError> {
-    let id = session_id(&stored.subject).ok_or_else(|| damaged(&stored.subject))?;
-    parse(id, stored.at, &stored.body).map_err(|_| damaged(&stored.subject))
+    let session = session_id(&stored.subject);
+    if session.is_none() && stored.subject.space.kind != kind::HISTORY {
+        return Err(damaged(&stored.subject));
+    }
+    parse(session, stored.at, &stored.body).map_err(|_| damaged(&stored.subject))
 }
 
-fn parse(session: SessionId, at: Millis, body: &[u8]) -> Result<Event, Unreadable> {
-    let mut r = Reader::new(body, &[1, FORMAT])?;
+fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, Unreadable> {
+    let mut r = Reader::new(body, &[1, 2, FORMAT])?;
+    let user = |r: &mut Reader<'_>| UserId::new(r.text()?).map_err(|_| Unreadable);
     let kind = match r.byte()? {
         0 => EventKind::Created,
         1 => EventKind::RotatedByAuth,
         2 => EventKind::Updated,
         3 => EventKind::Refused,
         4 => EventKind::Ended,
+        5 => EventKind::PolicyChanged,
+        6 => EventKind::UserErased,
+        7 => EventKind::Noticed,
         _ => return Err(Unreadable),
     };
     let event = Event {
         kind,
         at,
         session,
-        user: UserId::new(r.text()?).map_err(|_| Unreadable)?,
+        user: match r.format {
+            1 | 2 => Some(user(&mut r)?),
+            _ => r.option(user)?,
+        },
         code: r.option(|r| Code::parse(r.text()?).ok_or(Unreadable))?,
         rule: r.option(|r| r.text().map(Into::into))?,
         origin: r.option(read_origin)?,
@@ -70,6 +87,10 @@ fn parse(session: SessionId, at: Millis, body: &[u8]) -> Result<Event, Unreadabl
         count: match r.format {
             1 => 1,
             _ => u32::try_from(r.number()?).map_err(|_| Unreadable)?,
+        },
+        actor: match r.format {
+            1 | 2 => None,
+            _ => r.option(|r| Ok(Box::new(Actor { id: user(r)?, reason: r.text()?.into() })))?,
         },
     };
     r.end()?;

@@ -48,18 +48,15 @@ pub(super) const DEFAULT: Section = Section {
             "user_agent",
             "end",
             "On change of OS, browser or device class: ignore, log, refuse or end",
-        )
-        .later(),
-        rule::<Vec<Network>>("ip_allow", "", "Addresses and networks that sessions may be used from").later(),
-        rule::<Vec<Network>>("ip_block", "", "Addresses and networks that sessions may not be used from")
-            .later(),
+        ),
+        rule::<Vec<Network>>("ip_allow", "", "Addresses and networks that sessions may be used from"),
+        rule::<Vec<Network>>("ip_block", "", "Addresses and networks that sessions may not be used from"),
         rule::<OnAddress>(
             "ip_change",
             "ignore",
             "On change of the network: ignore, log, reauthenticate, refuse or end",
-        )
-        .later(),
-        rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required").later(),
+        ),
+        rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required"),
         rule::<Span>("access_token_ttl", "5m", "Longest life of an access token").range(LEAST, DAY).later(),
         rule::<Rate>("rate_limit", "15000/1h", "Requests of one session in a time").later(),
         rule::<Vec<TagName>>(

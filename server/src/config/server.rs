@@ -3,7 +3,7 @@
 
 use super::Values;
 use super::key::{self, Care, Key, Layers, Section};
-use super::network::Network;
+use super::network::{ForwardedHeader, Network};
 use super::problem::Problem;
 use super::secret::{AccessKey, Secret};
 use super::setting::{ByteSize, Word};
@@ -37,10 +37,21 @@ pub(super) const SECTION: Section = Section {
             "server",
             "trusted_proxies",
             "",
-            "Proxies whose X-Forwarded-For and Forwarded headers are believed, as addresses or networks",
+            "Proxies whose word about the client's address is believed, as addresses or networks",
         )
-        .example("[\"10.0.0.0/8\", \"::1\"]")
-        .later(),
+        .example("[\"10.0.0.0/8\", \"::1\"]"),
+        Key::new::<ForwardedHeader>(
+            "server",
+            "forwarded_header",
+            "x-forwarded-for",
+            "The header in which they say it, x-forwarded-for or forwarded; the other one is not looked at",
+        ),
+        Key::new::<bool>(
+            "server",
+            "proxy_protocol",
+            "false",
+            "Their connections to the main listener begin with the PROXY protocol (v1 or v2), and must",
+        ),
         Key::new::<Option<PathBuf>>(
             "server",
             "tls_cert",
@@ -141,8 +152,12 @@ pub struct Server {
     pub listen: SocketAddr,
     /// May be relative to the working directory.
     pub data_dir: PathBuf,
-    /// See [`Network::holds`].
+    /// Whose word about the client's address is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Where they say it.
+    pub forwarded_header: ForwardedHeader,
+    /// Whether their connections begin with the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Both or none.
     pub tls: Option<Tls>,
     /// Where the master key is.
@@ -220,6 +235,8 @@ impl Server {
         Ok(Server {
             listen: at.get("listen")?,
             trusted_proxies: at.get("trusted_proxies")?,
+            forwarded_header: at.get("forwarded_header")?,
+            proxy_protocol: at.get("proxy_protocol")?,
             tls: cert.zip(key).map(|(cert, key)| Tls { cert, key }),
             master_key: match (given, file) {
                 (Some(secret), _) => MasterKey::Given(secret),
@@ -295,6 +312,16 @@ pub(super) fn check(
             ));
         }
     }
+    if server.proxy_protocol && server.trusted_proxies.is_empty() {
+        found.extend(
+            values.conflict(
+                &["server.proxy_protocol", "server.trusted_proxies"],
+                "the PROXY protocol is taken from trusted proxies only, and there are none: name them in \
+             server.trusted_proxies"
+                    .to_owned(),
+            ),
+        );
+    }
     let mut taken = vec![("server.listen", server.listen)];
     for (key, listen) in doors {
         let Some(listen) = listen else { continue };
@@ -358,7 +385,7 @@ pub(super) fn warnings(server: &Server, doors: [(&'static str, Option<SocketAddr
     }
     if server.trusted_proxies.iter().any(Network::is_everything) {
         lines.push(
-            "server.trusted_proxies trusts every address: any client can claim any address in X-Forwarded-For"
+            "server.trusted_proxies trusts every address: any client can claim any address for itself"
                 .to_owned(),
         );
     }

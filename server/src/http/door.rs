@@ -21,6 +21,7 @@ use handstamp_core::refusal::Code;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -76,11 +77,15 @@ impl Door {
             return problem.into_response();
         }
         // Off, as it is by default, this is one look at a number: the hot path reads no clock for a line nobody writes.
-        let began = tracing::enabled!(tracing::Level::DEBUG).then(instant);
+        let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| Logged {
+            began: instant(),
+            client: self.web.trust.client_of(&request),
+            id,
+        });
         if hot {
             let answer = validate::validate(&self.web, request).await;
-            if let Some(began) = began {
-                log(&answer, id, &Method::POST, "/v1/sessions/validate", began);
+            if let Some(logged) = logged {
+                logged.write(&answer, &Method::POST, "/v1/sessions/validate");
             }
             return answer;
         }
@@ -89,24 +94,34 @@ impl Door {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
-        if let Some(began) = began {
+        if let Some(logged) = logged {
             let route = answer.extensions().get::<Pattern>().map_or("none", |pattern| pattern.0);
-            log(&answer, id, &method, route, began);
+            logged.write(&answer, &method, route);
         }
         answer
     }
 }
 
 /// A line for a call, at level `debug`.
-fn log(answer: &Response<Body>, id: RequestId, method: &Method, route: &str, began: Instant) {
-    tracing::debug!(
-        request_id = id.as_str(),
-        method = if known(method) { method.as_str() } else { "other" },
-        route,
-        status = answer.status().as_u16(),
-        micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "answered"
-    );
+struct Logged {
+    began: Instant,
+    /// Whose call it is: of the management API a backend's, whose users' addresses are in the body and not here.
+    client: Option<IpAddr>,
+    id: RequestId,
+}
+
+impl Logged {
+    fn write(self, answer: &Response<Body>, method: &Method, route: &str) {
+        tracing::debug!(
+            request_id = self.id.as_str(),
+            client = self.client.map(tracing::field::display),
+            method = if known(method) { method.as_str() } else { "other" },
+            route,
+            status = answer.status().as_u16(),
+            micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Door {

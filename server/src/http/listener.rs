@@ -1,8 +1,9 @@
 //! The network edge: accepts connections, keeps clients within their [`Limits`], ends gracefully.
 //!
-//! Between a socket and the service stand, in this order: the [`board`] (is there a seat? whose time is up?), TLS if it
-//! is on, the [`gate`] (one whole, unambiguous request at a time), and hyper. Every request that reaches the service
-//! carries its client's address as [`PeerAddr`] and, if it came over TLS, [`OverTls`], in its extensions.
+//! Between a socket and the service stand, in this order: the [`board`] (is there a seat? whose time is up?), what a proxy
+//! says of its client ([`proxy`]) and TLS if they are on, the [`gate`] (one whole, unambiguous request at a time), and
+//! hyper. Every request that reaches the service carries its client's address as [`PeerAddr`] and, if it came over TLS,
+//! [`OverTls`], in its extensions.
 
 mod board;
 pub mod chunks;
@@ -10,6 +11,7 @@ mod connection;
 mod gate;
 pub mod head;
 mod limits;
+pub mod proxy;
 mod refusal;
 mod socket;
 mod tls;
@@ -21,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use handstamp_core::address::Networks;
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Request, Response};
@@ -33,13 +36,23 @@ pub use self::refusal::Refusal;
 pub use self::tls::{Tls, TlsError};
 use crate::host::signals::Stop;
 
-/// Request extension: who is at the other end of the connection. With a proxy in front, that is the proxy.
+/// Request extension: who is at the other end of the connection. With a proxy in front, that is the proxy, unless it
+/// named its client with the PROXY protocol. Whose request it is, is for [`super::peer`] to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
 /// Request extension: the request came over TLS to this very listener. Absent on plain connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverTls;
+
+/// What comes on a connection before HTTP.
+#[derive(Clone, Default)]
+pub struct Preface {
+    /// Connections from these addresses, and no others, begin with a header of the PROXY protocol.
+    pub proxies: Option<Arc<Networks>>,
+    /// TLS, on all of them.
+    pub tls: Option<Tls>,
+}
 
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +73,7 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 /// The service must answer in its own time: there is no limit on it here, since an answer may be a stream without end.
 pub async fn serve<S, B>(
     listener: TcpListener,
-    tls: Option<Tls>,
+    preface: Preface,
     service: S,
     limits: Limits,
     mut stop: Stop,
@@ -93,12 +106,13 @@ where
             accepted = accept(&listener, paused) => match accepted {
                 Ok((tcp, peer)) => {
                     failing = false;
-                    let Some(seated) = board.seat(peer.ip()) else {
-                        metrics::counter!("handstamp_edge_refused_total", "reason" => "no_seat").increment(1);
+                    let proxied = preface.proxies.as_ref().is_some_and(|known| known.contains(peer.ip()));
+                    let Some(seated) = board.seat((!proxied).then_some(peer.ip())) else {
+                        connection::count("no_seat");
                         continue;
                     };
-                    let acceptor = tls.as_ref().map(Tls::acceptor);
-                    tokio::spawn(connection::attend(tcp, peer, acceptor, service.clone(), seated));
+                    let before = connection::Before { proxied, tls: preface.tls.as_ref().map(Tls::acceptor) };
+                    tokio::spawn(connection::attend(tcp, peer, before, service.clone(), seated));
                 }
                 Err(error) if is_the_clients_fault(&error) => {}
                 Err(error) => {

@@ -4,7 +4,8 @@
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    docs, environments, health, keys, metrics, policies, revoke, search, session_types, sessions, validate,
+    devices, docs, environments, events, health, keys, metrics, policies, revoke, search, session_types,
+    sessions, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -60,6 +61,9 @@ impl ToSchema for CodeList {
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
+        (name = "events", description = "What happened."),
+        (name = "users", description = "Who is logged in; erasing a user."),
+        (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -67,9 +71,11 @@ impl ToSchema for CodeList {
     ),
     paths(
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
-        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events,
         policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
+        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
+        devices::challenge, devices::register, devices::list, devices::name, devices::forget,
+        users::list, users::get, users::erase, users::erasure_keys,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve

@@ -3,6 +3,7 @@
 //! A handler returns a [`Problem`]; its body is written at the very end, where the request's name is known.
 
 use super::RequestId;
+use super::wire::ChallengeBody;
 use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -16,6 +17,7 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    challenge: Option<ChallengeBody>,
     /// What happened, for the log alone.
     accident: Option<String>,
 }
@@ -53,6 +55,9 @@ pub struct ProblemDocument<'a> {
     /// What is wrong with the input.
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     errors: &'a [FieldError],
+    /// What to sign next, when a device's proof is stale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_challenge: Option<&'a ChallengeBody>,
     /// Seconds to wait, with 429 and 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
@@ -65,7 +70,7 @@ impl Problem {
     }
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), errors: Vec::new(), accident: None }
+        Problem { code, detail: detail.into(), errors: Vec::new(), challenge: None, accident: None }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -142,7 +147,8 @@ impl From<Stop> for Problem {
                 let detail = refused.detail.clone().unwrap_or_else(own);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                Problem { errors: errors.collect(), ..Problem::new(code, detail) }
+                let challenge = refused.challenge.map(ChallengeBody::from);
+                Problem { errors: errors.collect(), challenge, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
@@ -189,6 +195,7 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         error: &problem.detail,
         request_id: id.as_str(),
         errors: &problem.errors,
+        device_challenge: problem.challenge.as_ref(),
         retry_after,
     };
     *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());

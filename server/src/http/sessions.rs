@@ -2,6 +2,8 @@
 
 use super::Web;
 use super::caller::By;
+use super::devices::NewDevice;
+use super::hints::ClientHints;
 use super::input::{self, AddRemove, At, Json};
 use super::parse::{Object, given, present};
 use super::problem::{Answer, Problem};
@@ -9,10 +11,13 @@ use super::query::Params;
 use super::reply::json;
 use super::wire::SessionBody;
 use crate::app::create::Create;
-use crate::app::update::{DataChange, Update};
+use crate::app::update::{DataChange, Login, Update};
 use axum::extract::State;
 use handstamp_core::policy::Policy;
-use handstamp_core::time::Span;
+use handstamp_core::session::Actor;
+use handstamp_core::step_up::{Auth, Level};
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::transition::create::Proved;
 use handstamp_core::transition::update::Patch;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -27,16 +32,14 @@ use std::sync::Arc;
     "user_agent": "Mozilla/5.0"
 }))]
 pub struct CreateRequest {
-    /// Whatever the application calls its user: 1 to 256 bytes. It may be left out for a session of a type whose selector
-    /// finds it in the data.
+    /// Whatever the application calls its user: 1 to 256 bytes. A session type with a selector can find it in the data.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = String)]
     user_id: Option<String>,
     /// `name:value`, at most 32.
     #[serde(default)]
     tags: Vec<String>,
-    /// Any JSON up to 16 KiB, in which each object has each member once, and that fits the session's type if it has one;
-    /// encrypted at rest.
+    /// Any JSON up to 16 KiB, with each member once, that fits the session's type if it has one; encrypted at rest.
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     /// Names, at most 64.
@@ -48,6 +51,48 @@ pub struct CreateRequest {
     ip: Option<String>,
     /// The client's user agent.
     user_agent: Option<String>,
+    /// The device that logs in. The session is bound to it for good.
+    #[schema(value_type = Option<NewDevice>)]
+    device: Option<Object<NewDevice>>,
+    /// The login request's method, as the client sent it. Needed with `device`.
+    method: Option<String>,
+    /// The login request's URL, as the client sent it: with scheme and host. Needed with `device`.
+    url: Option<String>,
+    /// The client hints that came with it.
+    #[schema(value_type = Option<ClientHints>)]
+    client_hints: Option<Object<ClientHints>>,
+    /// How the user authenticated.
+    #[schema(value_type = Option<AuthRequest>)]
+    auth: Option<Object<AuthRequest>>,
+    /// Who acts in the user's place: the session is short, is tagged `kind:impersonation`, and says so everywhere.
+    #[schema(value_type = Option<ActorRequest>)]
+    actor: Option<Object<ActorRequest>>,
+}
+
+/// An authentication.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "methods": ["password", "otp"], "level": 2 }))]
+pub struct AuthRequest {
+    /// How: `password`, `otp`, `passkey`; your own words, at most 8.
+    #[serde(default)]
+    methods: Vec<String>,
+    /// How much it proves: 1 to 3, as in NIST SP 800-63B-4. Left out: 1.
+    level: Option<u8>,
+    /// When it was; left out: now. Absolute time counts from here.
+    #[schema(format = DateTime)]
+    at: Option<String>,
+}
+
+/// Who acts in the user's place.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "id": "grace", "reason": "ticket 4711" }))]
+pub struct ActorRequest {
+    /// Whatever the application calls them.
+    id: String,
+    /// Why: 1 to 500 bytes, for history.
+    reason: String,
 }
 
 /// A session and its credentials.
@@ -61,6 +106,9 @@ pub struct Created<'a> {
     set_cookie: Vec<String>,
     /// Ids of sessions that were ended to keep a limit.
     evicted: Vec<String>,
+    /// With `device`: whether the user is not known to have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_device: Option<bool>,
 }
 
 /// What changes.
@@ -84,6 +132,13 @@ pub struct UpdateRequest {
     access_groups: Option<Object<AddRemove>>,
     /// Restart the idle time.
     extend: Option<bool>,
+    /// The user authenticated again, or more surely: both times restart, and the credentials rotate.
+    #[schema(value_type = Option<AuthRequest>)]
+    auth: Option<Object<AuthRequest>>,
+    /// With `auth`: the client's address then. Later requests are compared with it.
+    ip: Option<String>,
+    /// With `auth`: the client's user agent then.
+    user_agent: Option<String>,
 }
 
 /// A session that was changed.
@@ -91,6 +146,12 @@ pub struct UpdateRequest {
 pub struct Updated<'a> {
     /// As it is now.
     session: SessionBody<'a>,
+    /// With `auth`: the new token. The old one is no longer good for anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    /// With `auth`: ready `Set-Cookie` values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_cookie: Option<Vec<String>>,
 }
 
 /// What was ended.
@@ -117,7 +178,7 @@ pub async fn create(
     headers: HeaderMap,
     Json(ask, bytes): Json<CreateRequest>,
 ) -> Answer {
-    let mut ask = ask.read()?;
+    let mut ask = ask.read(web.app.now())?;
     ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
     let set_cookie =
@@ -127,6 +188,7 @@ pub async fn create(
         token: made.issued.session.reveal(),
         set_cookie,
         evicted: Vec::new(),
+        new_device: made.new_device,
     };
     Ok(json(StatusCode::CREATED, &body))
 }
@@ -144,7 +206,7 @@ pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
 
 /// Changes a live session.
 ///
-/// Tags, groups, data, or a new beginning of its idle time (`extend`).
+/// Tags, groups, data, a new beginning of its idle time (`extend`), or another authentication of its user (`auth`).
 #[utoipa::path(
     patch, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "update_session",
     params(("id" = String, Path, description = "`ses_...`")),
@@ -157,8 +219,19 @@ pub async fn update(
     At(id): At<String>,
     Json(ask, _): Json<UpdateRequest>,
 ) -> Answer {
-    let view = web.app.update(&caller, input::session(&id)?, &ask.read("")?).await?;
-    Ok(json(StatusCode::OK, &Updated { session: SessionBody::of(&view) }))
+    let id = input::session(&id)?;
+    let (login, ask) = ask.read_one(web.app.now())?;
+    let Some(login) = login else {
+        let view = web.app.update(&caller, id, &ask).await?;
+        let body = Updated { session: SessionBody::of(&view), token: None, set_cookie: None };
+        return Ok(json(StatusCode::OK, &body));
+    };
+    let (view, issued) = web.app.authenticate(&caller, id, &login, &ask).await?;
+    let token = issued.session.reveal();
+    let cookie = web.cookie.session(token, view.ends.earliest(), web.app.now());
+    let body =
+        Updated { session: SessionBody::of(&view), token: Some(token), set_cookie: Some(vec![cookie]) };
+    Ok(json(StatusCode::OK, &body))
 }
 
 impl CreateRequest {
@@ -166,26 +239,104 @@ impl CreateRequest {
     ///
     /// # Errors
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
-    pub fn read(self) -> Result<Create, Problem> {
-        let expires_in = self.expires_in.map(seconds).transpose()?;
+    pub fn read(self, now: Millis) -> Result<Create, Problem> {
         Ok(Create {
             user: self.user_id.map(|text| input::user("/user_id", &text)).transpose()?,
             tags: input::tags("/tags", &self.tags)?,
             groups: input::groups("/access_groups", &self.access_groups)?,
             data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),
-            expires_in,
+            expires_in: self.expires_in.map(seconds).transpose()?,
             client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
+            hints: self
+                .client_hints
+                .map(|Object(hints)| hints.read("/client_hints"))
+                .transpose()?
+                .unwrap_or_default(),
             idempotency: None,
+            device: self
+                .device
+                .map(|Object(device)| device.read(self.method.as_deref(), self.url.as_deref()))
+                .transpose()?,
+            auth: self.auth.map(|Object(auth)| auth.read("/auth", now)).transpose()?,
+            actor: self.actor.map(|Object(actor)| actor.read("/actor")).transpose()?,
         })
     }
 }
 
+impl AuthRequest {
+    fn read(self, at: &str, now: Millis) -> Result<Proved, Problem> {
+        if self.methods.len() > Auth::METHODS {
+            return Err(Problem::field(format!("{at}/methods"), format!("at most {}", Auth::METHODS)));
+        }
+        let method = |(n, text): (usize, &String)| {
+            Auth::method(text).map_err(|why| Problem::field(format!("{at}/methods/{n}"), why))
+        };
+        let methods = self.methods.iter().enumerate().map(method).collect::<Result<Box<[_]>, _>>()?;
+        let wrong = || Problem::field(format!("{at}/level"), "1, 2 or 3");
+        let level = self.level.map_or(Some(Level::WEAKEST), Level::new).ok_or_else(wrong)?;
+        let when = format!("{at}/at");
+        let instant = self.at.as_deref().map(|text| input::instant(&when, text)).transpose()?;
+        // Another machine's clock may be a little ahead.
+        if instant.is_some_and(|at| at > now.plus(Span::minutes(1))) {
+            return Err(Problem::field(when, "lies in the future"));
+        }
+        Ok(Proved { auth: Auth { methods, level }, at: instant })
+    }
+}
+
+impl ActorRequest {
+    fn read(self, at: &str) -> Result<Actor, Problem> {
+        let reason = self.reason.trim();
+        if reason.is_empty() || reason.len() > Actor::REASON || reason.chars().any(char::is_control) {
+            let message = format!("1 to {} bytes without control characters", Actor::REASON);
+            return Err(Problem::field(format!("{at}/reason"), message));
+        }
+        Ok(Actor { id: input::user(&format!("{at}/id"), &self.id)?, reason: reason.into() })
+    }
+}
+
 impl UpdateRequest {
+    /// The same for one session, which may also be about an authentication.
+    fn read_one(mut self, now: Millis) -> Result<(Option<Login>, Update), Problem> {
+        let (ip, user_agent) = (self.ip.take(), self.user_agent.take());
+        let Some(Object(auth)) = self.auth.take() else {
+            for (field, given) in [("/ip", &ip), ("/user_agent", &user_agent)] {
+                if given.is_some() {
+                    return Err(Problem::field(field, "only together with `auth`"));
+                }
+            }
+            return Ok((None, self.read("")?));
+        };
+        let proved = auth.read("/auth", now)?;
+        let client = input::client("", ip.as_deref(), user_agent.as_deref())?;
+        Ok((Some(Login { proved, client }), self.read_any("")?))
+    }
+
     /// Checks every value; `at` is where the patch lies in the body.
     ///
     /// # Errors
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
     pub fn read(self, at: &str) -> Result<Update, Problem> {
+        for (field, given) in [
+            ("auth", self.auth.is_some()),
+            ("ip", self.ip.is_some()),
+            ("user_agent", self.user_agent.is_some()),
+        ] {
+            if given {
+                return Err(Problem::field(format!("{at}/{field}"), "one user authenticates in one session"));
+            }
+        }
+        let update = self.read_any(at)?;
+        if update.is_empty() {
+            return Err(Problem::field(
+                at,
+                "nothing to change: send tags, data, data_patch, access_groups, extend or auth",
+            ));
+        }
+        Ok(update)
+    }
+
+    fn read_any(self, at: &str) -> Result<Update, Problem> {
         let Object(tags) = self.tags.unwrap_or_default();
         let Object(groups) = self.access_groups.unwrap_or_default();
         let data = input::data(&format!("{at}/data"), self.data)?;
@@ -208,12 +359,6 @@ impl UpdateRequest {
             data: None,
             extend: self.extend.unwrap_or(false),
         };
-        if patch.is_empty() && matches!(data, DataChange::Keep) {
-            return Err(Problem::field(
-                at,
-                "nothing to change: send tags, data, data_patch, access_groups or extend",
-            ));
-        }
         Ok(Update { patch, data })
     }
 }

@@ -5,17 +5,21 @@ use super::input::{self, BATCH, BODY, Raw};
 use super::parse::{Object, Text, parse};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
-use super::wire::{EvidenceBody, SessionBody};
-use super::{Web, query, render};
+use super::wire::{ChallengeBody, EvidenceBody, SessionBody};
+use super::{Web, devices, query, render};
 use crate::app::callers::Caller;
+use crate::app::devices::prove::Device;
 use crate::app::validate::{Ask, Validated};
 use crate::app::view::View;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use handstamp_core::caller::Scope;
+use handstamp_core::policy::Policy;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
+use handstamp_core::step_up::{self, Assured, Level};
+use handstamp_core::time::Span;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
@@ -60,6 +64,32 @@ pub struct ValidateRequest<'a> {
     #[serde(default)]
     #[schema(inline)]
     consistency: Consistency,
+    /// The request's method, as the client sent it. Needed with `device`; not looked at otherwise.
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    method: Option<Text<'a>>,
+    /// The request's URL, as the client sent it: with scheme and host. Needed with `device`; not looked at otherwise.
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    url: Option<Text<'a>>,
+    /// Seconds: the user's last authentication may be this old and no older; 0 demands one of this very moment.
+    max_auth_age: Option<u64>,
+    /// 1 to 3: what the last authentication must prove, at least.
+    min_level: Option<u8>,
+    /// What the client proves about its device.
+    #[serde(borrow)]
+    #[schema(value_type = Option<DeviceProof<'static>>)]
+    device: Option<Object<DeviceProof<'a>>>,
+}
+
+/// What a client proves about its device.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceProof<'a> {
+    /// A compact JWS by the device's key; at most 8 KiB. An ill-formed one is a verdict, not bad input.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    proof: Text<'a>,
 }
 
 /// Whether a successor can be delivered.
@@ -122,6 +152,9 @@ pub enum ValidateResponse<'a> {
         /// Ready `Set-Cookie` values for the successor.
         #[serde(skip_serializing_if = "Option::is_none")]
         set_cookie: Option<Vec<String>>,
+        /// What the device signs next, when this request brought a proof.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_challenge: Option<ChallengeBody>,
     },
     /// It may not.
     Invalid {
@@ -139,6 +172,12 @@ pub enum ValidateResponse<'a> {
         /// Which session, when the token was genuine.
         #[serde(skip_serializing_if = "Option::is_none")]
         session_id: Option<String>,
+        /// With `reauthentication_required`: what to put into `WWW-Authenticate` for a client that understands it (RFC 9470).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        www_authenticate: Option<String>,
+        /// What the device is to sign, when its proof is missing or stale.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_challenge: Option<ChallengeBody>,
     },
 }
 
@@ -159,7 +198,10 @@ pub enum ValidateResponse<'a> {
                     "authenticated_at": "2026-01-01T00:00:00.000Z", "last_active_at": "2026-01-01T00:05:00.000Z",
                     "expires_at": "2026-01-02T00:05:00.000Z", "absolute_expires_at": "2026-01-31T00:00:00.000Z",
                     "idle_expires_at": "2026-01-02T00:05:00.000Z",
-                    "client": { "ip": "203.0.113.7", "user_agent": null }, "generation": 0
+                    "client": {
+                        "ip": "203.0.113.7", "user_agent": null, "browser": null, "os": null, "device_type": null,
+                        "display_name": null
+                    }, "generation": 0
                 }
             }))),
             ("refused" = (value = json!({
@@ -250,12 +292,30 @@ async fn judge(
         rotate: ask.rotate == Rotate::Auto,
         touch: ask.touch.unwrap_or(true),
         strong: ask.consistency == Consistency::Strong,
+        device: Device::Unsent,
+        assured: Assured::default(),
     };
+    if let Some(seconds) = ask.max_auth_age {
+        let span = i64::try_from(seconds).ok().map(Span::secs).filter(|span| *span <= Policy::LONGEST);
+        let wrong =
+            || Problem::field(place.pointer("max_auth_age"), "seconds, at most 316224000 (3660 days)");
+        asked.assured.max_age = Some(span.ok_or_else(wrong)?);
+    }
+    if let Some(level) = ask.min_level {
+        let wrong = || Problem::field(place.pointer("min_level"), "1, 2 or 3");
+        asked.assured.level = Some(Level::new(level).ok_or_else(wrong)?);
+    }
+    let assured = asked.assured;
     if !ask.required_tags.is_empty() {
         asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
     }
     if !ask.required_access_groups.is_empty() {
         asked.groups = input::groups(&place.pointer("required_access_groups"), &ask.required_access_groups)?;
+    }
+    if let Some(Object(device)) = &ask.device {
+        let (method, url) = (ask.method.as_deref(), ask.url.as_deref());
+        let at = |field: &str| place.pointer(field);
+        asked.device = Device::Sent(Box::new(devices::sent(at, &device.proof, method, url)?));
     }
     match web.app.validate(caller, asked).await? {
         Validated::Current(current) => {
@@ -264,16 +324,20 @@ async fn judge(
             out.push(b'}');
             Ok(())
         }
-        Validated::Allowed { view, issued } => {
+        Validated::Allowed { view, issued, challenge } => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::session(out, &view);
             if let Some(issued) = &issued {
                 rotated(web, out, &view, issued)?;
             }
+            if let Some(challenge) = challenge {
+                out.extend_from_slice(b",\"device_challenge\":");
+                write(out, &ChallengeBody::from(*challenge))?;
+            }
             out.push(b'}');
             Ok(())
         }
-        Validated::Refused { refusal, session } => write(
+        Validated::Refused { refusal, session, challenge } => write(
             out,
             &ValidateResponse::Invalid {
                 valid: false,
@@ -282,6 +346,9 @@ async fn judge(
                 evidence: EvidenceBody::of_refusal(&refusal),
                 status: refusal.code.status(),
                 session_id: session.map(|id| id.to_string()),
+                www_authenticate: (refusal.code == Code::ReauthenticationRequired)
+                    .then(|| step_up::challenge(assured)),
+                device_challenge: challenge.map(|challenge| ChallengeBody::from(*challenge)),
             },
         ),
     }

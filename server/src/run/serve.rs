@@ -7,13 +7,15 @@ use crate::app::App;
 use crate::app::open::{OpenError, Setup};
 use crate::cli::Failure;
 use crate::config::cookie::Cookie;
-use crate::config::server::Limits as Given;
+use crate::config::network::ForwardedHeader;
+use crate::config::server::{Limits as Given, Server};
 use crate::config::{Config, Sources};
 use crate::host::clock::SystemClock;
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Stop, listen};
 use crate::http::cookie::Style;
-use crate::http::listener::{self, Limits, Tls};
+use crate::http::listener::{self, Limits, Preface, Tls};
+use crate::http::peer::{SaidIn, Trust};
 use crate::http::{Door, Web, door};
 use crate::store::Store;
 use crate::store::sqlite::{Options, Sqlite, directory};
@@ -57,6 +59,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
     let (app, mut first) = open(&config).await?;
     let app = Arc::new(app);
+    app.set_privacy(config.privacy);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));
@@ -70,17 +73,28 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     });
     let mut seed = [0; 8];
     let _ = SystemEntropy.fill(&mut seed);
-    let web = Arc::new(Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed)));
+    let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed));
+    let trust = trust(&config.server);
+    let proxies = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
+    let web = Arc::new(web.behind(trust));
     let limits = limits(&config.server.limits);
     let environment = sources.environment.clone();
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
 
     welcome::print(&config, &environment, address, first.take().as_ref(), json);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let drained = serve_all(socket, metrics, tls, web, limits, stop).await;
+    let leaving = tokio::spawn({
+        let (app, mut stop) = (app.clone(), stop.clone());
+        async move {
+            stop.begun().await;
+            app.leave();
+        }
+    });
+    let drained = serve_all(socket, metrics, Preface { proxies, tls }, web, limits, stop).await;
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
 
     rereader.abort();
+    leaving.abort();
     let _ = house.send(true);
     let _ = keeper.await;
     match app.flush_all_activity(LAST_WRITES).await {
@@ -101,20 +115,21 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
 async fn serve_all(
     socket: TcpListener,
     metrics: Option<TcpListener>,
-    tls: Option<Tls>,
+    preface: Preface,
     web: Arc<Web>,
     limits: Limits,
     stop: Stop,
 ) -> listener::Drained {
     let Some(metrics) = metrics else {
-        return listener::serve(socket, tls, Door::new(web), limits, stop).await;
+        return listener::serve(socket, preface, Door::new(web), limits, stop).await;
     };
     if let Ok(address) = metrics.local_addr() {
         tracing::info!(%address, "serving metrics");
     }
     let door = Door::of_metrics(web.clone());
-    let beside = listener::serve(metrics, None, door, limits.clone(), stop.clone());
-    let main = listener::serve(socket, tls, Door::without_metrics(web), limits, stop);
+    // Monitors come as they are, on every listener but the main one.
+    let beside = listener::serve(metrics, Preface::default(), door, limits.clone(), stop.clone());
+    let main = listener::serve(socket, preface, Door::without_metrics(web), limits, stop);
     tokio::join!(main, beside).0
 }
 
@@ -205,6 +220,14 @@ fn style(cookie: &Cookie) -> Style {
         secure: cookie.secure,
         partitioned: cookie.partitioned,
     }
+}
+
+fn trust(server: &Server) -> Trust {
+    let said_in = match server.forwarded_header {
+        ForwardedHeader::XForwardedFor => SaidIn::XForwardedFor,
+        ForwardedHeader::Forwarded => SaidIn::Forwarded,
+    };
+    Trust { proxies: server.trusted_proxies.iter().copied().collect(), said_in }
 }
 
 fn limits(given: &Given) -> Limits {

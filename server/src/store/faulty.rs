@@ -4,7 +4,10 @@
 //! only the answer is lost. Both look the same to the caller, as they do in life. Nothing here reads a clock:
 //! a delay is a number of turns of the scheduler, or a gate that the test opens.
 
-use super::{Batch, EventQuery, Key, Millis, Page, Query, Store, StoreError, StoredEvent, Tally, Versioned};
+use super::{
+    Amend, Batch, EventQuery, Key, Millis, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally,
+    Versioned,
+};
 use async_trait::async_trait;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +26,12 @@ pub enum Call {
     Search,
     /// [`Store::history`]
     History,
+    /// [`Store::head`]
+    Head,
+    /// [`Store::amend`]
+    Amend,
+    /// [`Store::scrub`]
+    Scrub,
     /// [`Store::sweep`]
     Sweep,
     /// [`Store::tallies`]
@@ -160,6 +169,15 @@ impl Store for Faulty {
     }
     async fn history(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
         self.around(Call::History, self.inner.history(query)).await
+    }
+    async fn head(&self) -> Result<u64, StoreError> {
+        self.around(Call::Head, self.inner.head()).await
+    }
+    async fn amend(&self, lines: &[Amend]) -> Result<u32, StoreError> {
+        self.around(Call::Amend, self.inner.amend(lines)).await
+    }
+    async fn scrub(&self) -> Result<Scrubbed, StoreError> {
+        self.around(Call::Scrub, self.inner.scrub()).await
     }
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
         self.around(Call::Sweep, self.inner.sweep(now, limit)).await

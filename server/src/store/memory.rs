@@ -4,8 +4,8 @@
 
 use super::query::{self, Place};
 use super::{
-    Batch, EventQuery, Expect, Key, Millis, Op, Page, Query, Store, StoreError, StoredEvent, Tally,
-    Versioned, bounds,
+    Amend, Batch, EventQuery, Expect, Key, Millis, Op, Page, Query, Scrubbed, Store, StoreError, StoredEvent,
+    Tally, Versioned, bounds,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,8 +144,32 @@ impl Store for Memory {
         let state = self.open()?;
         let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
         let events = state.events.range((after, Bound::Unbounded)).map(|(_, event)| event);
-        let wanted = events.filter(|event| query.subject.as_ref().is_none_or(|key| event.subject == *key));
+        let wanted = events.filter(|event| match &query.subject {
+            Some(key) => event.subject == *key,
+            None => query.env.is_none_or(|env| event.subject.space.env == env),
+        });
         Ok(wanted.take(bounds::page(query.limit)).cloned().collect())
+    }
+
+    async fn head(&self) -> Result<u64, StoreError> {
+        Ok(self.open()?.position)
+    }
+
+    async fn amend(&self, lines: &[Amend]) -> Result<u32, StoreError> {
+        let mut state = self.open()?;
+        bounds::check_amended(lines)?;
+        let mut amended = 0;
+        for line in lines {
+            if let Some(event) = state.events.get_mut(&line.position).filter(|e| e.body == line.before) {
+                event.body.clone_from(&line.after);
+                amended += 1;
+            }
+        }
+        Ok(amended)
+    }
+
+    async fn scrub(&self) -> Result<Scrubbed, StoreError> {
+        self.open().map(|_| Scrubbed::Clean)
     }
 
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {

@@ -3,6 +3,7 @@
 mod caps;
 mod framing;
 mod pipelining;
+mod proxied;
 mod signals;
 mod slow;
 mod starved;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use handstamp_server::host::signals::{Stopper, stop};
-use handstamp_server::http::listener::{Drained, Limits, OverTls, PeerAddr, Tls, serve};
+use handstamp_server::http::listener::{Drained, Limits, OverTls, PeerAddr, Preface, Tls, serve};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
@@ -74,13 +75,17 @@ impl Server {
     }
 
     async fn start_with(limits: Limits, tls: Option<Tls>) -> Self {
+        Self::start_after(limits, Preface { tls, ..Preface::default() }).await
+    }
+
+    async fn start_after(limits: Limits, preface: Preface) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stopper, stop) = stop();
         let doors = Arc::new(Doors { arrived: Semaphore::new(0), go_on: Semaphore::new(0) });
         let inside = Arc::clone(&doors);
         let service = service_fn(move |request| answer(Arc::clone(&inside), request));
-        let served = tokio::spawn(serve(listener, tls, service, limits, stop));
+        let served = tokio::spawn(serve(listener, preface, service, limits, stop));
         Server { address, stopper, served, doors }
     }
 
@@ -251,7 +256,8 @@ async fn an_axum_router_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stopper, stop) = stop();
-    let served = tokio::spawn(serve(listener, None, TowerToHyperService::new(router), limits(), stop));
+    let served =
+        tokio::spawn(serve(listener, Preface::default(), TowerToHyperService::new(router), limits(), stop));
     let mut client = Client(TcpStream::connect(address).await.unwrap());
     let own = client.0.local_addr().unwrap();
     assert_eq!(client.get("/").await.body, own.to_string());

@@ -19,7 +19,7 @@ use handstamp_server::host::clock::ManualClock;
 use handstamp_server::host::entropy::SeededEntropy;
 use handstamp_server::host::signals::{Stopper, stop};
 use handstamp_server::http::cookie::Style;
-use handstamp_server::http::listener::{Limits, serve};
+use handstamp_server::http::listener::{Limits, Preface, serve};
 use handstamp_server::http::{Door, Web};
 use handstamp_server::schema::session_type::SessionTypes;
 use handstamp_server::store::Store;
@@ -90,8 +90,9 @@ pub(crate) struct World {
     pub(crate) key: String,
     /// An operator's key.
     pub(crate) operator: String,
+    /// Tells the server to leave.
+    pub(crate) stopper: Stopper,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
-    _stopper: Stopper,
 }
 
 impl World {
@@ -127,7 +128,14 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stopper, stop) = stop();
-        tokio::spawn(serve(listener, None, Door::new(web), options.limits, stop));
+        tokio::spawn({
+            let (app, mut stop) = (app.clone(), stop.clone());
+            async move {
+                stop.begun().await;
+                app.leave();
+            }
+        });
+        tokio::spawn(serve(listener, Preface::default(), Door::new(web), options.limits, stop));
         World {
             app,
             clock: options.clock,
@@ -135,8 +143,8 @@ impl World {
             address,
             key: first().text().reveal().to_owned(),
             operator: root_key(&MasterKey::new([5; 32])).text().reveal().to_owned(),
+            stopper,
             idle: Mutex::new(Vec::new()),
-            _stopper: stopper,
         }
     }
 

@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 /// What a connection is doing, as far as deadlines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// TLS handshake.
+    /// Before HTTP: what a proxy says of its client, then the TLS handshake; each has the whole time.
     Handshake,
     /// Connected, and not a byte of a request yet.
     Fresh,
@@ -77,7 +77,8 @@ pub(super) struct Seat {
     pub(super) serial: u64,
     /// If set: only health checks are served here, all else is refused with this.
     pub(super) full: Option<Refusal>,
-    peer: IpAddr,
+    /// `None`: somebody's whom a proxy has yet to name.
+    peer: Option<IpAddr>,
     /// Milliseconds on the board's clock times eight, plus the number of the phase: one word, so that both change at once.
     due: AtomicU64,
     write_due: AtomicU64,
@@ -232,23 +233,38 @@ impl Board {
         self.now.load(Relaxed).saturating_add(millis(limit)).saturating_add(self.tick_ms).min(NEVER >> 3)
     }
 
-    /// Gives a connection its seat; `None` if there is not even a spare one.
-    pub(super) fn seat(self: &Arc<Self>, peer: IpAddr) -> Option<Seated> {
-        let peer = one_client(peer);
+    /// Gives a connection its seat; `None` if there is not even a spare one. One whose client is not known yet counts
+    /// among all, and towards no address.
+    pub(super) fn seat(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Seated> {
+        self.place(peer, 0)
+    }
+
+    /// Moves a connection to a seat of the client that a proxy has named, as if it had come by itself.
+    pub(super) fn reseat(self: &Arc<Self>, seated: Seated, peer: IpAddr) -> Option<Seated> {
+        // The old one is left afterwards: a draining server must not see an empty house in between.
+        let moved = self.place(Some(peer), 1);
+        drop(seated);
+        moved
+    }
+
+    /// `leaving`: how many of the seats that are taken are about to be left.
+    fn place(self: &Arc<Self>, peer: Option<IpAddr>, leaving: usize) -> Option<Seated> {
+        let peer = peer.map(one_client);
         let mut seats = self.seats();
-        let here = seats.by_peer.get(&peer).copied().unwrap_or(0);
+        let taken = seats.taken.len().saturating_sub(leaving);
+        let here = peer.and_then(|peer| seats.by_peer.get(&peer)).copied().unwrap_or(0);
         let most_here = match self.limits.max_connections_per_peer {
             0 => usize::MAX,
             most => most,
         };
-        let full = if seats.taken.len() >= self.limits.max_connections {
+        let full = if taken >= self.limits.max_connections {
             Some(Refusal::Busy)
         } else if here >= most_here {
             Some(Refusal::PeerBusy)
         } else {
             None
         };
-        if seats.taken.len() >= self.limits.max_connections.saturating_add(SPARE_SEATS)
+        if taken >= self.limits.max_connections.saturating_add(SPARE_SEATS)
             || here >= most_here.saturating_add(SPARE_SEATS_PER_PEER)
         {
             return None;
@@ -267,7 +283,9 @@ impl Board {
             waker: AtomicWaker::new(),
         });
         seats.taken.insert(serial, Arc::clone(&seat));
-        seats.by_peer.insert(peer, here + 1);
+        if let Some(peer) = peer {
+            seats.by_peer.insert(peer, here + 1);
+        }
         Some(Seated(seat))
     }
 
@@ -313,10 +331,12 @@ impl Drop for Seated {
         let board = &self.0.board;
         let mut seats = board.seats();
         seats.taken.remove(&self.0.serial);
-        if let Some(here) = seats.by_peer.get_mut(&self.0.peer) {
+        if let Some(peer) = &self.0.peer
+            && let Some(here) = seats.by_peer.get_mut(peer)
+        {
             *here -= 1;
             if *here == 0 {
-                seats.by_peer.remove(&self.0.peer);
+                seats.by_peer.remove(peer);
             }
         }
         if seats.taken.is_empty() && board.urgency() != Urgency::Serving {

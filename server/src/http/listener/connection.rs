@@ -1,7 +1,8 @@
 //! One connection, from its first byte to its last.
 //!
-//! Handshake (if TLS), then hyper behind the [`Gate`], then a goodbye that the client can read. One task does all of
-//! it; whatever it waits for, it also looks at its seat: is its time up, does the server end?
+//! What a proxy says of its client (if it must), handshake (if TLS), then hyper behind the [`Gate`], then a goodbye that
+//! the client can read. One task does all of it; whatever it waits for, it also looks at its seat: is its time up, does
+//! the server end?
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -21,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::board::{Overdue, Phase, Seat, Seated, Stage, Urgency};
 use super::gate::{Gate, Remains};
+use super::proxy::{self, Look, Whose};
 use super::refusal::Refusal;
 use super::socket::Socket;
 use super::{OverTls, PeerAddr};
@@ -31,25 +33,41 @@ const MOST_LINGER: usize = 4 * 1024 * 1024;
 /// hyper's bound on what it buffers of one answer before the client takes some, and of a header.
 const HYPER_BUFFER: usize = 64 * 1024;
 
+/// What comes before HTTP on one connection.
+pub(super) struct Before {
+    /// It is a trusted proxy's, which must say whose it is.
+    pub(super) proxied: bool,
+    /// It is TLS.
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
 /// Serves `tcp` until its end.
 pub(super) async fn attend<S, B>(
-    tcp: TcpStream,
-    peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    mut tcp: TcpStream,
+    mut peer: SocketAddr,
+    before: Before,
     service: S,
-    seated: Seated,
+    mut seated: Seated,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Unpin,
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let seat = &seated.0;
     // Small answers must not wait for the acknowledgement of the ones before; if it fails, the connection is dead.
     if tcp.set_nodelay(true).is_err() {
         return;
     }
-    let over_tls = tls.is_some();
-    let socket = match tls {
+    let over_tls = before.tls.is_some();
+    if before.proxied {
+        // On the heap: connections without it should not carry the room for it.
+        let Some((named, socket)) = Box::pin(named(tcp, peer, over_tls, &seated.0)).await else { return };
+        (peer, tcp) = (named, socket);
+        let board = Arc::clone(&seated.0.board);
+        let Some(moved) = board.reseat(seated, peer.ip()) else { return count("no_seat") };
+        seated = moved;
+    }
+    let seat = &seated.0;
+    let socket = match before.tls {
         None => Socket::Plain(tcp),
         Some(acceptor) => match handshake(tcp, acceptor, seat).await {
             Some(socket) => socket,
@@ -137,6 +155,62 @@ async fn watched<T>(seat: &Seat, future: impl Future<Output = T>) -> Result<T, E
         }
     })
     .await
+}
+
+/// Whose connection it is, as its proxy says; `None` if that is not said as it must be, and then it is already ended.
+async fn named(
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    over_tls: bool,
+    seat: &Seat,
+) -> Option<(SocketAddr, TcpStream)> {
+    seat.enter(Phase::Handshake);
+    let read = {
+        let mut reading = pin!(header(&mut tcp));
+        let unless_it_ends = poll_fn(|cx| match reading.as_mut().poll(cx) {
+            // Who has not said it when the server ends is not waited for.
+            Poll::Pending if seat.board.urgency() != Urgency::Serving => Poll::Ready(Ok(None)),
+            read => read,
+        });
+        watched(seat, unless_it_ends).await
+    };
+    match read {
+        Ok(Ok(Some(Ok(Whose::Own)))) => Some((peer, tcp)),
+        Ok(Ok(Some(Ok(Whose::Client(client))))) => Some((client, tcp)),
+        Ok(Ok(Some(Err(why)))) => {
+            tracing::debug!(connection = seat.serial, %peer, why, "not the PROXY protocol");
+            if over_tls {
+                count("proxy_protocol");
+            } else {
+                refuse(Socket::Plain(tcp), Refusal::Malformed(why), seat).await;
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Reads a header of the PROXY protocol and not a byte more; `None` if the connection ends before it does.
+async fn header(tcp: &mut TcpStream) -> io::Result<Option<Result<Whose, &'static str>>> {
+    let mut found = Vec::new();
+    let mut seen = vec![0; 512];
+    loop {
+        let before = found.len();
+        let n = tcp.peek(&mut seen).await?;
+        if n == 0 {
+            return Ok(None);
+        }
+        found.extend_from_slice(&seen[..n]);
+        let (take, said) = match proxy::examine(&found) {
+            Look::Partial => (n, None),
+            Look::Whole { len, of } => (len.saturating_sub(before), Some(Ok(of))),
+            Look::Wrong(why) => return Ok(Some(Err(why))),
+        };
+        tcp.read_exact(&mut seen[..take]).await?;
+        if said.is_some() {
+            return Ok(said);
+        }
+    }
 }
 
 /// The TLS handshake; `None` if it failed, and then the connection is already ended.
@@ -231,7 +305,7 @@ async fn close(mut socket: Socket, unread: bool, seat: &Seat) {
     .await;
 }
 
-fn count(reason: &'static str) {
+pub(super) fn count(reason: &'static str) {
     metrics::counter!("handstamp_edge_refused_total", "reason" => reason).increment(1);
 }
 

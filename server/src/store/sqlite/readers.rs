@@ -18,6 +18,8 @@ pub(super) enum Job {
     Load(Vec<Key>, Reply<Vec<Option<Versioned>>>),
     /// The clock's high-water mark.
     Floor(Reply<Millis>),
+    /// The position of the last event.
+    Head(Reply<u64>),
     /// Records by facets.
     Search(Query, Reply<Page<Versioned>>),
     /// Lines of history.
@@ -31,13 +33,16 @@ const MOST_JOBS: usize = 64;
 const MOST_KEYS: usize = 256;
 
 /// The SQL of the readers; a test reads the query plan of each.
-pub(super) const SQL: &[&str] = &[LOAD, FLOOR, HISTORY, HISTORY_OF, TALLIES];
+pub(super) const SQL: &[&str] = &[LOAD, FLOOR, HEAD, HISTORY, HISTORY_OF, HISTORY_IN, TALLIES];
 const LOAD: &str = concat!("SELECT ", record_columns!(), " FROM records WHERE key = ?1");
 const FLOOR: &str = "SELECT value FROM counters WHERE name = x'666c6f6f72'"; // 'floor' as bytes
+const HEAD: &str = "SELECT value FROM counters WHERE name = x'706f736974696f6e'"; // 'position' as bytes
 const HISTORY: &str =
     "SELECT position, subject, at, body FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
 const HISTORY_OF: &str = "SELECT position, subject, at, body FROM events
     WHERE subject = ?3 AND position > ?1 ORDER BY position LIMIT ?2";
+const HISTORY_IN: &str = "SELECT position, subject, at, body FROM events
+    WHERE substr(subject, 2, 8) = ?3 AND position > ?1 ORDER BY position LIMIT ?2";
 // Tallies begin with 't'; the range keeps the other counters out.
 const TALLIES: &str = "SELECT name, value FROM counters WHERE name >= x'74' AND name < x'75' AND value <> 0";
 
@@ -53,8 +58,10 @@ pub(super) struct Statements<'c> {
     commit: Statement<'c>,
     load: Statement<'c>,
     floor: Statement<'c>,
+    head: Statement<'c>,
     history: Statement<'c>,
     history_of: Statement<'c>,
+    history_in: Statement<'c>,
     tallies: Statement<'c>,
     search: search::Statements<'c>,
 }
@@ -73,7 +80,7 @@ impl Reader {
         loop {
             worker.take(&mut jobs, MOST_JOBS, MOST_KEYS, |job| match job {
                 Job::Load(keys, _) => keys.len(),
-                Job::Floor(_) | Job::Search(..) | Job::History(..) | Job::Tallies(_) => 1,
+                Job::Floor(_) | Job::Head(_) | Job::Search(..) | Job::History(..) | Job::Tallies(_) => 1,
             });
             if jobs.is_empty() {
                 return;
@@ -94,6 +101,7 @@ impl Reader {
             match job {
                 Job::Load(keys, reply) => drop(reply.send(self.worded(statements.load(&keys)))),
                 Job::Floor(reply) => drop(reply.send(self.worded(statements.floor()))),
+                Job::Head(reply) => drop(reply.send(self.worded(statements.head()))),
                 Job::Search(query, reply) => drop(reply.send(self.worded(statements.search.page(&query)))),
                 Job::History(query, reply) => drop(reply.send(self.worded(statements.history(&query)))),
                 Job::Tallies(reply) => drop(reply.send(self.worded(statements.tallies()))),
@@ -139,8 +147,10 @@ impl<'c> Statements<'c> {
             commit: conn.prepare("COMMIT")?,
             load: conn.prepare(LOAD)?,
             floor: conn.prepare(FLOOR)?,
+            head: conn.prepare(HEAD)?,
             history: conn.prepare(HISTORY)?,
             history_of: conn.prepare(HISTORY_OF)?,
+            history_in: conn.prepare(HISTORY_IN)?,
             tallies: conn.prepare(TALLIES)?,
             search: search::Statements::new(conn)?,
         })
@@ -160,13 +170,20 @@ impl<'c> Statements<'c> {
         Ok(Millis(floor.unwrap_or(0)))
     }
 
+    fn head(&mut self) -> Result<u64, Trouble> {
+        let head: Option<i64> = self.head.query_row([], |row| row.get(0)).optional()?;
+        let damaged = || StoreError::Damaged("the position of the last event is below zero".to_owned());
+        Ok(u64::try_from(head.unwrap_or(0)).map_err(|_| damaged())?)
+    }
+
     fn history(&mut self, query: &EventQuery) -> Result<Vec<StoredEvent>, Trouble> {
         // No position is that high: nothing comes after it.
         let after = i64::try_from(query.after.unwrap_or(0)).unwrap_or(i64::MAX);
         let limit = i64::try_from(bounds::page(query.limit)).unwrap_or(1);
-        let mut rows = match &query.subject {
-            None => self.history.query((after, limit))?,
-            Some(subject) => self.history_of.query((after, limit, &*KeyBytes::new(subject)))?,
+        let mut rows = match (&query.subject, query.env) {
+            (Some(subject), _) => self.history_of.query((after, limit, &*KeyBytes::new(subject)))?,
+            (None, Some(env)) => self.history_in.query((after, limit, env.to_be_bytes()))?,
+            (None, None) => self.history.query((after, limit))?,
         };
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {

@@ -1,6 +1,7 @@
 //! The real binary, started as a person or a service manager starts it: a process of its own, real files, real signals,
 //! real sockets.
 
+mod addresses;
 mod disk;
 mod first_key;
 mod kill;

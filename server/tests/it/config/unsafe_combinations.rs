@@ -187,14 +187,29 @@ fn a_secret_in_a_file_that_others_can_read_is_a_warning() {
     }
 }
 
+#[test]
+fn the_proxy_protocol_is_for_trusted_proxies() {
+    let found = problems("[server]\nproxy_protocol = true");
+    assert!(
+        found.len() == 1
+            && found[0].starts_with("2: server.proxy_protocol: the PROXY protocol is taken from"),
+        "{found:?}"
+    );
+    let server = good("[server]\nproxy_protocol = true\ntrusted_proxies = [\"::ffff:10.0.0.0/104\"]").server;
+    assert!(server.proxy_protocol && server.trusted_proxies[0].to_string() == "10.0.0.0/8");
+    let found = problems("[server]\nforwarded_header = \"x-real-ip\"");
+    assert!(found[0].contains("is not one of x-forwarded-for, forwarded"), "{found:?}");
+}
+
 /// Whatever this version does not act on is said where it is set, and nothing else is.
 #[test]
 fn what_has_no_effect_yet_is_said() {
-    let without = "[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n[forward_auth]\nlisten = \"127.0.0.1:9\"\n[browser]\n\
+    let without = "[forward_auth]\nlisten = \"127.0.0.1:9\"\n[browser]\n\
         environment = \"shop/prd\"\nexpose = [\"name\"]\n[cors]\norigins = [\"https://a.example\"]\n[login]\n\
         url = \"/login\"\nredirect_origins = [\"https://a.example\"]\n[cookie]\ncsrf_domain = \"example.org\"\n\
         csrf_cookie = \"C\"\ncsrf_header = \"X-C\"\n[policy.default]\nrefresh_timeout = \"60d\"\n";
-    let with = "[server]\nheader_timeout = \"9s\"\n[metrics]\nlisten = \"127.0.0.1:9\"\n[cache]\nmax_bytes = \"1MiB\"\n\
+    let with = "[server]\nheader_timeout = \"9s\"\ntrusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = true\n\
+        forwarded_header = \"forwarded\"\n[metrics]\nlisten = \"127.0.0.1:9\"\n[cache]\nmax_bytes = \"1MiB\"\n\
         [history]\nretention = \"9d\"\n[cookie]\nname = \"a\"\nsame_site = \"Strict\"\ndomain = \"example.org\"\n\
         partitioned = true\n[log]\nlevel = \"debug\"\n[policy.default]\nidle_timeout = \"1h\"\nrotation_grace = \"9s\"\n";
     assert_eq!(good(with).warnings, [""; 0]);
@@ -202,7 +217,7 @@ fn what_has_no_effect_yet_is_said() {
     let set = config.entries.iter().filter(|entry| entry.origin != handstamp_server::config::Origin::Default);
     let expected: Vec<String> =
         set.map(|entry| format!("{} is known, but has no effect yet", entry.path)).collect();
-    assert_eq!((config.warnings.len(), expected.len()), (11, 11), "{:?}", config.warnings);
+    assert_eq!((config.warnings.len(), expected.len()), (10, 10), "{:?}", config.warnings);
     for (warning, expected) in config.warnings.iter().zip(&expected) {
         assert!(warning.contains(expected), "{warning}: {expected}");
     }

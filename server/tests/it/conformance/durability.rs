@@ -69,7 +69,16 @@ async fn a_closed_store_says_so(world: World) {
     closed(world.store.commit(batch([create(record(2))])).await.unwrap_err());
     closed(world.store.touch(&[(key(1), NOW)]).await.unwrap_err());
     closed(world.store.search(&query([])).await.unwrap_err());
-    closed(world.store.history(&EventQuery { subject: None, after: None, limit: 1 }).await.unwrap_err());
+    closed(
+        world
+            .store
+            .history(&EventQuery { subject: None, env: None, after: None, limit: 1 })
+            .await
+            .unwrap_err(),
+    );
+    closed(world.store.head().await.unwrap_err());
+    closed(world.store.amend(&[]).await.unwrap_err());
+    closed(world.store.scrub().await.unwrap_err());
     closed(world.store.sweep(NOW, 1).await.unwrap_err());
     closed(world.store.tallies().await.unwrap_err());
     closed(world.store.clock_floor().await.unwrap_err());

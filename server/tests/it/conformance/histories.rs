@@ -2,11 +2,17 @@
 
 use super::world::{Ask, NOW, World, batch, cases, create, delete, event, key, record, rewrite};
 use handstamp_core::time::Millis;
-use handstamp_server::store::{Batch, EventQuery, NewEvent};
+use handstamp_server::store::{Amend, Batch, EventQuery, Key, NewEvent, Scrubbed, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-cases![history_by_record_and_in_all, positions_rise_without_gaps_for_who_resumes, positions_are_never_reused];
+cases![
+    history_by_record_and_in_all,
+    history_by_environment,
+    lines_are_written_anew_if_they_are_what_they_were,
+    positions_rise_without_gaps_for_who_resumes,
+    positions_are_never_reused
+];
 
 async fn history_by_record_and_in_all(world: World) {
     let at = |n, at, body: &str| NewEvent { at: Millis(at), ..event(n, body) };
@@ -27,16 +33,91 @@ async fn history_by_record_and_in_all(world: World) {
     for (after, limit, wanted) in
         [(None, 2, &all[..2]), (Some(all[1].position), 2, &all[2..4]), (Some(u64::MAX), 9, &[])]
     {
-        let query = EventQuery { subject: None, after, limit };
+        let query = EventQuery { subject: None, env: None, after, limit };
         assert_eq!(world.store.history(&query).await.unwrap(), wanted);
         let query = EventQuery { limit: 0, ..query };
         assert!(world.store.history(&query).await.unwrap().len() <= 1);
     }
-    let query = EventQuery { subject: Some(key(1)), after: Some(all[0].position), limit: 10 };
+    let query = EventQuery { subject: Some(key(1)), env: None, after: Some(all[0].position), limit: 10 };
     assert_eq!(world.store.history(&query).await.unwrap(), [all[2].clone()]);
     // A record that is deleted keeps its history.
     world.store.done(batch([delete(1, 1)])).await;
     assert_eq!(world.store.events(Some(1)).await, of(1));
+}
+
+async fn history_by_environment(mut world: World) {
+    assert_eq!(world.store.head().await, Ok(0));
+    let about = |kind, env, body: &str| {
+        let subject = Key { space: Space { kind, env }, id: Box::new([1]) };
+        NewEvent { subject, at: NOW, body: body.into() }
+    };
+    // Numbers whose bytes have zeros inside, and neighbours of each other.
+    let envs = [1, 0x0100, 0xffff_ffff_ffff_ffff, 0xffff_ffff_ffff_fffe];
+    let all: Vec<NewEvent> =
+        (0..40u8).map(|n| about(1 + n % 3, envs[usize::from(n % 4)], &format!("{n}"))).collect();
+    for some in all.chunks(7) {
+        world.store.done(Batch { events: some.to_vec(), ..batch([]) }).await;
+    }
+    if world.durable() {
+        world.reopen().await;
+    }
+    assert_eq!(world.store.head().await, Ok(40));
+    for env in envs.into_iter().chain([0, 2]) {
+        let wanted: Vec<&[u8]> =
+            all.iter().filter(|event| event.subject.space.env == env).map(|event| &event.body[..]).collect();
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let query = EventQuery { subject: None, env: Some(env), after, limit: 3 };
+            let page = world.store.history(&query).await.unwrap();
+            after = page.last().map(|event| event.position);
+            let full = page.len() == 3;
+            seen.extend(page);
+            if !full {
+                break;
+            }
+        }
+        assert_eq!(seen.iter().map(|event| &event.body[..]).collect::<Vec<_>>(), wanted, "{env}");
+        assert!(seen.windows(2).all(|pair| pair[0].position < pair[1].position));
+    }
+    // A record is more than its environment.
+    let subject = Some(all[0].subject.clone());
+    let query = EventQuery { subject, env: Some(2), after: None, limit: 100 };
+    let seen = world.store.history(&query).await.unwrap();
+    assert!(!seen.is_empty() && seen.iter().all(|event| event.subject == all[0].subject));
+}
+
+async fn lines_are_written_anew_if_they_are_what_they_were(mut world: World) {
+    let events = ["a", "b", "c", "d"].map(|body| event(1, body)).to_vec();
+    world.store.done(Batch { events, ..batch([create(record(1))]) }).await;
+    let before = world.store.events(None).await;
+    let amend = |n: usize, was: &str, body: &str| Amend {
+        position: before[n].position,
+        before: was.into(),
+        after: body.into(),
+    };
+    let gone = Amend { position: before[3].position + 1, ..amend(3, "d", "never") };
+    let lines = [amend(0, "a", ""), amend(1, "a", "never"), amend(2, "c", &"long ".repeat(3_000)), gone];
+    assert_eq!(world.store.amend(&lines).await, Ok(2));
+    assert_eq!(world.store.amend(&lines).await, Ok(0), "they are not what they were any more");
+    // The same line twice: the second meets what the first left.
+    assert_eq!(world.store.amend(&[amend(3, "d", "e"), amend(3, "e", "f")]).await, Ok(2));
+    assert_eq!(world.store.amend(&[]).await, Ok(0));
+    let too_long = Amend { after: vec![0; (4 << 20) + 1], ..amend(1, "b", "") };
+    assert!(world.store.amend(&[too_long]).await.is_err());
+    if world.durable() {
+        world.reopen().await;
+    }
+    let after = world.store.events(None).await;
+    let bodies: Vec<&[u8]> = after.iter().map(|event| &event.body[..]).collect();
+    assert_eq!(bodies, [b"".as_slice(), b"b", "long ".repeat(3_000).as_bytes(), b"f"]);
+    for (old, new) in before.iter().zip(&after) {
+        assert_eq!((old.position, &old.subject, old.at), (new.position, &new.subject, new.at));
+    }
+    // Scrubbing changes nothing that can be read.
+    assert_eq!(world.store.scrub().await, Ok(Scrubbed::Clean));
+    assert_eq!(world.store.events(None).await, after);
+    assert_eq!(world.store.one(1).await.map(|found| found.record), Some(record(1)));
+    assert_eq!(world.store.head().await, Ok(after[3].position));
 }
 
 async fn positions_rise_without_gaps_for_who_resumes(world: World) {
@@ -62,7 +143,8 @@ async fn positions_rise_without_gaps_for_who_resumes(world: World) {
     let total: u32 = WRITERS * (0..EACH).map(|n| 1 + n % 3).sum::<u32>();
     let (mut after, mut seen) = (None, Vec::new());
     while seen.len() < total as usize {
-        let page = world.store.history(&EventQuery { subject: None, after, limit: 13 }).await.unwrap();
+        let page =
+            world.store.history(&EventQuery { subject: None, env: None, after, limit: 13 }).await.unwrap();
         after = page.last().map(|event| event.position).or(after);
         seen.extend(page);
         tokio::task::yield_now().await;

@@ -4,18 +4,20 @@
 use super::house::{Detached, Gate2, House, Plan, Said, good, in_state};
 use crate::front::Fronted;
 use handstamp_core::environment::EnvironmentName;
-use handstamp_core::event::EventKind;
+use handstamp_core::event::{Event, EventKind};
 use handstamp_core::facet;
+use handstamp_core::id::EnvironmentId;
 use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
+use handstamp_core::session::By;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
 use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::validate::{Ask, Validated};
-use handstamp_server::codec::{kind, session_key};
+use handstamp_server::codec::{CONTROL, kind, new_event, session_key};
 use handstamp_server::store::faulty::{Call, Fault, Faulty, Gate};
 use handstamp_server::store::memory::Memory;
-use handstamp_server::store::{Batch, Expect, Facet, Op, Query, Space, Store};
+use handstamp_server::store::{Batch, EventQuery, Expect, Facet, Op, Query, Space, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::yield_now;
@@ -206,6 +208,8 @@ async fn of_a_removed_environment_nothing_is_left() {
         ask.idempotency = Some((format!("k{n}"), vec![1; 32].into()));
         good(house.app.create(&shop, ask).await);
     }
+    let policy = Event::policy_changed(house.app.now(), By::System, 1, None);
+    house.store.commit(about_itself(shop.env.record.id, &policy)).await.unwrap();
     let held = gate.shut();
     let creating = tokio::spawn({
         let (house, shop) = (house.clone(), shop.clone());
@@ -229,6 +233,14 @@ async fn of_a_removed_environment_nothing_is_left() {
     }
     assert_eq!(count(&house, Space { kind: kind::PURGE, env: 0 }).await, 0);
     assert!(house.store.tallies().await.unwrap().iter().all(|(tally, _)| tally.env != env));
+    let query = EventQuery { subject: None, env: None, after: None, limit: 1_000 };
+    assert!(house.store.history(&query).await.unwrap().iter().all(|line| line.subject.space.env != env));
+}
+
+/// A line about the environment itself, as whoever changes its rules writes it.
+fn about_itself(env: EnvironmentId, event: &Event) -> Batch {
+    let events = vec![new_event(env, event)];
+    Batch { bucket: CONTROL.get(), at: event.at, ops: Vec::new(), events, tallies: Vec::new() }
 }
 
 async fn count(house: &House, space: Space) -> usize {

@@ -3,6 +3,7 @@
 
 use crate::front::Front;
 use async_trait::async_trait;
+use handstamp_core::agent::hints::Hints;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::policy::setting::Every;
@@ -205,13 +206,17 @@ pub(crate) fn tags(texts: &[&str]) -> Vec<Tag> {
 
 pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
     Create {
+        auth: None,
+        actor: None,
         user: Some(user(of)),
         tags: tags(with),
         groups: Vec::new(),
         data: None,
         expires_in: None,
         client: Client::default(),
+        hints: Hints::default(),
         idempotency: None,
+        device: None,
     }
 }
 

@@ -175,7 +175,13 @@ async fn a_listener_of_its_own_has_metrics_and_nothing_else() {
         let address = socket.local_addr().unwrap();
         let (stopper, stop) = handstamp_server::host::signals::stop();
         stoppers.push(stopper);
-        tokio::spawn(listener::serve(socket, None, door, listener::Limits::default(), stop));
+        tokio::spawn(listener::serve(
+            socket,
+            listener::Preface::default(),
+            door,
+            listener::Limits::default(),
+            stop,
+        ));
         let mut asked = World::new().await;
         asked.address = address;
         let validate = asked.call(Method::POST, "/v1/sessions/validate").json(&json!({})).send();

@@ -1,14 +1,18 @@
 //! The management door over real sockets. One file an address; what every address has in common is in `refusals`,
 //! `callers`, `outage` and `random`.
 
+mod agents;
 mod batch;
 mod callers;
 mod create;
+mod devices;
 mod docs;
 mod environments;
+mod erase;
 mod errors;
 mod events;
 mod expiry;
+mod history;
 mod idempotency;
 mod input;
 mod isolation;
@@ -17,6 +21,7 @@ mod metrics;
 mod openapi;
 mod outage;
 mod panics;
+mod peer;
 mod policies;
 #[cfg(test)]
 mod random;
@@ -27,8 +32,11 @@ mod search;
 mod secrets;
 mod session;
 mod session_types;
+mod step_up;
 mod update;
+mod users;
 mod validate;
+mod whereabouts;
 
 use crate::world::World;
 use handstamp_server::http::routes::{Needs, Route, table};
@@ -86,6 +94,23 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("PATCH", "/v1/sessions/{id}") => {
             (path.replace("{id}", &session().await), Some(json!({ "extend": true })))
         }
+        ("POST", "/v1/devices/challenge") => (path, Some(json!({ "user_id": user }))),
+        ("POST", "/v1/devices") => {
+            let made = world.login(&user).await;
+            let challenge = devices::hand::challenge_of(world, &made.id).await;
+            let proof = devices::hand::Hand::new().introduction(world, &challenge, Some(&made.id));
+            let url = devices::hand::URL;
+            let body =
+                json!({ "token": made.token, "device": { "proof": proof }, "method": "POST", "url": url });
+            (path, Some(body))
+        }
+        ("GET", "/v1/devices") => (format!("{path}?user_id={user}"), None),
+        (method, "/v1/devices/{id}") => {
+            let hand = devices::hand::Hand::new();
+            hand.login(world, &user, true).await;
+            let body = (method == "PATCH").then(|| json!({ "name": "sample" }));
+            (format!("/v1/devices/{}?user_id={user}", hand.id()), body)
+        }
         ("POST", "/v1/keys") => (path, Some(json!({ "name": "another", "scopes": ["keys:write"] }))),
         ("PATCH", "/v1/keys/{id}") => {
             (path.replace("{id}", &key().await), Some(json!({ "name": "renamed" })))
@@ -99,6 +124,10 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
             (format!("/v1/environments/gone/e{n}"), None)
         }
         (_, path) if path.starts_with("/v1/sessions/{id}") => (path.replace("{id}", &session().await), None),
+        (_, path) if path.starts_with("/v1/users/{id}") => {
+            world.login(&user).await;
+            (path.replace("{id}", &user), None)
+        }
         (_, path) if path.starts_with("/v1/keys/{id}") => (path.replace("{id}", &key().await), None),
         _ => (path, None),
     }

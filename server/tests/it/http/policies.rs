@@ -232,3 +232,34 @@ async fn create_only_tags_are_fixed_for_one_and_for_many() {
         world.patch(&at, json!({ "tags": { "add": ["plan:paid"] } })).await.refused(409, "tag_create_only");
     assert!(said["detail"].as_str().unwrap().ends_with("by tag plan:free"), "{said}");
 }
+
+#[tokio::test]
+async fn history_knows_each_change() {
+    let world = World::new().await;
+    replace(&world, &json!({ "default": { "idle_timeout": "1h" } })).await.expect(200);
+    replace(&world, &json!({})).await.expect(200);
+    rolled_back(&world, 1).await.expect(200);
+    let file =
+        |hours| Some(Policy::from(Rules { idle_timeout: Some(Span::hours(hours)), ..Rules::default() }));
+    world.app.set_file_policy(file(2)).await;
+    world.app.set_file_policy(file(2)).await;
+    world.app.set_file_policy(file(3)).await;
+    let events = world.get("/v1/events?type=policy.changed").await.expect(200);
+    let told: Vec<(&str, &str)> = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["note"].as_str().unwrap(), e["by"].as_str().unwrap().split('_').next().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("version 1", "key"),
+            ("version 2", "key"),
+            ("version 3: took up version 1 again", "key"),
+            ("version 3: the configuration was read again", "system"),
+            ("version 3: the configuration was read again", "system"),
+        ]
+    );
+    assert_eq!(events["items"][0]["session_id"], Value::Null);
+}

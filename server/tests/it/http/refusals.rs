@@ -81,7 +81,12 @@ async fn unknown_parameters_are_refused_by_name() {
     let world = World::new().await;
     for route in table() {
         let (path, body) = sample(&world, &route).await;
-        let mut call = world.call(method(route.method), &format!("{path}?colour=red")).key(&world.operator);
+        let mut call = world
+            .call(
+                method(route.method),
+                &format!("{path}{}colour=red", if path.contains('?') { '&' } else { '?' }),
+            )
+            .key(&world.operator);
         if let Some(body) = &body {
             call = call.json(body);
         }

@@ -79,6 +79,8 @@ async fn types_are_made_read_replaced_and_deleted() {
     world.get("/v1/session-types/checkout").await.refused(404, "not_found");
     with(Method::DELETE, "x-nothing", "").await.refused(404, "not_found");
     with(Method::PUT, "if-match", "*").await.refused(412, "session_type_changed");
+    let history = world.get("/v1/events").await.expect(200).to_string();
+    assert!(history.contains("session type checkout was deleted"), "{history}");
     // Made again, it is not the one that was seen before.
     world.advance(Span::secs(1));
     let again = put(&world, "checkout", &checkout()).await;

@@ -15,13 +15,13 @@ use tokio_rustls::client::TlsStream;
 use super::{Client, Server, limits, soon};
 
 /// A directory with a certificate and a key, and an authority that signs them.
-struct Desk {
+pub(super) struct Desk {
     dir: PathBuf,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Desk {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("handstamp-tls-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -50,7 +50,7 @@ impl Desk {
         certificate.der().clone()
     }
 
-    fn load(&self) -> Result<Tls, TlsError> {
+    pub(super) fn load(&self) -> Result<Tls, TlsError> {
         Tls::load(self.certificate(), self.key())
     }
 
@@ -70,6 +70,10 @@ impl Desk {
     async fn connect(&self, server: &Server) -> Client<TlsStream<TcpStream>> {
         connect(server, self.client(rustls::ALL_VERSIONS, &["http/1.1"])).await.unwrap()
     }
+
+    pub(super) async fn handshake(&self, tcp: TcpStream) -> Client<TlsStream<TcpStream>> {
+        handshake(tcp, self.client(rustls::ALL_VERSIONS, &["http/1.1"])).await.unwrap()
+    }
 }
 
 impl Drop for Desk {
@@ -79,7 +83,10 @@ impl Drop for Desk {
 }
 
 async fn connect(server: &Server, config: ClientConfig) -> std::io::Result<Client<TlsStream<TcpStream>>> {
-    let tcp = TcpStream::connect(server.address).await?;
+    handshake(TcpStream::connect(server.address).await?, config).await
+}
+
+async fn handshake(tcp: TcpStream, config: ClientConfig) -> std::io::Result<Client<TlsStream<TcpStream>>> {
     let name = ServerName::try_from("localhost").unwrap();
     Ok(Client(soon("the handshake", TlsConnector::from(Arc::new(config)).connect(name, tcp)).await?))
 }

@@ -1,8 +1,10 @@
 //! Opening the file: private, alone, of a known version, whole. Each refusal names the file and the way out.
 
-use crate::conformance::world::{Ask, Scratch, batch, create, event, facet, query, record, with_facets};
+use crate::conformance::world::{
+    Ask, SPACE, Scratch, batch, create, event, facet, query, record, with_facets,
+};
 use handstamp_server::store::sqlite::{OpenError, Options, Sqlite};
-use handstamp_server::store::{Batch, Store, StoreError};
+use handstamp_server::store::{Batch, EventQuery, Store, StoreError};
 use rusqlite::Connection;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
@@ -110,11 +112,27 @@ async fn a_newer_file_is_refused_with_both_versions() {
     drop(conn);
     let (error, text) = refused(&path);
     assert!(matches!(error, OpenError::Newer { found: 77, .. }), "{text}");
-    assert!(text.contains("version 77") && text.contains("up to 1"), "{text}");
+    assert!(text.contains("version 77") && text.contains("up to 2"), "{text}");
     let conn = Connection::open(&path).unwrap();
-    conn.pragma_update(None, "user_version", 1).unwrap();
+    conn.pragma_update(None, "user_version", 2).unwrap();
     drop(conn);
     assert_eq!(open(&path).unwrap().pages(query([])).await.len(), 1_000);
+}
+
+/// As the first version left it: without what the second added.
+#[tokio::test]
+async fn a_file_of_the_first_version_is_lifted_with_its_history() {
+    let scratch = Scratch::new();
+    let path = scratch.path("db");
+    filled(&path).await;
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("DROP INDEX events_env; PRAGMA user_version = 1").unwrap();
+    drop(conn);
+    let query = EventQuery { subject: None, env: Some(SPACE.env), after: None, limit: 10 };
+    let store = open(&path).unwrap();
+    let history = store.history(&query).await.unwrap();
+    assert_eq!(history.iter().map(|event| event.position).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+    assert_eq!(store.head().await, Ok(1_000));
 }
 
 #[tokio::test]

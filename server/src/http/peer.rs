@@ -1,0 +1,74 @@
+//! Whose request is it? The client's address, from hops that an operator trusts and from nobody else.
+//!
+//! A header is text, and a client can write any. What a trusted proxy adds is the address of its own peer, behind
+//! whatever came before. So the hops are walked from the connection towards the client, from the right: as long as a hop is
+//! trusted, what it says about its peer is believed; the first that is not trusted is the client, and nothing to the
+//! left of it is looked at. Where a trusted hop says something that is no address, that hop is as far as anybody knows.
+//!
+//! One header counts, the one that the proxies write (`forwarded_header`). There is no guessing between the two: a proxy
+//! that writes one passes on the other as its client sent it. Other spellings (`X_Forwarded_For`) are other headers,
+//! and `Connection` is no reason to look away: what was to be dropped on the way is the hops' business.
+
+use super::listener::PeerAddr;
+use handstamp_core::address::Networks;
+use http::{HeaderMap, HeaderName, Request, header};
+use std::net::IpAddr;
+
+mod elements;
+
+/// The header in which trusted proxies say who their peer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SaidIn {
+    /// `X-Forwarded-For`: a list of addresses.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): a list of parameters, of which `for` counts.
+    Forwarded,
+}
+
+/// Whose word about the client's address is believed, and where it stands. By default nobody's.
+#[derive(Clone, Default)]
+pub struct Trust {
+    /// Addresses of proxies.
+    pub proxies: Networks,
+    /// The header they write.
+    pub said_in: SaidIn,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+impl Trust {
+    /// The client's address in its one form, `connection` being who is at the other end of it.
+    pub fn client(&self, connection: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut hop = connection.to_canonical();
+        if !self.proxies.contains(hop) {
+            return hop;
+        }
+        let (name, last) = match self.said_in {
+            SaidIn::XForwardedFor => (X_FORWARDED_FOR, elements::last_address as elements::Last),
+            SaidIn::Forwarded => (header::FORWARDED, elements::last_for as elements::Last),
+        };
+        // Several lines of one name are one list (RFC 9110, 5.3): the last one was added last.
+        for line in headers.get_all(name).iter().rev() {
+            let mut left = Some(line.as_bytes());
+            while let Some(text) = left {
+                let (said, rest) = last(text);
+                match said {
+                    None => return hop,
+                    Some(address) => hop = address.to_canonical(),
+                }
+                if !self.proxies.contains(hop) {
+                    return hop;
+                }
+                left = rest;
+            }
+        }
+        hop
+    }
+
+    /// The same of a request that came through the listener; `None` of one that did not.
+    pub fn client_of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        let PeerAddr(peer) = request.extensions().get::<PeerAddr>()?;
+        Some(self.client(peer.ip(), request.headers()))
+    }
+}

@@ -3,6 +3,7 @@
 
 use crate::epoch::{Ledger, Raised};
 use crate::expiry;
+use crate::limit;
 use crate::policy::Effective;
 use crate::refusal::{Code, Refusal};
 use crate::session::{By, End};
@@ -96,7 +97,8 @@ fn rule(end: &End) -> &'static str {
         expiry::ABSOLUTE,
         expiry::IDLE,
         crate::rotation::RULE,
-        crate::limit::RULE,
+        limit::RULE,
+        limit::SEATS,
         crate::address::rule::CHANGE,
         crate::agent::rule::RULE,
         EPOCH,

@@ -10,6 +10,7 @@
 //! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`agent`], [`whereabouts`],
 //!   [`step_up`], [`judge`]: may this request pass?
 //! * [`device`]: is it still the device that the session was made on?
+//! * [`explain`]: what each rule says; what a policy would do.
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
 //! * [`caller`], [`environment`]: who may ask, and where.
@@ -31,6 +32,7 @@ pub mod epoch;
 pub mod erasure;
 pub mod event;
 pub mod expiry;
+pub mod explain;
 pub mod facet;
 pub mod id;
 pub mod judge;

@@ -1,6 +1,7 @@
 //! Every reason we ever give: one closed list of codes, each with its status, its sentence and what to do about it
 //! (design, section 5). A refusal is an answer; an accident is no refusal and has no place here.
 
+use crate::limit;
 use crate::policy::Origin;
 use crate::time::{Millis, Span};
 use std::fmt;
@@ -37,7 +38,7 @@ codes! {
     SessionExpired = "session_expired", 401, "Session expired", "The session reached its absolute end, counted from login.", "Log in again.";
     SessionIdle = "session_idle", 401, "Session idle too long", "Nothing was heard of the session for longer than the policy allows.", "Log in again.";
     SessionRevoked = "session_revoked", 401, "Session ended", "Somebody ended the session: the user logged out, or your application or an operator revoked it.", "Log in again.";
-    SessionEvicted = "session_evicted", 401, "Session ended to keep a limit", "A newer login took the place of this one, because the user had as many sessions as the policy allows.", "Log in again.";
+    SessionEvicted = "session_evicted", 401, "Session ended to keep a limit", "A newer login took the place of this one, because there were as many sessions as the policy allows: of this user, or of all users with a tag.", "Log in again.";
     TokenReused = "token_reused", 401, "A stolen token was presented", "A token that had long been replaced was presented again: somebody holds a copy. The session was ended for everybody.", "Log in again, and look at the session's events: both contexts are there.";
     IpChanged = "ip_changed", 401, "Another network", "The request came from another network than the login, and the policy does not let that pass. Whether the session has ended, its record says.", "Log in again; or, if nothing was ended, go back to the network of the login.";
     IpNotAllowed = "ip_not_allowed", 403, "Not from this address", "The session is good, but may be used from certain networks only, and the client's address is in none of them.", "Connect from an allowed network; logging in again does not help.";
@@ -50,7 +51,7 @@ codes! {
     DeviceProofMissing = "device_proof_missing", 403, "No proof by the device", "The session is good, but the policy asks for a proof by its device, and none came; or the session has no device yet.", "Sign the challenge that comes with the refusal, and send the proof with the request. A session without a device gets one shortly after login.";
     DeviceProofStale = "device_proof_stale", 403, "The device's proof is stale", "The session's device signed for this request, but not just now: the challenge is too old, was used, or was not given to this client, or the device's clock is wrong.", "Sign again with the fresh challenge that comes with the refusal.";
     DeviceProofInvalid = "device_proof_invalid", 403, "Not a proof by the session's device", "The proof is damaged, was signed by another key, or is for another session or request.", "Do not try the same proof again. When it happens to a user with the right device, compare method and URL of the request with what was signed.";
-    SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "The user has as many live sessions as the policy allows, and the policy refuses rather than ends one.", "End one of the user's sessions first, or let the policy evict (on_limit).";
+    SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "There are as many live sessions as the policy allows, of this user or of all users with a tag, and the policy refuses rather than ends one. `current` says how many there are, `maximum` how many are allowed. Nothing was changed.", "End a session first, or let the policy end one (`on_limit`).";
     TagInvalid = "tag_invalid", 400, "Not a tag", "A tag is written name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter.", "Correct the tag.";
     DataInvalid = "data_invalid", 400, "The data does not fit", "The session is of a type that says what its data must look like, and it does not; `errors` says where.", "Correct the data, or the schema of the session type.";
     InvalidRequest = "invalid_request", 400, "The request is not right", "A field is unknown, missing or has a value it cannot have; `errors` says which.", "Correct the request; the same request will be refused again.";
@@ -239,6 +240,10 @@ pub fn detail(code: Code, rule: &str, origin: Option<&Origin>, evidence: Option<
             "a token was presented long after it had been replaced: the session was in use from {before}, the old token \
              came from {after}"
         ),
+        // Of a number of sessions, what is seen is what there would be with one more.
+        Some(Evidence::Limit { allowed, seen }) if [limit::RULE, limit::SEATS].contains(&rule) => {
+            format!("{rule} would be {seen}, allowed {allowed}{by}")
+        }
         Some(Evidence::Limit { allowed, seen }) => format!("{rule} {seen}, allowed {allowed}{by}"),
         Some(Evidence::Change { before, after }) if rule == crate::address::rule::CHANGE => {
             format!("the address changed from {before} to {after}; {rule}{by}")

@@ -1,7 +1,7 @@
 //! What becomes of the records: pure functions from (records, command, policy, now, entropy) to (next records, events)
 //! or a refusal. The caller loads, calls one of these, and commits; if something changed in between, it does so again.
 //!
-//! * [`create`]: a session begins.
+//! * [`create`]: a session begins. [`admit`]: whether there is room for it.
 //! * [`present`]: what a judgement of a presented token brings about; and the exchange of a refresh token.
 //! * [`update`]: tags, groups, data and times of a live session; authentication again.
 //! * [`bind`]: a live session gets its device.
@@ -9,7 +9,7 @@
 
 use crate::epoch::Ledger;
 use crate::event::Event;
-use crate::id::EnvironmentId;
+use crate::id::{Bucket, EnvironmentId, SessionId};
 use crate::judge::{Bench, over};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
@@ -19,6 +19,7 @@ use crate::time::Millis;
 use crate::token::keyring::Keyring;
 use crate::user::User;
 
+pub mod admit;
 pub mod bind;
 pub mod create;
 pub mod finish;
@@ -82,6 +83,10 @@ impl Entropy {
         let mut out = [0; N];
         out.iter_mut().zip(self.0.iter().skip(AT)).for_each(|(to, from)| *to = *from);
         out
+    }
+    /// A session's name, for who must know it before the session is made.
+    pub fn session(&self, now: Millis, bucket: Bucket) -> SessionId {
+        SessionId::new(now, bucket, self.session_id())
     }
     fn session_id(&self) -> [u8; 9] {
         self.part::<0, 9>()

@@ -9,7 +9,7 @@ use crate::stats::mix;
 
 /// How many different user agents are sent, as the design asks.
 pub(crate) const AGENTS: usize = 500;
-/// Sessions of one user: below the ten that the default policy will one day allow.
+/// Sessions of one user: below the ten that the default policy allows.
 pub(crate) const SESSIONS_PER_USER: usize = 4;
 /// How many organisations share the sessions.
 pub(crate) const ORGANISATIONS: usize = 1000;

@@ -4,9 +4,9 @@
 //! * [`control`]: environments, access keys and ledgers, held in memory; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
-//! * [`view`]: what is told of a session.
+//! * [`view`]: what is told of a session. `limits`: how many sessions a user may have.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`devices`], [`erase`], [`keys`], [`environments`].
+//!   [`policies`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
@@ -35,11 +35,13 @@ pub mod end;
 pub mod environments;
 mod epochs;
 pub mod erase;
+pub mod explain;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
 pub mod kept;
 pub mod keys;
+mod limits;
 pub mod observe;
 pub mod open;
 pub mod policies;

@@ -80,8 +80,22 @@ pub fn create(
     user: User,
     entropy: &Entropy,
 ) -> Result<Created, Impossible> {
+    let id = entropy.session(ground.now, ground.keys.bucket(ground.env, &new.user));
+    create_as(ground, id, new, user, entropy)
+}
+
+/// The same under a name that was chosen before, of [`Entropy::session`] with the user's bucket.
+///
+/// # Errors
+/// [`Impossible`] when the data cannot be sealed.
+pub fn create_as(
+    ground: Ground<'_>,
+    id: SessionId,
+    new: NewSession,
+    user: User,
+    entropy: &Entropy,
+) -> Result<Created, Impossible> {
     let now = ground.now;
-    let id = SessionId::new(now, ground.keys.bucket(ground.env, &new.user), entropy.session_id());
     let data = new.data.as_deref().map(|plain| seal(ground, id, plain, entropy)).transpose()?;
     let holder = Holder { env: ground.env, session: id, user: new.user.as_str() };
     let set = ground.keys.current();
@@ -103,7 +117,8 @@ pub fn create(
         tags: held(tags, ground.ledger.counter),
         groups: sorted(new.groups),
         data: data.map(Box::new),
-        created_at: now,
+        // Of its name, so that lists by time and what they show agree.
+        created_at: id.made_at(),
         authenticated_at: Proved::when(new.auth.as_ref(), now),
         born: ground.ledger.counter,
         expires_in,

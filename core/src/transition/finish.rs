@@ -3,7 +3,7 @@
 use super::{Change, Ground, Living};
 use crate::ending::{Ending, ending};
 use crate::event::Event;
-use crate::limit;
+use crate::limit::Limit;
 use crate::refusal::Code;
 use crate::session::{By, Client, End, Session};
 use crate::time::Millis;
@@ -27,15 +27,15 @@ pub fn revoke(living: Living<'_>, user: User, by: By, reason: Option<Box<str>>, 
     finish(living.session, user, end, client)
 }
 
-/// It makes room for a newer one.
-pub fn evict(living: Living<'_>, user: User, by: By) -> Change {
+/// It makes room for another one, of `current` that count.
+pub fn evict(living: Living<'_>, user: User, limit: &Limit, current: u32) -> Change {
     let end = End {
         at: living.ground.now,
         code: Code::SessionEvicted,
-        by,
-        rule: Some(limit::RULE.into()),
-        origin: None,
-        evidence: None,
+        by: By::System,
+        rule: Some(limit.rule.into()),
+        origin: Some(limit.origin.clone()),
+        evidence: Some(limit.evidence(current)),
         reason: None,
     };
     finish(living.session, user, end, Client::default())

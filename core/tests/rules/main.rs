@@ -25,6 +25,8 @@ mod hot_path;
 #[cfg(test)]
 mod judge;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod model;

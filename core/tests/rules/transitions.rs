@@ -3,9 +3,10 @@
 use crate::support::{ENV, Held, World, code, group, login, plain, tag, texts, user};
 use handstamp_core::event::EventKind;
 use handstamp_core::judge::Demand;
+use handstamp_core::limit::{self, Limit};
 use handstamp_core::policy::Origin;
 use handstamp_core::policy::setting::TagNames;
-use handstamp_core::refusal::Code;
+use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::session::{By, Client, State};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
@@ -264,10 +265,14 @@ fn ends_are_counted_off_once() {
 
     let (held, _) = world.create(plain());
     let living = world.ground().living(&held.session, held.seen).unwrap();
-    let change = evict(living, User { live: 0, ..held.user.clone() }, By::System);
+    let origin = Origin::Tag("role:admin".into());
+    let limit = Limit { rule: limit::RULE, tag: None, most: 3, origin: origin.clone() };
+    let change = evict(living, User { live: 0, ..held.user.clone() }, &limit, 3);
     assert_eq!(change.user.unwrap().live, 0, "never below nothing");
     let State::Ended(end) = change.session.state else { panic!("ended") };
     assert_eq!((end.code, end.rule.as_deref()), (Code::SessionEvicted, Some("max_sessions")));
+    let (allowed, seen) = (Value::Number(3), Value::Number(4));
+    assert_eq!((end.origin, end.evidence), (Some(origin), Some(Evidence::Limit { allowed, seen })));
 }
 
 #[test]

@@ -1,21 +1,24 @@
 //! A session begins: the user's record is the fence, so that a creation and a mass end of one user never miss each
-//! other.
+//! other, and two creations never find the same room.
 
 use super::callers::Caller;
 use super::control::Env;
 use super::devices::prove::{self, Introduction};
+use super::limits::Rules;
 use super::records::{Decision, Loaded, Stage};
 use super::types::user_of_new;
 use super::view::View;
 use super::{App, Stop};
 use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
-use crate::store::{Expect, Op};
+use crate::store::{Expect, Key, Op};
 use bytes::Bytes;
 use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
-use handstamp_core::device::challenge::Client as Ahead;
-use handstamp_core::id::UserId;
+use handstamp_core::device::challenge::{Challenge, Client as Ahead};
+use handstamp_core::device::key::PublicKey;
+use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::limit;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::{Actor, Client};
@@ -58,126 +61,169 @@ pub struct Made {
     pub view: View,
     /// Shown once.
     pub issued: Issued,
+    /// Who had to go for it.
+    pub evicted: Vec<SessionId>,
     /// Whether the user is not known to have the device; `None` when there is none.
     pub new_device: Option<bool>,
+}
+
+/// What an attempt comes to.
+enum Attempt {
+    Made(Box<Made>),
+    /// So many have to go for it that they go first.
+    Crowded(Rules),
 }
 
 impl App {
     /// Makes a session.
     ///
     /// # Errors
-    /// Refusals of the caller and of the idempotency key; faults.
+    /// `session_limit_reached`, refusals of the caller and of the idempotency key; faults.
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
         caller.allow(Scope::SessionsWrite)?;
         if ask.actor.is_some() && ask.device.is_some() {
             return Err(Stop::code(Code::ImpersonationForbidden));
         }
         let env_id = caller.env.record.id;
-        let fits = |env: &Env| user_of_new(env, &ask.tags, ask.data.as_deref(), ask.user.as_ref());
-        let user = match &ask.user {
-            Some(user) => user.clone(),
-            None => fits(&*self.env(env_id)?)?,
+        let data = ask.data.map(String::into_bytes);
+        let user = match ask.user {
+            Some(user) => user,
+            None => user_of_new(&*self.env(env_id)?, &ask.tags, data.as_deref(), None)?,
         };
-        let bucket = self.keys.bucket(env_id, &user);
         let key_id = caller.key().id;
-        let idempotency = ask.idempotency.as_ref().map(|(text, body)| (text, digest(&[body])));
-        let request = idempotency.map(|(text, body)| digest(&[&key_id.0, text.as_bytes(), &body]));
         let mut client = ask.client.clone();
         let read = self.agent(client.user_agent.as_deref());
         client.agent =
             read.map(|agent| if ask.hints.is_empty() { agent } else { Arc::new(ask.hints.refine(&agent)) });
         self.cache.share_agent(&mut client);
+        let again = ask.idempotency.as_ref().map(|(text, body)| {
+            let body = digest(&[body]);
+            let request = digest(&[&key_id.0, text.as_bytes(), &body]);
+            Again { key: idempotency_key(env_id, key_id, text), text, body, request }
+        });
+        let mut tags = ask.tags;
+        // Limits look at the tags before the session is made.
+        tags.extend(ask.actor.as_ref().and_then(|_| Tag::parse(Actor::TAG).ok()));
+        let new = NewSession {
+            user,
+            tags,
+            groups: ask.groups,
+            data,
+            expires_in: ask.expires_in,
+            refresh: false,
+            client,
+            device: None,
+            auth: ask.auth,
+            actor: ask.actor,
+            by: caller.by(),
+            idempotency: again.as_ref().map(|again| again.request),
+        };
+        let asking = Asking { caller, new, again, device: ask.device.as_ref() };
+        let mut evicted = Vec::new();
+        loop {
+            match self.attempt(&asking).await? {
+                Attempt::Made(made) => {
+                    evicted.extend(made.evicted);
+                    return Ok(Made { evicted, ..*made });
+                }
+                Attempt::Crowded(rules) => {
+                    evicted.extend(self.evict_ahead(env_id, &asking.new.user, &rules, None).await?);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, asking: &Asking<'_>) -> Result<Attempt, Stop> {
+        let (env_id, new) = (asking.caller.env.record.id, &asking.new);
+        let bucket = self.keys.bucket(env_id, &new.user);
         self.decide(bucket, || async {
             self.doubts().await?;
             let env = self.env(env_id)?;
-            let now = self.now();
-            let ground = self.ground(&env, now);
-            let mut replaces = Expect::Absent;
-            if let Some((text, body)) = &idempotency {
-                let found = self.store.load(&[idempotency_key(env_id, key_id, text)]).await?;
-                if let Some(found) = found.into_iter().next().flatten() {
-                    let known = read_idempotency(&found)?;
-                    if found.record.forget_at.is_none_or(|end| end > now) {
-                        return Ok(Decision::Answer(self.again(caller, &known, *body, request).await?));
-                    }
-                    // Over, but not swept yet: the same name may be used anew.
-                    replaces = Expect::Version(found.version);
-                }
+            let (replaces, device) = match self.look_before(&env, asking).await? {
+                Before::Made(made) => return Ok(Decision::Answer(Attempt::Made(made))),
+                Before::Free { replaces, device } => (replaces, device),
+            };
+            let known = self.load_user(env_id, &new.user).await?;
+            let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
+            whereabouts::judge_first(&effective, new.client.ip)?;
+            let limits = limit::of_new(limit::RULE, &effective.max_sessions, &new.tags);
+            let rules = Rules { limits, mode: effective.on_limit.value };
+            let room = self.room(&env, &known.user, &rules, None).await?;
+            if room.is_crowded() {
+                return Ok(Decision::Answer(Attempt::Crowded(rules)));
             }
-            fits(&env)?;
-            let device = match &ask.device {
-                None => None,
-                Some(device) => {
-                    let from = Ahead::Login { user: Some(&user), from: Endpoint::from(&ask.client) };
-                    Some((self.introduced(&env, device, from, None, now).await?, device.remember))
-                }
-            };
-            let known = self.load_user(env_id, &user).await?;
-            let new = NewSession {
-                user: user.clone(),
-                tags: ask.tags.clone(),
-                groups: ask.groups.clone(),
-                data: ask.data.clone().map(String::into_bytes),
-                expires_in: ask.expires_in,
-                refresh: false,
-                auth: ask.auth.clone(),
-                actor: ask.actor.clone(),
-                client: client.clone(),
-                device: device.map(|((key, _), _)| key),
-                by: caller.by(),
-                idempotency: request,
-            };
-            let made = create(ground, new, known.user, &self.draw()?)?;
-            whereabouts::judge_first(&env.policy.of(&made.change.session), client.ip)?;
+            let now = room.now;
+            let new = NewSession { device: device.as_ref().map(|(key, _)| *key), ..new.clone() };
+            let made = create(self.ground(&env, now), new, room.user(), &self.draw()?)?;
             let mut stage = Stage::new(bucket, now);
+            room.make(self, &env, &mut stage);
             stage.session(self, &env, None, &made.change.session, now);
             if let Some(user) = &made.change.user {
                 stage.user(&env, bucket, known.expect, user);
             }
             stage.events(&env, &made.change.events);
-            if let Some((text, body)) = &idempotency {
-                let value = Idempotency { body: *body, session: made.change.session.id };
-                let record =
-                    write_idempotency(env_id, key_id, text, bucket, &value, now.plus(Span::hours(24)));
+            if let Some(again) = &asking.again {
+                let value = Idempotency { body: again.body, session: made.change.session.id };
+                let (key, until) = (asking.caller.key().id, now.plus(Span::hours(24)));
+                let record = write_idempotency(env_id, key, again.text, bucket, &value, until);
                 stage.op(Op::Put { expect: replaces, record });
             }
             let mut new_device = None;
-            if let Some(((key, challenge), remember)) = device {
+            if let (Some((key, challenge)), Some(of)) = (device, asking.device) {
                 stage.op(prove::used(env_id, bucket, &challenge));
-                let seen = (&user, key, remember, &client);
+                let seen = (&asking.new.user, key, of.remember, &asking.new.client);
                 new_device = Some(self.see_device(&env, seen, &mut stage, now).await?);
             }
-            let view = self.view(
-                &env,
-                Loaded { session: made.change.session, seen: now, offered: now, version: 1 },
-                now,
-            )?;
+            let after = Loaded { session: made.change.session, seen: now, offered: now, version: 1 };
+            let view = self.view(&env, after, now)?;
             if view.ended.is_some() {
                 let message = "is longer ago than a session may last: the user must authenticate again";
                 return Err(Stop::field("/auth/at", message));
             }
-            Ok(Decision::Commit(stage, Made { view, issued: made.issued, new_device }))
+            let evicted = room.evicted();
+            let made = Made { view, issued: made.issued, evicted, new_device };
+            Ok(Decision::Commit(stage, Attempt::Made(Box::new(made))))
         })
         .await
     }
 
-    /// The same request again: the same credentials, as long as nobody has presented them.
-    async fn again(
-        &self,
-        caller: &Caller,
-        known: &Idempotency,
-        body: [u8; 32],
-        request: Option<[u8; 32]>,
-    ) -> Result<Made, Stop> {
-        if known.body != body {
+    /// Whether it may be made at all, or was made before: before anybody has to go for it.
+    async fn look_before(&self, env: &Env, asking: &Asking<'_>) -> Result<Before, Stop> {
+        let mut replaces = Expect::Absent;
+        if let Some(again) = &asking.again {
+            let found = self.store.load(std::slice::from_ref(&again.key)).await?;
+            if let Some(found) = found.into_iter().next().flatten() {
+                let known = read_idempotency(&found)?;
+                let now = self.now();
+                if found.record.forget_at.is_none_or(|end| end > now) {
+                    return Ok(Before::Made(Box::new(self.again(asking.caller, &known, again).await?)));
+                }
+                // Over, but not swept yet: the same name may be used anew.
+                replaces = Expect::Version(found.version);
+            }
+        }
+        let new = &asking.new;
+        user_of_new(env, &new.tags, new.data.as_deref(), Some(&new.user))?;
+        let device = match asking.device {
+            None => None,
+            Some(device) => {
+                let from = Ahead::Login { user: Some(&new.user), from: Endpoint::from(&new.client) };
+                Some(self.introduced(env, device, from, None, self.now()).await?)
+            }
+        };
+        Ok(Before::Free { replaces, device })
+    }
+
+    /// The same request again: the same credentials, as long as nobody has presented them. Nobody goes for it again.
+    async fn again(&self, caller: &Caller, known: &Idempotency, again: &Again<'_>) -> Result<Made, Stop> {
+        if known.body != again.body {
             return Err(Stop::code(Code::IdempotencyKeyReused));
         }
         let env = self.env(caller.env.record.id)?;
         let spent = || Stop::code(Code::IdempotencyKeySpent);
         let loaded = self.load_session(env.record.id, known.session).await?.ok_or_else(spent)?;
         let now = self.now();
-        let request = request.ok_or_else(spent)?;
-        let issued = repeat(self.ground(&env, now), &loaded.session, &request).ok_or_else(spent)?;
+        let issued = repeat(self.ground(&env, now), &loaded.session, &again.request).ok_or_else(spent)?;
         let view = self.view(&env, loaded, now)?;
         if view.ended.is_some() {
             return Err(spent());
@@ -189,6 +235,36 @@ impl App {
                 Some(self.was_new(env.record.id, &session.user, device.key, session.created_at).await?)
             }
         };
-        Ok(Made { view, issued, new_device })
+        Ok(Made { view, issued, evicted: Vec::new(), new_device })
     }
+}
+
+/// An `Idempotency-Key`, the digest of the body it came with, and that of the whole request.
+struct Again<'a> {
+    key: Key,
+    text: &'a str,
+    body: [u8; 32],
+    request: [u8; 32],
+}
+
+/// A creation, ready to be tried more than once.
+struct Asking<'a> {
+    caller: &'a Caller,
+    /// But for its device.
+    new: NewSession,
+    again: Option<Again<'a>>,
+    device: Option<&'a Introduction>,
+}
+
+/// What is known before anybody looks for room.
+enum Before {
+    /// The same request was answered with this.
+    Made(Box<Made>),
+    /// Nothing stands against it.
+    Free {
+        /// What a first use of its `Idempotency-Key` expects of that key's record.
+        replaces: Expect,
+        /// The device that introduced itself, and the challenge that it used.
+        device: Option<(PublicKey, Challenge)>,
+    },
 }

@@ -210,8 +210,8 @@ impl App {
     pub(super) fn read_session(&self, found: &Versioned) -> Result<(Session, Millis), StoreError> {
         let (mut session, seen) = read_session(found)?;
         self.know(&mut session.client);
-        if let Some(last) = session.last_client.as_deref_mut() {
-            self.know(last);
+        for client in [&mut session.last_client, &mut session.anchor].into_iter().flatten() {
+            self.know(client);
         }
         Ok((session, seen))
     }

@@ -7,11 +7,12 @@ use super::records::Loaded;
 use super::view::View;
 use super::{App, Stop};
 use crate::codec::{digest, sessions};
-use crate::store::{Condition, Cursor, FacetRange, Query};
+use crate::store::{Condition, Cursor, FacetRange, Query, StoreError, Versioned};
 use handstamp_core::caller::Scope;
 use handstamp_core::facet;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
+use handstamp_core::session::End;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 use std::net::IpAddr;
@@ -257,20 +258,8 @@ impl App {
         let page = self.store.search(&Query { cursor, ..query }).await?;
         let now = self.now();
         let mut fitting = Vec::with_capacity(page.items.len());
-        for found in page.items {
-            let (session, stored) = self.read_session(&found)?;
-            let mut loaded = Loaded { session, seen: stored, offered: stored, version: found.version };
-            if loaded.session.is_live() {
-                let id = loaded.session.id;
-                (loaded.seen, loaded.offered) = self.unwritten(env.record.id, id).over(stored);
-                // Its activity may have been written since the store looked: then it is looked at again.
-                if self.ended(env, &loaded.session, loaded.seen, now).is_some()
-                    && let Some(fresh) = self.load_session(env.record.id, id).await?
-                {
-                    loaded = fresh;
-                }
-            }
-            let ended = self.ended(env, &loaded.session, loaded.seen, now);
+        for found in &page.items {
+            let (loaded, ended) = self.certain(env, self.found(env, found)?, now).await?;
             let fits = match filter.which {
                 Which::Live => ended.is_none(),
                 Which::Ended => ended.is_some(),
@@ -281,6 +270,62 @@ impl App {
             }
         }
         Ok((fitting, page.next, now))
+    }
+
+    /// Every session of a filter for live ones that nobody has ended, with how it has ended all the same by an instant at
+    /// which what is known of each is certain.
+    pub(super) async fn unended(
+        &self,
+        env: &Env,
+        filter: &Filter,
+    ) -> Result<(Millis, Vec<(Loaded, Option<Box<End>>)>), Stop> {
+        let mut query = filter.query(env, false, 1_000);
+        let mut found = Vec::new();
+        loop {
+            let page = self.store.search(&query).await?;
+            for item in &page.items {
+                found.push(self.found(env, item)?);
+            }
+            match page.next {
+                None => break,
+                next => query.cursor = next,
+            }
+        }
+        let now = self.now();
+        let mut all = Vec::with_capacity(found.len());
+        for loaded in found {
+            all.push(self.certain(env, loaded, now).await?);
+        }
+        all.retain(|(loaded, _)| loaded.session.is_live());
+        Ok((now, all))
+    }
+
+    /// A session that a search found, with its last activity also if that is not written yet.
+    fn found(&self, env: &Env, found: &Versioned) -> Result<Loaded, StoreError> {
+        let (session, stored) = self.read_session(found)?;
+        let (seen, offered) = match session.is_live() {
+            true => self.unwritten(env.record.id, session.id).over(stored),
+            false => (stored, stored),
+        };
+        Ok(Loaded { session, seen, offered, version: found.version })
+    }
+
+    /// How it has ended by `now`, if it has. Its activity may have been written since the store looked: one that seems
+    /// to be over is looked at again.
+    async fn certain(
+        &self,
+        env: &Env,
+        loaded: Loaded,
+        now: Millis,
+    ) -> Result<(Loaded, Option<Box<End>>), StoreError> {
+        let (id, is_live) = (loaded.session.id, loaded.session.is_live());
+        let ended = self.ended(env, &loaded.session, loaded.seen, now);
+        if ended.is_none() || !is_live {
+            return Ok((loaded, ended));
+        }
+        let loaded = self.load_session(env.record.id, id).await?.unwrap_or(loaded);
+        let ended = self.ended(env, &loaded.session, loaded.seen, now);
+        Ok((loaded, ended))
     }
 }
 

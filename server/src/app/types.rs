@@ -232,7 +232,7 @@ fn no_type(name: &TypeName) -> Stop {
 pub(super) fn user_of_new(
     env: &Env,
     tags: &[Tag],
-    data: Option<&str>,
+    data: Option<&[u8]>,
     user: Option<&UserId>,
 ) -> Result<UserId, Stop> {
     let nobody = "is missing; it may be left out for a session of a type whose selector finds it in the data";
@@ -294,7 +294,7 @@ pub(super) fn check_change(
         return Ok(());
     }
     let data = match new_data {
-        Some(text) => Some(parsed(&String::from_utf8_lossy(text))?),
+        Some(text) => Some(parsed(text)?),
         None => old_data()?,
     };
     for (name, said) in of_type {
@@ -336,6 +336,6 @@ fn unfit(name: &TypeName, place: &str, slips: Vec<Slip>) -> Stop {
 }
 
 /// The door has looked at it: only what can be read comes here.
-pub(super) fn parsed(text: &str) -> Result<Value, Stop> {
-    serde_json::from_str(text).map_err(|_| Stop::from(Impossible("session data is no JSON")))
+pub(super) fn parsed(text: &[u8]) -> Result<Value, Stop> {
+    serde_json::from_slice(text).map_err(|_| Stop::from(Impossible("session data is no JSON")))
 }

@@ -2,6 +2,7 @@
 
 use super::callers::Caller;
 use super::control::Env;
+use super::limits::{Demand, Rules};
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage, open_data};
 use super::search::Filter;
@@ -10,7 +11,8 @@ use super::view::View;
 use super::{App, Fault, Stop};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
-use handstamp_core::id::SessionId;
+use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::limit;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::Session;
@@ -53,6 +55,33 @@ pub struct Login {
     pub client: Client,
 }
 
+/// A session that was changed.
+pub struct Updated {
+    /// As it is now.
+    pub view: View,
+    /// Its new credentials, after an authentication.
+    pub issued: Option<Issued>,
+    /// Who had to go for the tags that it has got.
+    pub evicted: Vec<SessionId>,
+}
+
+/// What a change of many came to.
+pub struct UpdatedAll {
+    /// How many were changed.
+    pub count: usize,
+    /// The first hundred.
+    pub sessions: Vec<SessionId>,
+    /// Who had to go for the tags that they have got: the first hundred.
+    pub evicted: Vec<SessionId>,
+}
+
+/// What an attempt comes to.
+enum Attempt {
+    Done(Box<Updated>),
+    /// So many have to go for it that they go first.
+    Crowded(UserId, Rules),
+}
+
 /// What becomes of a session's data.
 #[derive(Clone, Default)]
 pub enum DataChange {
@@ -79,21 +108,92 @@ impl App {
     /// Changes one session.
     ///
     /// # Errors
-    /// `not_found`, `session_ended`, bad input; faults.
-    pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<View, Stop> {
+    /// `not_found`, `session_ended`, `session_limit_reached`, bad input; faults.
+    pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<Updated, Stop> {
+        self.change(caller, id, ask, None).await
+    }
+
+    /// The user authenticated again, or more surely: both times restart, and the credentials rotate. What else is asked for
+    /// is changed in the same commit.
+    ///
+    /// # Errors
+    /// `impersonation_forbidden`, and those of [`App::update`].
+    pub async fn authenticate(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        mut login: Login,
+        ask: &Update,
+    ) -> Result<Updated, Stop> {
+        login.client.agent = self.agent(login.client.user_agent.as_deref());
+        self.change(caller, id, ask, Some(&login)).await
+    }
+
+    async fn change(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        ask: &Update,
+        login: Option<&Login>,
+    ) -> Result<Updated, Stop> {
         caller.allow(Scope::SessionsWrite)?;
+        let mut evicted = Vec::new();
+        loop {
+            match self.attempt_update(caller, id, ask, login).await? {
+                Attempt::Done(done) => {
+                    evicted.extend(done.evicted);
+                    return Ok(Updated { evicted, ..*done });
+                }
+                Attempt::Crowded(user, rules) => {
+                    let env = caller.env.record.id;
+                    evicted.extend(self.evict_ahead(env, &user, &rules, Some(id)).await?);
+                }
+            }
+        }
+    }
+
+    async fn attempt_update(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        ask: &Update,
+        login: Option<&Login>,
+    ) -> Result<Attempt, Stop> {
         self.decide(id.bucket(), || async {
             self.doubts().await?;
             let env = self.env(caller.env.record.id)?;
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
-            let change = self.changed(&env, &loaded, ask, caller, now)?;
-            let seen = if ask.patch.extend { loaded.seen.max(now) } else { loaded.seen };
+            let mut change = if login.is_some() && ask.is_empty() {
+                Change { session: loaded.session.clone(), user: None, events: Vec::new() }
+            } else {
+                self.changed(&env, &loaded, ask, caller, now)?
+            };
+            let mut issued = None;
+            if let Some(login) = login {
+                let (after, new) = self.logged_in(&env, &loaded, change, login, caller, now)?;
+                (change, issued) = (after, Some(new));
+            }
+            let active = ask.patch.extend || login.is_some();
+            let seen = if active { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
-            stage.change(self, &env, &loaded, None, &change, seen);
+            let (mut user, mut evicted) = (None, Vec::new());
+            let rules = gained(&env, &loaded.session, &change.session);
+            if !rules.limits.is_empty() {
+                let known = self.load_user(env.record.id, &loaded.session.user).await?;
+                let room = self.room(&env, &known.user, &rules, Some(id)).await?;
+                if room.is_crowded() {
+                    return Ok(Decision::Answer(Attempt::Crowded(loaded.session.user, rules)));
+                }
+                room.make(self, &env, &mut stage);
+                // Also where nobody goes: so that nobody else finds the same room.
+                change.user = Some(room.user());
+                (user, evicted) = (Some(known), room.evicted());
+            }
+            stage.change(self, &env, &loaded, user.as_ref(), &change, seen);
             let after = Loaded { session: change.session, seen, offered: seen, version: loaded.version + 1 };
             let view = self.view(&env, after, now)?;
-            Ok(Decision::Commit(stage, view))
+            Ok(Decision::Commit(stage, Attempt::Done(Box::new(Updated { view, issued, evicted }))))
         })
         .await
     }
@@ -109,75 +209,55 @@ impl App {
     ) -> Result<Change, Stop> {
         let living = self.ground(env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
         let data = new_data(env, &loaded.session, &ask.data)?;
-        let old = || open_data(env, &loaded.session)?.map(|data| parsed(data.get())).transpose();
+        let old = || open_data(env, &loaded.session)?.map(|data| parsed(data.get().as_bytes())).transpose();
         check_change(env, &loaded.session, &ask.patch, ask.data.place(), data.as_deref(), old)?;
         let patch = Patch { data, ..ask.patch.clone() };
         update(living, &patch, caller.by(), &self.draw()?)?.map_err(objected)
     }
 
-    /// The user authenticated again, or more surely: both times restart, and the credentials rotate. What else is asked for
-    /// is changed in the same commit.
-    ///
-    /// # Errors
-    /// `not_found`, `session_ended`, `impersonation_forbidden`, bad input; faults.
-    pub async fn authenticate(
+    /// The same, after an authentication of its user: both times restart, and the credentials rotate.
+    fn logged_in(
         &self,
-        caller: &Caller,
-        id: SessionId,
+        env: &Env,
+        loaded: &Loaded,
+        first: Change,
         login: &Login,
-        ask: &Update,
-    ) -> Result<(View, Issued), Stop> {
-        caller.allow(Scope::SessionsWrite)?;
-        let mut client = login.client.clone();
-        client.agent = self.agent(client.user_agent.as_deref());
-        self.decide(id.bucket(), || async {
-            self.doubts().await?;
-            let env = self.env(caller.env.record.id)?;
-            let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
-            let now = self.now();
-            let first = if ask.is_empty() {
-                Change { session: loaded.session.clone(), user: None, events: Vec::new() }
-            } else {
-                self.changed(&env, &loaded, ask, caller, now)?
-            };
-            let ground = self.ground(&env, now);
-            let living = ground.living(&first.session, loaded.seen).map_err(ended)?;
-            let done = authenticate(living, login.proved.clone(), &client, caller.by(), &self.draw()?)?;
-            let (change, issued) = done.map_err(|why| match why {
-                NoLogin::Impersonated => Stop::code(Code::ImpersonationForbidden),
-                NoLogin::Older => Stop::field("/auth/at", "is before the last authentication of the session"),
-            })?;
-            let events = first.events.into_iter().chain(change.events).collect();
-            let change = Change { events, ..change };
-            let mut stage = Stage::new(id.bucket(), now);
-            stage.change(self, &env, &loaded, None, &change, now);
-            let after =
-                Loaded { session: change.session, seen: now, offered: now, version: loaded.version + 1 };
-            let view = self.view(&env, after, now)?;
-            Ok(Decision::Commit(stage, (view, issued)))
-        })
-        .await
+        caller: &Caller,
+        now: Millis,
+    ) -> Result<(Change, Issued), Stop> {
+        let living = self.ground(env, now).living(&first.session, loaded.seen).map_err(ended)?;
+        let done = authenticate(living, login.proved.clone(), &login.client, caller.by(), &self.draw()?)?;
+        let (change, issued) = done.map_err(|why| match why {
+            NoLogin::Impersonated => Stop::code(Code::ImpersonationForbidden),
+            NoLogin::Older => Stop::field("/auth/at", "is before the last authentication of the session"),
+        })?;
+        let events = first.events.into_iter().chain(change.events).collect();
+        Ok((Change { events, ..change }, issued))
     }
 
     /// Changes all live sessions of a filter: how many, and the first hundred. All are counted, and each is judged, before
     /// any is changed.
     ///
     /// # Errors
-    /// `too_many_matches` and bad input, before anything has changed; faults.
+    /// `too_many_matches`, `session_limit_reached` and bad input, before anything has changed; faults.
     pub async fn update_all(
         &self,
         caller: &Caller,
         filter: &Filter,
         ask: &Update,
-    ) -> Result<(usize, Vec<SessionId>), Stop> {
+    ) -> Result<UpdatedAll, Stop> {
         caller.allow(Scope::SessionsWrite)?;
         let mut ids = Vec::new();
+        let mut demand = Demand::default();
         let mut cursor = None;
         loop {
             let (found, next) = self.candidates(&caller.env, filter, 1_000, cursor).await?;
             for loaded in &found {
                 match self.changed(&caller.env, loaded, ask, caller, self.now()) {
-                    Ok(_) => ids.push(loaded.session.id),
+                    Ok(change) => {
+                        ids.push(loaded.session.id);
+                        demand.add(&gained(&caller.env, &loaded.session, &change.session), &loaded.session);
+                    }
                     Err(Stop::Refused(why)) if why.refusal.code == Code::SessionEnded => {}
                     Err(why) => return Err(why),
                 }
@@ -193,10 +273,13 @@ impl App {
                 next => cursor = next,
             }
         }
-        let changed: Vec<Option<SessionId>> = stream::iter(ids)
+        self.is_met(&caller.env, demand).await?;
+        // The first made first, as if each had been made with its new tags.
+        ids.reverse();
+        let changed: Vec<Option<(SessionId, Vec<SessionId>)>> = stream::iter(ids)
             .map(|id| async move {
                 match self.update(caller, id, ask).await {
-                    Ok(_) => Ok(Some(id)),
+                    Ok(updated) => Ok(Some((id, updated.evicted))),
                     // It ended or was forgotten since it was counted.
                     Err(Stop::Refused(why))
                         if matches!(why.refusal.code, Code::SessionEnded | Code::NotFound) =>
@@ -209,9 +292,19 @@ impl App {
             .buffered(64)
             .try_collect()
             .await?;
-        let changed: Vec<SessionId> = changed.into_iter().flatten().collect();
-        Ok((changed.len(), changed.into_iter().take(100).collect()))
+        let (mut sessions, evicted): (Vec<_>, Vec<_>) = changed.into_iter().flatten().unzip();
+        sessions.reverse();
+        let count = sessions.len();
+        sessions.truncate(100);
+        Ok(UpdatedAll { count, sessions, evicted: evicted.into_iter().flatten().take(100).collect() })
     }
+}
+
+/// The limits in which a session begins to count by a change of its tags.
+fn gained(env: &Env, before: &Session, after: &Session) -> Rules {
+    let effective = env.policy.of(after);
+    let limits = limit::of_gained(limit::RULE, &effective.max_sessions, before, after);
+    Rules { limits, mode: effective.on_limit.value }
 }
 
 fn new_data(env: &Env, session: &Session, change: &DataChange) -> Result<Option<Vec<u8>>, Stop> {

@@ -42,8 +42,8 @@ pub(super) const DEFAULT: Section = Section {
             .range(LEAST, MOST),
         rule::<Span>("rotation_grace", "60s", "How long a superseded token is late and not yet stolen")
             .range(0, DAY),
-        rule::<u32>("max_sessions", "10", "Sessions of one user").range(1, COUNT).later(),
-        rule::<OnLimit>("on_limit", "end_oldest", "end_oldest, end_least_recent or reject").later(),
+        rule::<u32>("max_sessions", "10", "Sessions of one user").range(1, COUNT),
+        rule::<OnLimit>("on_limit", "end_oldest", "end_oldest, end_least_recent or reject"),
         rule::<OnAgent>(
             "user_agent",
             "end",

@@ -4,8 +4,8 @@
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, health, keys, metrics, policies, revoke, search, session_types,
-    sessions, users, validate,
+    devices, docs, environments, events, explain, health, keys, metrics, policies, revoke, search,
+    session_types, sessions, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -71,8 +71,8 @@ impl ToSchema for CodeList {
     ),
     paths(
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
-        policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
+        explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,

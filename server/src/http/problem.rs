@@ -7,7 +7,7 @@ use super::wire::ChallengeBody;
 use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use handstamp_core::refusal::Code;
+use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
@@ -17,6 +17,8 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    /// How many sessions there are, and how many may be.
+    limit: Option<Box<(u64, u64)>>,
     challenge: Option<ChallengeBody>,
     /// What happened, for the log alone.
     accident: Option<String>,
@@ -55,6 +57,12 @@ pub struct ProblemDocument<'a> {
     /// What is wrong with the input.
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     errors: &'a [FieldError],
+    /// How many live sessions there are, with `session_limit_reached`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<u64>,
+    /// How many there may be, with `session_limit_reached`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maximum: Option<u64>,
     /// What to sign next, when a device's proof is stale.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_challenge: Option<&'a ChallengeBody>,
@@ -70,7 +78,8 @@ impl Problem {
     }
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), errors: Vec::new(), challenge: None, accident: None }
+        let detail = detail.into();
+        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, accident: None }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -82,6 +91,10 @@ impl Problem {
             wrong.into_iter().map(|(pointer, message)| FieldError { pointer, message }).collect();
         let detail = first_of(&errors);
         Problem { errors, ..Problem::new(Code::InvalidRequest, detail) }
+    }
+    /// Its code.
+    pub const fn named(&self) -> Code {
+        self.code
     }
     /// The sentence that the caller is told.
     pub fn detail(&self) -> &str {
@@ -122,6 +135,18 @@ impl Problem {
     }
 }
 
+/// How many sessions there are, and how many may be: evidence says how many there would be with one more.
+fn limit(refusal: &Refusal) -> Option<(u64, u64)> {
+    match refusal.evidence {
+        Some(Evidence::Limit { allowed: Value::Number(maximum), seen: Value::Number(seen) })
+            if refusal.code == Code::SessionLimitReached =>
+        {
+            Some((seen.saturating_sub(1), maximum))
+        }
+        _ => None,
+    }
+}
+
 /// A sentence for several.
 fn first_of(errors: &[FieldError]) -> String {
     let mut detail =
@@ -147,8 +172,9 @@ impl From<Stop> for Problem {
                 let detail = refused.detail.clone().unwrap_or_else(own);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                let challenge = refused.challenge.map(ChallengeBody::from);
-                Problem { errors: errors.collect(), challenge, ..Problem::new(code, detail) }
+                let (limit, challenge) =
+                    (limit(&refused.refusal).map(Box::new), refused.challenge.map(ChallengeBody::from));
+                Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
@@ -195,6 +221,8 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         error: &problem.detail,
         request_id: id.as_str(),
         errors: &problem.errors,
+        current: problem.limit.as_ref().map(|both| both.0),
+        maximum: problem.limit.as_ref().map(|both| both.1),
         device_challenge: problem.challenge.as_ref(),
         retry_after,
     };

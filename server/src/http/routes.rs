@@ -4,8 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, devices, docs, environments, events, health, input, keys, metrics, policies, query, revoke, search,
-    session_types, sessions, users, validate,
+    Web, devices, docs, environments, events, explain, health, input, keys, metrics, policies, query, revoke,
+    search, session_types, sessions, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -65,15 +65,15 @@ pub fn table() -> Vec<Route> {
     use Code::{
         AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
         IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
-        PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionTypeChanged,
-        SessionTypesManagedByFile, StoreUnavailable,
-        TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
+        PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
+        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, DataInvalid, IdempotencyKeyReused, IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, DeviceProofStale, DeviceProofInvalid]),
+            .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
+            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
@@ -82,12 +82,12 @@ pub fn table() -> Vec<Route> {
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, ExceptInvalid, ImpersonationForbidden]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, TagCreateOnly, DataInvalid, TooManyMatches]),
+            .refuses(&[TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, TooManyMatches]),
         get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, TagCreateOnly, DataInvalid, SessionEnded, ImpersonationForbidden]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, SessionEnded, ImpersonationForbidden]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
@@ -97,6 +97,9 @@ pub fn table() -> Vec<Route> {
             .refuses(&[PolicyManagedByFile, PolicyChanged]),
         get("/v1/policies/versions", policies::versions).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        get("/v1/sessions/{id}/explain", explain::session).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        post("/v1/policies/explain", explain::policy).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
+        post("/v1/policies/preview", explain::preview).needs(Key(SessionsRead)).json().stored(),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
         get("/v1/session-types", session_types::list).needs(Key(SessionsRead)),

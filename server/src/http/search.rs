@@ -7,7 +7,7 @@ use super::parse::{Object, given};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
-use super::sessions::UpdateRequest;
+use super::sessions::{UpdateRequest, ids};
 use super::wire::{EventBody, PageBody, SessionBody};
 use crate::app::search::{Filter, Which};
 use crate::app::update::Update;
@@ -233,11 +233,14 @@ pub struct BulkUpdated {
     updated: usize,
     /// The first hundred ids.
     sessions: Vec<String>,
+    /// Ids of sessions that were ended to keep a limit on a tag that came: the first hundred.
+    evicted: Vec<String>,
 }
 
 /// Changes all live sessions of a filter, at most 1,000.
 ///
-/// They are counted before any is changed; more than 1,000 change nothing. Each is changed by itself: an accident on
+/// They are counted before any is changed; more than 1,000 change nothing, nor do more than a limit has room for where the
+/// policy refuses (`session_limit_reached`). Each is changed by itself: an accident on
 /// the way leaves those before it changed, and the same call can be sent again.
 #[utoipa::path(
     post, path = "/v1/sessions/update", tag = "sessions", operation_id = "update_sessions",
@@ -251,9 +254,9 @@ pub async fn bulk_update(
 ) -> Answer {
     let (filter, update) = ask.read()?;
     let done = web.app.update_all(&caller, &filter, &update).await;
-    let (updated, sessions) = done.map_err(|stop| Problem::from(stop).under("/update"))?;
-    let sessions = sessions.iter().map(ToString::to_string).collect();
-    Ok(json(StatusCode::OK, &BulkUpdated { updated, sessions }))
+    let done = done.map_err(|stop| Problem::from(stop).under("/update"))?;
+    let (sessions, evicted) = (ids(&done.sessions), ids(&done.evicted));
+    Ok(json(StatusCode::OK, &BulkUpdated { updated: done.count, sessions, evicted }))
 }
 
 impl BulkUpdateRequest {

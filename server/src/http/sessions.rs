@@ -1,6 +1,7 @@
 //! The calls about one session: create, read, change, end.
 
 use super::Web;
+use super::assurance::{ActorRequest, AuthRequest};
 use super::caller::By;
 use super::devices::NewDevice;
 use super::hints::ClientHints;
@@ -13,11 +14,9 @@ use super::wire::SessionBody;
 use crate::app::create::Create;
 use crate::app::update::{DataChange, Login, Update};
 use axum::extract::State;
+use handstamp_core::id::SessionId;
 use handstamp_core::policy::Policy;
-use handstamp_core::session::Actor;
-use handstamp_core::step_up::{Auth, Level};
 use handstamp_core::time::{Millis, Span};
-use handstamp_core::transition::create::Proved;
 use handstamp_core::transition::update::Patch;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -67,32 +66,6 @@ pub struct CreateRequest {
     /// Who acts in the user's place: the session is short, is tagged `kind:impersonation`, and says so everywhere.
     #[schema(value_type = Option<ActorRequest>)]
     actor: Option<Object<ActorRequest>>,
-}
-
-/// An authentication.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({ "methods": ["password", "otp"], "level": 2 }))]
-pub struct AuthRequest {
-    /// How: `password`, `otp`, `passkey`; your own words, at most 8.
-    #[serde(default)]
-    methods: Vec<String>,
-    /// How much it proves: 1 to 3, as in NIST SP 800-63B-4. Left out: 1.
-    level: Option<u8>,
-    /// When it was; left out: now. Absolute time counts from here.
-    #[schema(format = DateTime)]
-    at: Option<String>,
-}
-
-/// Who acts in the user's place.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({ "id": "grace", "reason": "ticket 4711" }))]
-pub struct ActorRequest {
-    /// Whatever the application calls them.
-    id: String,
-    /// Why: 1 to 500 bytes, for history.
-    reason: String,
 }
 
 /// A session and its credentials.
@@ -152,6 +125,8 @@ pub struct Updated<'a> {
     /// With `auth`: ready `Set-Cookie` values.
     #[serde(skip_serializing_if = "Option::is_none")]
     set_cookie: Option<Vec<String>>,
+    /// Ids of sessions that were ended to keep a limit on a tag that came.
+    evicted: Vec<String>,
 }
 
 /// What was ended.
@@ -163,7 +138,8 @@ pub struct Ended {
 
 /// Makes a session.
 ///
-/// Call it once the application has checked who it is. With an `Idempotency-Key`, the same request sent again within 24
+/// Call it once the application has checked who it is. Where the policy's limits (`max_sessions`, `seats`) leave no room,
+/// sessions end to make it and are named in `evicted`, or the call is refused (`session_limit_reached`). With an `Idempotency-Key`, the same request sent again within 24
 /// hours gives the same session and the same token, as long as nobody has presented it.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "sessions", operation_id = "create_session",
@@ -187,7 +163,7 @@ pub async fn create(
         session: SessionBody::of(&made.view),
         token: made.issued.session.reveal(),
         set_cookie,
-        evicted: Vec::new(),
+        evicted: ids(&made.evicted),
         new_device: made.new_device,
     };
     Ok(json(StatusCode::CREATED, &body))
@@ -206,7 +182,8 @@ pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
 
 /// Changes a live session.
 ///
-/// Tags, groups, data, a new beginning of its idle time (`extend`), or another authentication of its user (`auth`).
+/// Tags, groups, data, a new beginning of its idle time (`extend`), or another authentication of its user (`auth`). A tag
+/// that comes counts in the limits of that tag as if the session had been made with it.
 #[utoipa::path(
     patch, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "update_session",
     params(("id" = String, Path, description = "`ses_...`")),
@@ -221,16 +198,18 @@ pub async fn update(
 ) -> Answer {
     let id = input::session(&id)?;
     let (login, ask) = ask.read_one(web.app.now())?;
-    let Some(login) = login else {
-        let view = web.app.update(&caller, id, &ask).await?;
-        let body = Updated { session: SessionBody::of(&view), token: None, set_cookie: None };
-        return Ok(json(StatusCode::OK, &body));
+    let done = match login {
+        None => web.app.update(&caller, id, &ask).await?,
+        Some(login) => web.app.authenticate(&caller, id, login, &ask).await?,
     };
-    let (view, issued) = web.app.authenticate(&caller, id, &login, &ask).await?;
-    let token = issued.session.reveal();
-    let cookie = web.cookie.session(token, view.ends.earliest(), web.app.now());
-    let body =
-        Updated { session: SessionBody::of(&view), token: Some(token), set_cookie: Some(vec![cookie]) };
+    let token = done.issued.as_ref().map(|issued| issued.session.reveal());
+    let cookie = |token| vec![web.cookie.session(token, done.view.ends.earliest(), web.app.now())];
+    let body = Updated {
+        session: SessionBody::of(&done.view),
+        token,
+        set_cookie: token.map(cookie),
+        evicted: ids(&done.evicted),
+    };
     Ok(json(StatusCode::OK, &body))
 }
 
@@ -260,38 +239,6 @@ impl CreateRequest {
             auth: self.auth.map(|Object(auth)| auth.read("/auth", now)).transpose()?,
             actor: self.actor.map(|Object(actor)| actor.read("/actor")).transpose()?,
         })
-    }
-}
-
-impl AuthRequest {
-    fn read(self, at: &str, now: Millis) -> Result<Proved, Problem> {
-        if self.methods.len() > Auth::METHODS {
-            return Err(Problem::field(format!("{at}/methods"), format!("at most {}", Auth::METHODS)));
-        }
-        let method = |(n, text): (usize, &String)| {
-            Auth::method(text).map_err(|why| Problem::field(format!("{at}/methods/{n}"), why))
-        };
-        let methods = self.methods.iter().enumerate().map(method).collect::<Result<Box<[_]>, _>>()?;
-        let wrong = || Problem::field(format!("{at}/level"), "1, 2 or 3");
-        let level = self.level.map_or(Some(Level::WEAKEST), Level::new).ok_or_else(wrong)?;
-        let when = format!("{at}/at");
-        let instant = self.at.as_deref().map(|text| input::instant(&when, text)).transpose()?;
-        // Another machine's clock may be a little ahead.
-        if instant.is_some_and(|at| at > now.plus(Span::minutes(1))) {
-            return Err(Problem::field(when, "lies in the future"));
-        }
-        Ok(Proved { auth: Auth { methods, level }, at: instant })
-    }
-}
-
-impl ActorRequest {
-    fn read(self, at: &str) -> Result<Actor, Problem> {
-        let reason = self.reason.trim();
-        if reason.is_empty() || reason.len() > Actor::REASON || reason.chars().any(char::is_control) {
-            let message = format!("1 to {} bytes without control characters", Actor::REASON);
-            return Err(Problem::field(format!("{at}/reason"), message));
-        }
-        Ok(Actor { id: input::user(&format!("{at}/id"), &self.id)?, reason: reason.into() })
     }
 }
 
@@ -380,6 +327,11 @@ pub async fn end(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
     let reason = input::reason("reason", query.get("reason")?)?;
     let ended = web.app.end(&caller, input::session(&id)?, guard.as_ref(), reason).await?;
     Ok(json(StatusCode::OK, &Ended { ended: u8::from(ended) }))
+}
+
+/// Ids as answers name them.
+pub(super) fn ids(ids: &[SessionId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 fn seconds(n: u64) -> Result<Span, Problem> {

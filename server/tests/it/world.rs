@@ -101,6 +101,12 @@ impl World {
         World::with(Options::default()).await
     }
 
+    /// With room for any number of sessions of one user, for a test that is not about their number.
+    pub(crate) async fn roomy() -> World {
+        let policy = Policy::default().with(|rules| rules.max_sessions = Some(Policy::COUNT));
+        World::with(Options { policy: Some(policy), ..Options::default() }).await
+    }
+
     /// With some options. Opened twice on one store, it is a restart (or a second node).
     pub(crate) async fn with(options: Options) -> World {
         let store = Arc::new(Faulty::new(options.store));

@@ -134,7 +134,8 @@ impl<'a> EvidenceBody<'a> {
     pub fn of_refusal(refusal: &'a Refusal) -> Option<EvidenceBody<'a>> {
         refusal.evidence.as_ref().map(EvidenceBody::of)
     }
-    fn of(evidence: &'a Evidence) -> EvidenceBody<'a> {
+    /// Of evidence.
+    pub fn of(evidence: &'a Evidence) -> EvidenceBody<'a> {
         match evidence {
             Evidence::Limit { allowed, seen } => {
                 EvidenceBody::Limit { allowed: ValueBody(allowed), seen: ValueBody(seen) }

@@ -38,6 +38,8 @@ fn a_disk_that_fills_up_and_is_given_room() {
     let disk = Mounted::new(&data, "size=6m,mode=700");
     let server = place.serve();
     let mut kept = vec![server.create("ada")];
+    let roomy = serde_json::json!({"default": {"max_sessions": 1_000_000}});
+    assert_eq!(server.call("PUT", "/v1/policies", Some(roomy)).0, 200);
     // Somebody else fills it.
     let other = data.join("somebody-elses");
     let mut bytes = vec![0u8; 5 << 20];

@@ -160,7 +160,7 @@ fn kill_at_any_moment() {
     let kills = if full() { 500 } else { 60 };
     let place = Place::new();
     place.configure(
-        "[policy.default]\nrotate_every = \"1s\"\nrotation_grace = \"10m\"\n[log]\nlevel = \"warn\"\n",
+        "[policy.default]\nrotate_every = \"1s\"\nrotation_grace = \"10m\"\nmax_sessions = 1000000\n[log]\nlevel = \"warn\"\n",
     );
     let mut workers: Vec<Worker> = (0..CLIENTS)
         .map(|number| Worker { number, dice: 77 + number as u64, known: Vec::new(), made: 0 })

@@ -40,7 +40,7 @@ fn tag(text: &str) -> Update {
 /// An end is terminal: an update that comes with it changes nothing that has ended, and updates lose nothing of each
 /// other.
 async fn update_against_end(world: World) {
-    let house = house(&world, Plan::default()).await;
+    let house = house(&world, Plan::default().roomy()).await;
     for round in 0..times(60, 1_000) {
         let (id, token) = house.create("ada", &["a:b"]).await;
         let mut updating = JoinSet::new();
@@ -186,7 +186,7 @@ async fn settle_against_validate(world: World) {
 
 /// Who was there from the first page to the last is found exactly once.
 async fn paging_while_sessions_come_and_go(world: World) {
-    let house = house(&world, Plan::default()).await;
+    let house = house(&world, Plan::default().roomy()).await;
     let mut staying = BTreeSet::new();
     let mut going = Vec::new();
     for n in 0..300 {

@@ -1,5 +1,5 @@
 //! A small application of the real rules over any store: load, judge, commit, and again when somebody else came first.
-//! It has what the service does not have yet (refresh, limits), and nothing of what makes the service fast: no cache, no
+//! It has what the service does not have yet (refresh), and nothing of what makes the service fast: no cache, no
 //! turns. What is safe here is safe by rules and store alone. Its clock stands until a case moves it.
 
 use super::world::NOW;
@@ -8,8 +8,8 @@ use handstamp_core::event::Event;
 use handstamp_core::expiry;
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::judge::{Demand, judge, judge_refresh};
-use handstamp_core::limit::{Counted, OnLimit, Room, room};
-use handstamp_core::policy::{self, Policy};
+use handstamp_core::limit::{Limit, OnLimit, RULE};
+use handstamp_core::policy::{self, Origin, Policy};
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::sealing::DataKey;
@@ -19,8 +19,9 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::Kind;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::token::opaque::open;
+use handstamp_core::transition::admit::admit;
 use handstamp_core::transition::create::{NewSession, create};
-use handstamp_core::transition::finish::{evict, revoke, settle};
+use handstamp_core::transition::finish::{revoke, settle};
 use handstamp_core::transition::present::present;
 use handstamp_core::transition::{Change, Entropy, Ground};
 use handstamp_core::user::User;
@@ -214,22 +215,15 @@ impl Small {
             let (mut user, fence) = self.load_user(User::new(new.user.clone())).await.unwrap();
             let mut stage = Stage::new(self, now);
             if user.live >= most {
-                let mut unended = self.unended(&new).await.unwrap();
-                unended.retain(|(session, seen, _)| ground.living(session, *seen).is_ok());
-                let counted: Vec<Counted> = unended
-                    .iter()
-                    .map(|(session, seen, _)| Counted { id: session.id, seen: *seen })
-                    .collect();
-                let evicted = match room(&counted, most, mode) {
-                    Room::Free => Vec::new(),
-                    Room::Evict(ids) => ids,
-                    Room::Full { .. } => return None,
-                };
-                for (session, seen, version) in unended.iter().filter(|(s, ..)| evicted.contains(&s.id)) {
-                    let change = evict(ground.living(session, *seen).ok().unwrap(), user, By::System);
-                    stage.session(Some(*version), &change, *seen);
-                    user = change.user.unwrap();
+                let unended = self.unended(&new).await.unwrap();
+                let others: Vec<_> = unended.iter().map(|(session, seen, _)| (session, *seen)).collect();
+                let limit = Limit { rule: RULE, tag: None, most, origin: Origin::Default };
+                let admission = admit(ground, &[limit], mode, &others, user).ok()?;
+                for (place, change) in &admission.ended {
+                    let (_, seen, version) = unended[*place];
+                    stage.session(Some(version), change, seen);
                 }
+                user = admission.user;
             }
             let made = create(ground, new.clone(), user, &self.draw()).unwrap();
             stage.session(None, &made.change, now);

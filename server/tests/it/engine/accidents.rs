@@ -316,7 +316,8 @@ async fn a_crowd_on_one_user_makes_no_conflicts() {
         gate: Gate2::default(),
         conflicts: Arc::clone(&conflicts),
     });
-    let house = House::new(Arc::new(store), Plan::rotating(Span::secs(10), Span::secs(10))).await;
+    let plan = Plan::rotating(Span::secs(10), Span::secs(10)).roomy();
+    let house = House::new(Arc::new(store), plan).await;
     let (id, token) = house.create("ada", &[]).await;
     house.pass(Span::secs(10));
     let mut crowd = tokio::task::JoinSet::new();

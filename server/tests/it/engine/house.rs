@@ -64,6 +64,11 @@ impl Plan {
             ..Plan::default()
         }
     }
+    /// The same with room for any number of sessions of one user, for a test that is not about their number.
+    pub(crate) fn roomy(self) -> Plan {
+        let policy = self.policy.with(|rules| rules.max_sessions = Some(Policy::COUNT));
+        Plan { policy, ..self }
+    }
     pub(crate) fn rotating(every: Span, grace: Span) -> Plan {
         let policy = Policy::from(Rules {
             rotate_every: Some(Every(Some(every))),
@@ -163,7 +168,7 @@ impl House {
         self.revoke(Target::Filter(of_user(user)), None).await
     }
     pub(crate) async fn update(&self, id: SessionId, ask: &Update) -> Result<View, Stop> {
-        self.app.update(&self.caller(), id, ask).await
+        self.app.update(&self.caller(), id, ask).await.map(|done| done.view)
     }
     pub(crate) async fn get(&self, id: SessionId) -> View {
         good(self.app.get(&self.caller(), id).await)

@@ -2,7 +2,8 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
-//! * [`sim`]: all of it at once, from a seed, against [`model`]. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`]: never one session too many. * [`rotations`]: honest clients on a bad network.
+//! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
 mod activity;
@@ -10,6 +11,7 @@ mod aging;
 mod background;
 mod following;
 pub(crate) mod house;
+mod limits;
 mod memory;
 mod model;
 mod rotations;

@@ -51,6 +51,7 @@ fn plan(seed: u64) -> Plan {
         idle_timeout: Some(IDLE),
         rotate_every: Some(Every(Some(EVERY))),
         rotation_grace: Some(GRACE),
+        max_sessions: Some(Policy::COUNT),
         ..Rules::default()
     });
     // Some worlds have a cache for a handful of sessions.

@@ -79,7 +79,7 @@ fn id(line: &Value) -> u64 {
 
 #[tokio::test]
 async fn pages_are_the_lines_that_fit_in_the_order_of_commits() {
-    let world = World::new().await;
+    let world = World::roomy().await;
     let other = world.make_environment("shop", "prd").await;
     world
         .call(Method::POST, "/v1/sessions")
@@ -131,7 +131,7 @@ async fn pages_are_the_lines_that_fit_in_the_order_of_commits() {
 /// More sessions than a user's history is put together from: then all of it is looked through, and says the same.
 #[tokio::test]
 async fn a_user_with_very_many_sessions() {
-    let world = World::new().await;
+    let world = World::roomy().await;
     for n in 0..1_005 {
         world.login("ada").await;
         if n % 100 == 0 {

@@ -12,11 +12,13 @@ mod erase;
 mod errors;
 mod events;
 mod expiry;
+mod explain;
 mod history;
 mod idempotency;
 mod input;
 mod isolation;
 mod keys;
+mod limits;
 mod metrics;
 mod openapi;
 mod outage;
@@ -65,6 +67,9 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
             let token = world.login(&user).await.token;
             (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
         }
+        ("GET", "/v1/sessions/{id}/explain") => (format!("/v1/sessions/{}/explain", session().await), None),
+        ("POST", "/v1/policies/explain") => (path, Some(json!({ "tags": ["role:admin"] }))),
+        ("POST", "/v1/policies/preview") => (path, Some(json!({ "policy": {} }))),
         ("PUT", "/v1/policies") => (path, Some(json!({}))),
         ("PUT", "/v1/session-types/{name}") => {
             (format!("/v1/session-types/t{n}"), Some(json!({ "expires_in": "1h" })))

@@ -209,7 +209,7 @@ async fn whom_must_be_said_once() {
 
 #[tokio::test]
 async fn many_of_one_user_and_only_a_hundred_named() {
-    let world = World::new().await;
+    let world = World::roomy().await;
     for _ in 0..120 {
         world.login("ada").await;
     }

@@ -79,7 +79,7 @@ async fn both_sides_of_the_limit() {
 
 #[tokio::test]
 async fn pages_miss_nothing_and_repeat_nothing_while_sessions_are_made_and_ended() {
-    let world = World::new().await;
+    let world = World::roomy().await;
     let mut there = BTreeSet::new();
     for n in 0..60 {
         world.advance(Span(7));

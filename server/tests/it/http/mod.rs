@@ -68,7 +68,7 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
             (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
         }
         ("GET", "/v1/sessions/{id}/explain") => (format!("/v1/sessions/{}/explain", session().await), None),
-        ("POST", "/v1/policies/explain") => (path, Some(json!({ "tags": ["role:admin"] }))),
+        ("POST", "/v1/policies/explain") => (path, Some(json!({ "user_id": user }))),
         ("POST", "/v1/policies/preview") => (path, Some(json!({ "policy": {} }))),
         ("PUT", "/v1/policies") => (path, Some(json!({}))),
         ("PUT", "/v1/session-types/{name}") => {

@@ -9,6 +9,7 @@ use handstamp_core::time::Millis;
 use handstamp_server::codec::control::{self, access_key_key, environment_key, ledger_key, root_key};
 use handstamp_server::codec::device::{device_record, read_device};
 use handstamp_server::codec::policy;
+use handstamp_server::codec::session_type::{read_session_type, write_session_type};
 use handstamp_server::codec::{
     CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
 };
@@ -21,7 +22,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 11 {
+    match which % 12 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -44,8 +45,11 @@ fuzz_target!(|data: &[u8]| {
             user_record(ENV, Bucket::new(1), user).body
         }),
         9 => rules(body),
-        _ => keeps(control_key(kind::DEVICE, b"ada"), body, read_device, |known| {
+        10 => keeps(control_key(kind::DEVICE, b"ada"), body, read_device, |known| {
             device_record(ENV, Bucket::new(1), known).body
+        }),
+        _ => keeps(control_key(kind::SESSION_TYPE, b"checkout"), body, read_session_type, |said| {
+            write_session_type(ENV, said).body
         }),
     }
 });

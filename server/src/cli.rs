@@ -19,6 +19,7 @@ pub mod hooks;
 mod keys;
 mod local;
 mod progress;
+mod session_types;
 mod sessions;
 mod table;
 mod tls;
@@ -165,6 +166,7 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::SessionTypes(group) => self.session_types(&group),
             Command::Users(group) => self.users(group),
             Command::Events(args) => self.events(&args),
             Command::Devices(group) => self.devices(&group),

@@ -18,8 +18,10 @@ pub mod failure;
 pub mod hooks;
 mod keys;
 mod local;
+mod policy;
 mod progress;
 mod sessions;
+mod stream;
 mod table;
 mod tls;
 mod users;
@@ -166,6 +168,7 @@ impl Context<'_, '_> {
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
             Command::Users(group) => self.users(group),
+            Command::Policy(group) => self.policy(group),
             Command::Events(args) => self.events(&args),
             Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),

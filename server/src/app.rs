@@ -8,7 +8,7 @@
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
-//!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
+//!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
 use crate::agents::Agents;
 use crate::host::clock::Clock;
@@ -51,6 +51,7 @@ pub mod records;
 pub mod search;
 pub mod table;
 pub mod tighter;
+pub mod types;
 pub mod update;
 pub mod users;
 pub mod validate;
@@ -150,6 +151,27 @@ impl Stop {
             fields: vec![(pointer.to_owned(), message)],
             challenge: None,
         }))
+    }
+    /// Bad input in several fields; there is at least one.
+    pub fn fields(code: Code, fields: Vec<(String, String)>) -> Stop {
+        let more = fields.len().saturating_sub(1);
+        let first =
+            fields.first().map_or(String::new(), |(pointer, message)| format!("{pointer}: {message}"));
+        let detail = if more == 0 { first } else { format!("{first} (and {more} more)") };
+        Stop::Refused(Box::new(Refused {
+            refusal: Refusal::plain(code, "request"),
+            detail: Some(detail),
+            fields,
+            challenge: None,
+        }))
+    }
+    /// The same, and what it is about.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Stop {
+        if let Stop::Refused(refused) = &mut self {
+            refused.detail = refused.detail.take().map(|detail| format!("{what}: {detail}"));
+        }
+        self
     }
     /// The same refusal, with a challenge.
     #[must_use]

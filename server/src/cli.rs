@@ -20,6 +20,7 @@ mod keys;
 mod local;
 mod policy;
 mod progress;
+mod session_types;
 mod sessions;
 mod stream;
 mod table;
@@ -167,6 +168,7 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::SessionTypes(group) => self.session_types(&group),
             Command::Users(group) => self.users(group),
             Command::Policy(group) => self.policy(group),
             Command::Events(args) => self.events(&args),

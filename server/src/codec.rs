@@ -17,6 +17,7 @@ pub mod event;
 pub mod packed;
 pub mod policy;
 pub mod session;
+pub mod session_type;
 
 /// Kinds of records: the first part of every key.
 pub mod kind {
@@ -50,6 +51,8 @@ pub mod kind {
     pub const DEVICE: u8 = 20;
     /// Challenges of an environment that were used.
     pub const CHALLENGE: u8 = 21;
+    /// The session types of an environment.
+    pub const SESSION_TYPE: u8 = 22;
 }
 
 /// Where control records live.

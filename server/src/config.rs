@@ -6,7 +6,7 @@
 //!
 //! * `key`, `setting`: one key as data; one value as text, TOML or JSON.
 //! * `layers`: the file, the environment and the flags. `problem`: what is wrong with them, and where.
-//! * `server`, `store`, `privacy`, `cookie`, `browser`, `log`, `policy`: the sections.
+//! * `server`, `store`, `privacy`, `cookie`, `browser`, `log`, `policy`, `session_type`: the sections.
 //! * `print`: the sample file, the schema, the listing. `reload`: what may change while the server runs.
 
 pub mod browser;
@@ -22,6 +22,7 @@ pub mod problem;
 pub mod reload;
 pub mod secret;
 pub mod server;
+pub mod session_type;
 pub mod setting;
 pub mod store;
 
@@ -72,6 +73,8 @@ pub struct Config {
     pub log: log::Log,
     /// `[policy.default]`
     pub policy: policy::Sections,
+    /// `[session_type.NAME]`
+    pub session_types: session_type::Types,
     /// Lines for the log at the start.
     pub warnings: Vec<String>,
     /// The file that was read, if one was.
@@ -149,10 +152,10 @@ fn load(sources: &Sources, purpose: Purpose) -> Result<(Config, Values), Problem
     heard.file(&sources.file);
     heard.environment(&sources.environment);
     heard.flags(&sources.flags);
-    let Heard { said, mut problems, file, policy } = heard;
+    let Heard { said, mut problems, file, decides } = heard;
 
     let values = Values::settle(said, &mut problems);
-    let mut config = match Config::from_values(&values, file, policy) {
+    let mut config = match Config::from_values(&values, file, &decides) {
         Ok(config) => config,
         Err(problem) => {
             problems.push(problem);
@@ -168,7 +171,11 @@ fn load(sources: &Sources, purpose: Purpose) -> Result<(Config, Values), Problem
 }
 
 impl Config {
-    fn from_values(values: &Values, file: Option<PathBuf>, policy_in_file: bool) -> Result<Config, Problem> {
+    fn from_values(
+        values: &Values,
+        file: Option<PathBuf>,
+        decides: &BTreeSet<&'static str>,
+    ) -> Result<Config, Problem> {
         let server = server::Server::read(values)?;
         Ok(Config {
             store: store::Store::read(values, &server.data_dir)?,
@@ -185,7 +192,8 @@ impl Config {
             cors: browser::Cors::read(values)?,
             login: browser::Login::read(values)?,
             log: log::Log::read(values)?,
-            policy: policy::Sections::read(values, policy_in_file)?,
+            policy: policy::Sections::read(values, decides.contains("policy"))?,
+            session_types: session_type::Types::read(values, decides.contains(session_type::SECTION))?,
             warnings: Vec::new(),
             file,
             entries: values.entries(),
@@ -204,6 +212,7 @@ impl Config {
         }
         found.extend(cookie::check(values, &self.cookie));
         found.extend(policy::check(values, &self.policy));
+        found.extend(session_type::check(&self.session_types));
         found
     }
 

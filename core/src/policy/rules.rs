@@ -119,6 +119,10 @@ macro_rules! rules {
             pub max_sessions: Vec<Cap>,
             /// How many sessions all users together may have.
             pub seats: Vec<Cap>,
+            /// What the type of the session says of its life; never longer than `absolute_timeout` lets it be.
+            pub expires_in: Option<Sourced<Span>>,
+            /// The same of a refresh family and `refresh_timeout`.
+            pub refresh_expires_in: Option<Sourced<Span>>,
             /// From where sessions may be used: every list holds.
             pub addresses: AddressRules,
         }
@@ -131,6 +135,8 @@ macro_rules! rules {
                     $($key: Sourced { value: $default, origin: origin.clone() },)+
                     max_sessions: vec![Cap { of: None, most: 10, origin }],
                     seats: Vec::new(),
+                    expires_in: None,
+                    refresh_expires_in: None,
                     addresses: AddressRules {
                         allow: Vec::new(),
                         block: Vec::new(),
@@ -196,6 +202,11 @@ macro_rules! rules {
                 }
                 for (key, lists) in [("ip_allow", &self.addresses.allow), ("ip_block", &self.addresses.block)] {
                     said.extend(lists.iter().map(|list| (key, list.value.show(), list.origin.clone())));
+                }
+                let of_type =
+                    [("expires_in", &self.expires_in), ("refresh_expires_in", &self.refresh_expires_in)];
+                for (key, life) in of_type {
+                    said.extend(life.iter().map(|life| (key, life.value.show(), life.origin.clone())));
                 }
                 said
             }

@@ -178,7 +178,11 @@ fn life(new: &NewSession, effective: &Effective) -> Option<Span> {
     let says = |pattern: &str| Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(Actor::TAG));
     let by_policy = match &effective.absolute_timeout.origin {
         Origin::Tag(pattern) | Origin::Preset(_, Some(pattern)) => says(pattern),
-        Origin::Preset(_, None) | Origin::Default | Origin::Creation | Origin::Stored => false,
+        Origin::Preset(_, None)
+        | Origin::Default
+        | Origin::Creation
+        | Origin::Stored
+        | Origin::SessionType(_) => false,
     };
     if new.actor.is_none() || by_policy {
         return new.expires_in;

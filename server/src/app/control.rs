@@ -1,10 +1,14 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
+use super::policies::FromFile;
+use super::types::{Kept, known};
 use super::{App, Fault};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
 use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
+use crate::codec::session_type::session_types;
 use crate::codec::{CONTROL, kind};
+use crate::schema::session_type::{SessionTypes, lives};
 use crate::store::{Batch, Expect, NewEvent, Op, Query, Record, Space, Store, StoreError, Versioned};
 use arc_swap::{ArcSwap, Guard};
 use handstamp_core::caller::AccessKey;
@@ -26,8 +30,7 @@ pub struct Control {
     envs: HashMap<EnvironmentId, Arc<Env>>,
     names: HashMap<EnvironmentName, EnvironmentId>,
     keys: HashMap<KeyId, Arc<Key>>,
-    /// What the configuration says, for every environment; then nobody else has a say.
-    file: Option<Arc<Policy>>,
+    file: FromFile,
 }
 
 /// An environment, ready for work.
@@ -47,12 +50,18 @@ pub struct Env {
     pub reserved: u64,
     /// The version of the ledger's record; 0 while there is none.
     pub ledger_version: u64,
-    /// The rules in force.
+    /// The rules in force, with what the session types add.
     pub policy: Arc<Policy>,
+    /// The session types in force.
+    pub types: Arc<SessionTypes>,
     /// Recognises their times.
     pub(super) times: [u8; 32],
     /// What was said over the API, if anything was, and the version of its record.
     pub(super) stored: Option<(Arc<PolicyVersion>, u64)>,
+    /// The session types that were said over the API.
+    pub(super) stored_types: Arc<Kept>,
+    /// The rules without what the session types add.
+    pub(super) base: Arc<Policy>,
 }
 
 /// An access key, ready for work.
@@ -94,29 +103,38 @@ impl Control {
         all
     }
     /// Without an environment yet, under what the configuration says.
-    pub(super) fn under(file: Option<Arc<Policy>>) -> Control {
+    pub(super) fn under(file: FromFile) -> Control {
         Control { file, ..Control::default() }
     }
     /// Whether the configuration decides about policies.
     pub fn is_managed_by_file(&self) -> bool {
-        self.file.is_some()
+        self.file.policy.is_some()
+    }
+    /// Whether it decides about session types.
+    pub fn has_types_from_file(&self) -> bool {
+        self.file.types.is_some()
     }
     pub(super) fn put_env(&mut self, mut env: Env) {
-        env.policy = self.in_force(&env);
-        env.times = match self.envs.get(&env.record.id) {
-            Some(known) if Arc::ptr_eq(&known.policy, &env.policy) => known.times,
-            _ => times_digest(&env.policy),
-        };
+        let stored = || env.stored.as_ref().map(|(version, _)| version.policy.clone());
+        env.base = self.file.policy.clone().or_else(stored).unwrap_or_default();
+        env.types = self.file.types.clone().unwrap_or_else(|| env.stored_types.types.clone());
+        match self.envs.get(&env.record.id) {
+            Some(known) if Arc::ptr_eq(&known.base, &env.base) && Arc::ptr_eq(&known.types, &env.types) => {
+                (env.policy, env.times) = (known.policy.clone(), known.times);
+            }
+            _ => {
+                let lives = lives(&env.types);
+                let untouched = lives.values().all(|life| life.is_empty());
+                env.policy = if untouched { env.base.clone() } else { Arc::new(env.base.with_types(lives)) };
+                env.times = times_digest(&env.policy);
+            }
+        }
         self.names.insert(env.record.name.clone(), env.record.id);
         self.envs.insert(env.record.id, Arc::new(env));
     }
-    fn in_force(&self, env: &Env) -> Arc<Policy> {
-        let stored = || env.stored.as_ref().map(|(version, _)| version.policy.clone());
-        self.file.clone().or_else(stored).unwrap_or_default()
-    }
     /// Puts what the configuration says in force everywhere.
-    pub(super) fn set_file(&mut self, file: Option<Arc<Policy>>) {
-        self.file = file;
+    pub(super) fn set_file(&mut self, change: impl FnOnce(&mut FromFile)) {
+        change(&mut self.file);
         for env in self.envs() {
             self.put_env(Env::clone(&env));
         }
@@ -180,8 +198,11 @@ pub(super) fn ready(
         reserved,
         ledger_version,
         policy: Arc::default(),
+        types: Arc::default(),
         times: [0; 32],
         stored: None,
+        stored_types: Arc::default(),
+        base: Arc::default(),
     })
 }
 
@@ -189,43 +210,38 @@ pub(super) fn ready(
 pub(super) async fn load(
     store: &dyn Store,
     master: &MasterKey,
-    file: Option<Arc<Policy>>,
+    file: FromFile,
 ) -> Result<Control, StoreError> {
-    let mut control = Control::under(file);
+    let control = |kind| Space { kind, env: 0 };
+    let mut held = Control::under(file);
     let mut policies: HashMap<Box<[u8]>, (Arc<PolicyVersion>, u64)> = HashMap::new();
-    for found in all(store, kind::POLICY).await? {
+    for found in all(store, control(kind::POLICY)).await? {
         let version = Arc::new(read_policy(&found)?);
         policies.insert(found.record.key.id.clone(), (version, found.version));
     }
     let mut ledgers: HashMap<Box<[u8]>, (Epochs, u64)> = HashMap::new();
-    for found in all(store, kind::LEDGER).await? {
+    for found in all(store, control(kind::LEDGER)).await? {
         let (mut ledger, reserved) = read_ledger(&found)?;
         // Who was busy with a creation when the last process ended could not look again whether it was still in time.
         ledger.raised.iter_mut().for_each(|raised| raised.settled = false);
         ledgers.insert(found.record.key.id.clone(), ((ledger, reserved), found.version));
     }
-    for found in all(store, kind::ENVIRONMENT).await? {
+    for found in all(store, control(kind::ENVIRONMENT)).await? {
         let record = read_environment(&found)?;
         let (ledger, ledger_version) = ledgers.remove(&found.record.key.id).unwrap_or_default();
         let env = ready(master, record, found.version, ledger, ledger_version)?;
-        control.put_env(Env { stored: policies.remove(&found.record.key.id), ..env });
+        let stored_types = known(&all(store, session_types(env.record.id)).await?)?;
+        held.put_env(Env { stored: policies.remove(&found.record.key.id), stored_types, ..env });
     }
-    for found in all(store, kind::ACCESS_KEY).await? {
+    for found in all(store, control(kind::ACCESS_KEY)).await? {
         let (key, used) = read_access_key(&found)?;
-        control.put_key(Key { key, version: found.version, used: AtomicI64::new(used.0) });
+        held.put_key(Key { key, version: found.version, used: AtomicI64::new(used.0) });
     }
-    Ok(control)
+    Ok(held)
 }
 
-async fn all(store: &dyn Store, kind: u8) -> Result<Vec<Versioned>, StoreError> {
-    let mut query = Query {
-        space: Space { kind, env: 0 },
-        all: Vec::new(),
-        from: None,
-        until: None,
-        cursor: None,
-        limit: 1_000,
-    };
+async fn all(store: &dyn Store, space: Space) -> Result<Vec<Versioned>, StoreError> {
+    let mut query = Query { space, all: Vec::new(), from: None, until: None, cursor: None, limit: 1_000 };
     let mut items = Vec::new();
     loop {
         let page = store.search(&query).await?;
@@ -266,7 +282,7 @@ pub(super) struct Turn {
 }
 
 impl Room {
-    pub(super) fn new(file: Option<Arc<Policy>>) -> Room {
+    pub(super) fn new(file: FromFile) -> Room {
         Room {
             held: ArcSwap::from_pointee(Control::under(file)),
             turn: Arc::default(),
@@ -276,8 +292,8 @@ impl Room {
     pub(super) fn load(&self) -> Guard<Arc<Control>> {
         self.held.load()
     }
-    /// What the configuration says of policies.
-    pub(super) fn file(&self) -> Option<Arc<Policy>> {
+    /// What the configuration says of policies and session types.
+    pub(super) fn file(&self) -> FromFile {
         self.held.load().file.clone()
     }
     pub(super) fn replace(&self, control: Control) {

@@ -6,6 +6,7 @@ use super::control::Env;
 use super::devices::prove::{self, Introduction};
 use super::limits::Rules;
 use super::records::{Decision, Loaded, Stage};
+use super::types::user_of_new;
 use super::view::View;
 use super::{App, Stop};
 use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
@@ -30,8 +31,8 @@ use std::sync::Arc;
 
 /// What is asked. The door has checked each value.
 pub struct Create {
-    /// Whose session it is.
-    pub user: UserId,
+    /// Whose session it is; where nobody says so, its type's selector finds it in the data.
+    pub user: Option<UserId>,
     /// Tags.
     pub tags: Vec<Tag>,
     /// Access groups.
@@ -84,6 +85,11 @@ impl App {
             return Err(Stop::code(Code::ImpersonationForbidden));
         }
         let env_id = caller.env.record.id;
+        let data = ask.data.map(String::into_bytes);
+        let user = match ask.user {
+            Some(user) => user,
+            None => user_of_new(&*self.env(env_id)?, &ask.tags, data.as_deref(), None)?,
+        };
         let key_id = caller.key().id;
         let mut client = ask.client.clone();
         let read = self.agent(client.user_agent.as_deref());
@@ -99,10 +105,10 @@ impl App {
         // Limits look at the tags before the session is made.
         tags.extend(ask.actor.as_ref().and_then(|_| Tag::parse(Actor::TAG).ok()));
         let new = NewSession {
-            user: ask.user.clone(),
+            user,
             tags,
             groups: ask.groups,
-            data: ask.data.map(String::into_bytes),
+            data,
             expires_in: ask.expires_in,
             refresh: false,
             client,
@@ -121,7 +127,7 @@ impl App {
                     return Ok(Made { evicted, ..*made });
                 }
                 Attempt::Crowded(rules) => {
-                    evicted.extend(self.evict_ahead(env_id, &ask.user, &rules, None).await?);
+                    evicted.extend(self.evict_ahead(env_id, &asking.new.user, &rules, None).await?);
                 }
             }
         }
@@ -196,10 +202,11 @@ impl App {
                 replaces = Expect::Version(found.version);
             }
         }
+        let new = &asking.new;
+        user_of_new(env, &new.tags, new.data.as_deref(), Some(&new.user))?;
         let device = match asking.device {
             None => None,
             Some(device) => {
-                let new = &asking.new;
                 let from = Ahead::Login { user: Some(&new.user), from: Endpoint::from(&new.client) };
                 Some(self.introduced(env, device, from, None, self.now()).await?)
             }

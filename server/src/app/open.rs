@@ -4,12 +4,14 @@ use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
+use super::policies::FromFile;
 use super::records::Turns;
 use super::{App, Fault, aging, callers, keys, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
+use crate::schema::session_type::SessionTypes;
 use crate::store::{Store, StoreError};
 use handstamp_core::caller::{Home, Scope};
 use handstamp_core::environment::EnvironmentName;
@@ -35,6 +37,8 @@ pub struct Setup {
     pub master: MasterKey,
     /// The rules of every environment, where a file says them.
     pub policy: Option<Policy>,
+    /// The session types of every environment, where a file says them.
+    pub types: Option<SessionTypes>,
     /// How many bytes the cache may hold.
     pub cache_bytes: u64,
     /// How long ended sessions stay readable.
@@ -97,7 +101,10 @@ impl App {
             entropy: parts.entropy,
             master: Arc::new(parts.master),
             keys,
-            control: Arc::new(Room::new(parts.policy.map(Arc::new))),
+            control: Arc::new(Room::new(FromFile {
+                policy: parts.policy.map(Arc::new),
+                types: parts.types.map(Arc::new),
+            })),
             turns: Turns::new(),
             agents: Agents::default(),
             activity,

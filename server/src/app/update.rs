@@ -6,6 +6,7 @@ use super::limits::{Demand, Rules};
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage, open_data};
 use super::search::Filter;
+use super::types::{check_change, parsed};
 use super::view::View;
 use super::{App, Fault, Stop};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -91,6 +92,16 @@ pub enum DataChange {
     Replace(String),
     /// A merge patch (RFC 7396).
     Merge(Box<RawValue>),
+}
+
+impl DataChange {
+    /// Where it lies in a request.
+    const fn place(&self) -> &'static str {
+        match self {
+            DataChange::Keep | DataChange::Replace(_) => "/data",
+            DataChange::Merge(_) => "/data_patch",
+        }
+    }
 }
 
 impl App {
@@ -197,7 +208,10 @@ impl App {
         now: Millis,
     ) -> Result<Change, Stop> {
         let living = self.ground(env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
-        let patch = Patch { data: new_data(env, &loaded.session, &ask.data)?, ..ask.patch.clone() };
+        let data = new_data(env, &loaded.session, &ask.data)?;
+        let old = || open_data(env, &loaded.session)?.map(|data| parsed(data.get().as_bytes())).transpose();
+        check_change(env, &loaded.session, &ask.patch, ask.data.place(), data.as_deref(), old)?;
+        let patch = Patch { data, ..ask.patch.clone() };
         update(living, &patch, caller.by(), &self.draw()?)?.map_err(objected)
     }
 

@@ -3,6 +3,7 @@
 use super::address::Target;
 use super::events::Events;
 use super::policy::Policy;
+use super::session_types::SessionTypes;
 use super::users::Users;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
@@ -61,6 +62,9 @@ pub(super) enum Command {
     /// Sessions
     #[command(arg_required_else_help = true)]
     Sessions(Sessions),
+    /// Types of sessions
+    #[command(arg_required_else_help = true)]
+    SessionTypes(SessionTypes),
     /// Who is logged in
     #[command(arg_required_else_help = true)]
     Users(Users),

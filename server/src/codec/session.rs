@@ -310,6 +310,10 @@ pub(super) fn write_origin(w: &mut Writer, origin: &Origin) {
             w.text(level.text());
             w.option(of.as_deref(), Writer::text);
         }
+        Origin::SessionType(name) => {
+            w.byte(5);
+            w.text(name);
+        }
     }
 }
 
@@ -323,6 +327,7 @@ pub(super) fn read_origin(r: &mut Reader<'_>) -> Result<Origin, Unreadable> {
             Assurance::parse(r.text()?).map_err(|_| Unreadable)?,
             r.option(|r| r.text().map(Into::into))?,
         )),
+        5 => Ok(Origin::SessionType(r.text()?.into())),
         _ => Err(Unreadable),
     }
 }

@@ -68,6 +68,7 @@ pub fn reload(running: &Config, sources: &Sources) -> Result<Reload, Problems> {
     let mut config = running.clone();
     config.entries = entries;
     config.policy = next.policy;
+    config.session_types = next.session_types;
     config.privacy = next.privacy;
     config.cors = next.cors;
     config.login.redirect_origins = next.login.redirect_origins;

@@ -5,7 +5,7 @@ use super::door::Pattern;
 use super::problem::Problem;
 use super::{
     Web, devices, docs, environments, events, explain, health, input, keys, metrics, policies, query, revoke,
-    search, sessions, users, validate,
+    search, session_types, sessions, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -63,16 +63,16 @@ const SEARCH: &[&str] = &[
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, BodyTooLarge, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
+        AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
         IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
         PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
-        StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
+        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
+            .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
             .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
@@ -82,12 +82,12 @@ pub fn table() -> Vec<Route> {
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, ExceptInvalid, ImpersonationForbidden]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, TagCreateOnly, SessionLimitReached, TooManyMatches]),
+            .refuses(&[TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, TooManyMatches]),
         get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionLimitReached, SessionEnded, ImpersonationForbidden]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, SessionEnded, ImpersonationForbidden]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
@@ -102,6 +102,12 @@ pub fn table() -> Vec<Route> {
         post("/v1/policies/preview", explain::preview).needs(Key(SessionsRead)).json().stored(),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
+        get("/v1/session-types", session_types::list).needs(Key(SessionsRead)),
+        get("/v1/session-types/{name}", session_types::get).needs(Key(SessionsRead)).refuses(&[NotFound]),
+        put("/v1/session-types/{name}", session_types::replace).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[SessionTypesManagedByFile, SessionTypeChanged]),
+        delete("/v1/session-types/{name}", session_types::delete).needs(Key(PolicyWrite)).stored()
+            .refuses(&[NotFound, SessionTypesManagedByFile, SessionTypeChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),

@@ -6,7 +6,7 @@ use super::caller::By;
 use super::devices::NewDevice;
 use super::hints::ClientHints;
 use super::input::{self, AddRemove, At, Json};
-use super::parse::{Object, present};
+use super::parse::{Object, given, present};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
@@ -31,12 +31,14 @@ use std::sync::Arc;
     "user_agent": "Mozilla/5.0"
 }))]
 pub struct CreateRequest {
-    /// Whatever the application calls its user: 1 to 256 bytes.
-    user_id: String,
+    /// Whatever the application calls its user: 1 to 256 bytes. A session type with a selector can find it in the data.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
+    user_id: Option<String>,
     /// `name:value`, at most 32.
     #[serde(default)]
     tags: Vec<String>,
-    /// Any JSON up to 16 KiB, in which each object has each member once; encrypted at rest.
+    /// Any JSON up to 16 KiB, with each member once, that fits the session's type if it has one; encrypted at rest.
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     /// Names, at most 64.
@@ -217,13 +219,12 @@ impl CreateRequest {
     /// # Errors
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
     pub fn read(self, now: Millis) -> Result<Create, Problem> {
-        let expires_in = self.expires_in.map(seconds).transpose()?;
         Ok(Create {
-            user: input::user("/user_id", &self.user_id)?,
+            user: self.user_id.map(|text| input::user("/user_id", &text)).transpose()?,
             tags: input::tags("/tags", &self.tags)?,
             groups: input::groups("/access_groups", &self.access_groups)?,
             data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),
-            expires_in,
+            expires_in: self.expires_in.map(seconds).transpose()?,
             client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
             hints: self
                 .client_hints

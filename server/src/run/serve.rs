@@ -146,6 +146,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         entropy: Arc::new(SystemEntropy),
         master,
         policy: config.policy.in_force(),
+        types: config.session_types.in_force(),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };

@@ -5,9 +5,12 @@ use handstamp_core::device::Registered;
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::event::{Actor, Event, EventKind};
 use handstamp_core::id::{EnvironmentId, KeyId, SessionId, UserId};
+use handstamp_core::policy::Origin;
+use handstamp_core::policy::modes::Assurance;
+use handstamp_core::policy::session_type::TypeName;
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::secret::Verifier;
-use handstamp_core::session::{By, Client};
+use handstamp_core::session::{By, Client, End, State};
 use handstamp_core::step_up::{Auth, Level};
 use handstamp_core::subject::Subject;
 use handstamp_core::time::Millis;
@@ -15,8 +18,58 @@ use handstamp_core::token::Kind;
 use handstamp_server::codec::bytes::{Reader, Writer};
 use handstamp_server::codec::control::{read_access_key, write_access_key};
 use handstamp_server::codec::packed::Outline;
+use handstamp_server::codec::session_type::{
+    TypeRecord, read_session_type, session_types, write_session_type,
+};
 use handstamp_server::codec::{Unreadable, event, new_event, session};
 use handstamp_server::store::{NewEvent, StoreError, StoredEvent, Versioned};
+
+/// As it was written by the first version that had session types.
+#[test]
+fn a_session_type_reads_as_it_was_written() {
+    let body = b"\x01\x08checkout\x03\xd0\x0f\x02\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x13{\"expires_in\":\"1h\"}";
+    let env = EnvironmentId(7);
+    let record = TypeRecord {
+        name: TypeName::parse("checkout").unwrap(),
+        number: 3,
+        at: Millis(1_000),
+        by: By::Key(KeyId([9; 16])),
+        said: r#"{"expires_in":"1h"}"#.into(),
+    };
+    let written = write_session_type(env, &record);
+    assert_eq!(written.body.escape_ascii().to_string(), body.escape_ascii().to_string());
+    assert_eq!((&*written.key.id, written.key.space), (&b"checkout"[..], session_types(env)));
+    let mut found = Versioned { record: written, version: 1 };
+    assert!(read_session_type(&found).is_ok_and(|read| read == record));
+    for cut in 0..body.len() {
+        found.record.body.truncate(body.len() - cut - 1);
+        assert!(matches!(read_session_type(&found), Err(StoreError::Damaged(_))), "{cut}");
+    }
+}
+
+/// The rule that ended a session is told for as long as the session is readable.
+#[test]
+fn every_origin_of_an_end_is_kept() {
+    for (origin, bytes) in [
+        (Origin::Default, &b"\x01\x00"[..]),
+        (Origin::Creation, b"\x01\x01"),
+        (Origin::Stored, b"\x01\x02"),
+        (Origin::Tag("org:*".into()), b"\x01\x03\x05org:*"),
+        (Origin::Preset(Assurance::Aal2, None), b"\x01\x04\x04aal2\x00"),
+        (Origin::SessionType("checkout".into()), b"\x01\x05\x08checkout"),
+    ] {
+        let Ok((mut read, seen)) = session::read(SessionId([7; 16]), &plain(0)) else { panic!("a session") };
+        let (code, by) = (Code::SessionExpired, By::System);
+        let rule = Some("absolute".into());
+        let end =
+            End { at: Millis(5), code, by, rule, origin: Some(origin.clone()), evidence: None, reason: None };
+        read.state = State::Ended(Box::new(end));
+        let written = session::write(&read, seen);
+        assert!(written.windows(bytes.len()).any(|part| part == bytes), "{origin:?}");
+        let again = session::read(SessionId([7; 16]), &written).ok().map(|(again, _)| again.state);
+        assert_eq!(again, Some(read.state), "{origin:?}");
+    }
+}
 
 fn number(bytes: &[u8]) -> Result<u64, Unreadable> {
     let body = [&[1], bytes].concat();

@@ -23,6 +23,8 @@ mod http;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod tidy;

@@ -12,6 +12,7 @@ mod keys;
 mod local;
 mod policy;
 mod server;
+mod session_types;
 mod sessions;
 mod users;
 

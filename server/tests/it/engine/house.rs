@@ -98,6 +98,7 @@ impl House {
             entropy: Arc::new(SeededEntropy::new(plan.seed)),
             master: MasterKey::new(MASTER),
             policy: Some(plan.policy),
+            types: None,
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };
@@ -212,7 +213,7 @@ pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
     Create {
         auth: None,
         actor: None,
-        user: user(of),
+        user: Some(user(of)),
         tags: tags(with),
         groups: Vec::new(),
         data: None,

@@ -49,8 +49,8 @@ async fn a_session_is_explained_with_numbers_and_origins() {
     assert_eq!(
         policy["max_sessions"],
         json!([
-            { "value": 2, "origin": "tag org:*" },
             { "value": 3, "origin": "tag role:admin" },
+            { "value": 2, "origin": "tag org:*" },
         ])
     );
     assert_eq!(policy["ip_block"], json!({ "value": ["198.51.100.0/24"], "origin": "default" }));

@@ -23,14 +23,16 @@ const ROOMS: &[Room] = &[
     // What user agents say is known to nobody else, and knows nobody.
     Room { room: "agents", may: &[], never: &[] },
     // Load, judge, commit. No HTTP, and no store by name: any store will do.
-    Room { room: "app", may: &["store", "codec", "host", "agents"], never: BACK_ENDS },
+    Room { room: "app", may: &["store", "codec", "host", "agents", "schema"], never: BACK_ENDS },
     // A door translates: parse, one verb of the service, render. It never touches a store.
-    Room { room: "http", may: &["app", "host::clock", "host::process", "sections"], never: &[] },
+    Room { room: "http", may: &["app", "host::clock", "host::process", "sections", "schema"], never: &[] },
     // The edge is older than any request: it knows bytes and clients, not even the service.
     Room { room: "http::listener", may: &["host::signals"], never: &[] },
     // How JSON says a policy: the same words in a file and in a body.
     Room { room: "sections", may: &[], never: &[] },
-    Room { room: "config", may: &["sections"], never: &[] },
+    // What the data of a session must look like. Pure.
+    Room { room: "schema", may: &[], never: &[] },
+    Room { room: "config", may: &["sections", "schema"], never: &[] },
     // The command line is one more client of the API.
     Room { room: "cli", may: &["config", "sections"], never: &[] },
     // Where all of them meet.
@@ -54,7 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
     ("indicatif", &["cli"]),
-    ("regex_automata", &["agents"]),
+    ("regex_automata", &["agents", "schema::pattern"]),
     ("regex_syntax", &["agents"]),
     ("rusqlite", &["store::sqlite"]),
     // The wire owns its shapes and the codec its bytes: neither may freeze the domain.

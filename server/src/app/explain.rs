@@ -122,7 +122,7 @@ impl App {
         caller.allow(Scope::SessionsRead)?;
         let env = self.env(caller.env.record.id)?;
         // The types of sessions stay as they are, whoever replaces the policy.
-        let types = env.policy.type_lives().map(|(name, life)| (name.clone(), life.clone())).collect();
+        let types = env.policy.type_lives().map(|(name, life)| (name.clone(), *life)).collect();
         let candidate = &candidate.with_types(types);
         let mut preview = Preview::default();
         let mut looked_at = 0;

@@ -305,6 +305,9 @@ pub(super) struct Filter {
     /// On this system, such as Windows
     #[arg(long, value_name = "NAME")]
     pub(super) os: Option<String>,
+    /// Bound to this device
+    #[arg(long, value_name = "ID")]
+    pub(super) device_id: Option<String>,
     /// live, ended or all
     #[arg(long, value_parser = ["live", "ended", "all"])]
     pub(super) state: Option<String>,

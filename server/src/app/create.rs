@@ -17,6 +17,7 @@ use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
 use handstamp_core::device::challenge::{Challenge, Client as Ahead};
 use handstamp_core::device::key::PublicKey;
+use handstamp_core::event::Event;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::limit;
 use handstamp_core::refusal::Code;
@@ -121,7 +122,7 @@ impl App {
         let asking = Asking { caller, new, again, device: ask.device.as_ref() };
         let mut evicted = Vec::new();
         loop {
-            match self.attempt(&asking).await? {
+            match self.attempt(&asking).await.inspect_err(|stop| self.note_refused(&asking, stop))? {
                 Attempt::Made(made) => {
                     evicted.extend(made.evicted);
                     return Ok(Made { evicted, ..*made });
@@ -130,6 +131,19 @@ impl App {
                     evicted.extend(self.evict_ahead(env_id, &asking.new.user, &rules, None).await?);
                 }
             }
+        }
+    }
+
+    /// History knows of logins that a rule refused.
+    fn note_refused(&self, asking: &Asking<'_>, stop: &Stop) {
+        let Stop::Refused(refused) = stop else { return };
+        let refusal = &refused.refusal;
+        let by_rule = refusal.code.status() == 403 || refusal.code == Code::SessionLimitReached;
+        if by_rule {
+            let new = &asking.new;
+            let event =
+                Event::refused_login(&new.user, refusal, self.now(), new.by.clone(), new.client.clone());
+            self.behind.note_login(asking.caller.env.record.id, &new.user, refusal, event);
         }
     }
 

@@ -123,13 +123,18 @@ pub fn update(
 /// A tag that would come or go and may not. What is added and there already, or removed and not there, changes nothing.
 fn create_only(living: Living<'_>, patch: &Patch) -> Option<Objection> {
     let Living { ground, session } = living;
-    let effective = ground.policy.of(session);
-    let fixed = &effective.create_only_tags;
+    let kept = session.tags.iter().map(|held| &held.tag).filter(|tag| !patch.remove_tags.contains(tag));
+    let after: Vec<&str> = kept.chain(&patch.add_tags).map(Tag::as_str).collect();
+    // A tag that brings a rule cannot come in the same breath as what the rule forbids.
+    let policies = [ground.policy.of(session), ground.policy.of_tags(after)];
     let comes = patch.add_tags.iter().filter(|tag| !session.has_tag(tag));
     let goes = patch.remove_tags.iter().filter(|tag| session.has_tag(tag) && !patch.add_tags.contains(tag));
     let mut changing = comes.chain(goes);
-    let found = changing.find(|tag| fixed.value.names(tag.as_str()))?;
-    Some(Objection::CreateOnly(found.clone(), fixed.origin.clone()))
+    changing.find_map(|tag| {
+        let fixed = policies.iter().map(|policy| &policy.create_only_tags);
+        let found = fixed.into_iter().find(|fixed| fixed.value.names(tag.as_str()))?;
+        Some(Objection::CreateOnly(tag.clone(), found.origin.clone()))
+    })
 }
 
 /// What history says has changed: names, never data.
@@ -225,9 +230,13 @@ pub fn authenticate(
     let mut event = Event::of(session, EventKind::RotatedByAuth, ground.now, by, client.clone());
     event.note = Some(login(&proved).into());
     next.auth = Some(Box::new(proved.auth));
-    if !client.is_empty() {
-        next.anchor = (*client != session.client).then(|| Box::new(client.clone()));
+    // What the caller does not say of it stays as it was known.
+    let known = session.anchor.as_deref().unwrap_or(&session.client);
+    let mut here = Client { ip: client.ip.or(known.ip), ..client.clone() };
+    if here.user_agent.is_none() {
+        (here.user_agent, here.agent) = (known.user_agent.clone(), known.agent.clone());
     }
+    next.anchor = (here != session.client).then(|| Box::new(here));
     Ok(Ok((Change { session: next, user: None, events: vec![event] }, issued)))
 }
 

@@ -108,6 +108,17 @@ impl Behind {
         }
     }
 
+    /// What waits to be written about a user is not written any more.
+    pub(super) fn forget(&self, env: EnvironmentId, user: &UserId) {
+        let of_user = |event: &Event| event.user.as_ref() == Some(user);
+        let mut inner = self.inner();
+        inner.lines.retain(|line| line.env != env || !of_user(&line.event));
+        inner.counted.retain(|(whose, ..), counted| {
+            let login = matches!(whose, Whose::Login(at, of) if *at == env && of == user);
+            !login && (counted.env != env || !counted.event.as_ref().is_some_and(of_user))
+        });
+    }
+
     /// Takes what is to be written by `now`; at the end, all.
     pub(super) fn take(&self, now: Millis, all: bool) -> Vec<Line> {
         let mut inner = self.inner();

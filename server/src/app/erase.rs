@@ -84,6 +84,7 @@ impl App {
                 self.erase_session(caller, &env, id, user, &mut erased).await?;
             }
         }
+        self.behind.forget(env.record.id, user);
         self.erase_devices(&env, user).await?;
         let beside = self.erase_lines(history_key(env.record.id), user, &erased.pseudonym).await?;
         erased.events += beside;

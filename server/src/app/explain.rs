@@ -55,6 +55,8 @@ const NAMED: usize = 100;
 const OF_USER: u32 = 100;
 /// How far back refusals are looked at.
 const DAY: Span = Span::days(1);
+/// How many sessions of refusals are kept at hand.
+const KNOWN: usize = 1_000;
 /// How many records or lines are read at a time.
 const STEP: u32 = 500;
 
@@ -170,6 +172,9 @@ impl App {
             for stored in page.iter().filter(|stored| stored.at >= since) {
                 let line = event::read(stored)?;
                 let Some(id) = refused_by_policy(&line) else { continue };
+                if known.len() >= KNOWN {
+                    known.clear();
+                }
                 let loaded = match known.entry(id) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(new) => new.insert(self.load_session(env.record.id, id).await?),
@@ -179,6 +184,11 @@ impl App {
                 self.know(&mut client);
                 let from = Endpoint::from(&client);
                 let effective = candidate.of(&loaded.session);
+                // It brought no good proof, and would be asked for one again.
+                let asks = effective.device.value.asks(loaded.session.device.is_some());
+                if line.code == Some(Code::DeviceProofMissing) && asks {
+                    continue;
+                }
                 if asked(&loaded.session, &effective, from) == Fate::Passes {
                     count += u64::from(line.count);
                 }

@@ -124,6 +124,9 @@ impl App {
         restored: Option<u64>,
     ) -> Result<InForce, Stop> {
         caller.allow(Scope::PolicyWrite)?;
+        // What today's rules have ended is written down first: nobody who was told so comes back under the next ones.
+        self.check_rules().await?;
+        self.settle_due(&*self.env(caller.env.record.id)?).await?;
         let turn = self.control_turn().await?;
         let env = self.env(caller.env.record.id)?;
         if self.control.load().is_managed_by_file() {

@@ -22,6 +22,7 @@ use handstamp_core::time::Millis;
 use handstamp_core::transition::create::Proved;
 use handstamp_core::transition::update::{NoLogin, Objection, Patch, authenticate, update};
 use handstamp_core::transition::{Change, Impossible};
+use handstamp_core::whereabouts;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -226,6 +227,9 @@ impl App {
         now: Millis,
     ) -> Result<(Change, Issued), Stop> {
         let living = self.ground(env, now).living(&first.session, loaded.seen).map_err(ended)?;
+        // Whoever may not log in from there may not do so again either; and where addresses are compared, the new one must
+        // be known, or the user would be asked for ever.
+        whereabouts::judge_first(&env.policy.of(&first.session), login.client.ip)?;
         let done = authenticate(living, login.proved.clone(), &login.client, caller.by(), &self.draw()?)?;
         let (change, issued) = done.map_err(|why| match why {
             NoLogin::Impersonated => Stop::code(Code::ImpersonationForbidden),

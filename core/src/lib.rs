@@ -35,6 +35,7 @@ pub mod policy;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;
+pub mod seats;
 pub mod secret;
 pub mod session;
 pub mod subject;

@@ -1,9 +1,11 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
+use super::seats::{Era, Standing};
 use super::{App, Fault};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
 use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
+use crate::codec::seats::seats_digest;
 use crate::codec::{CONTROL, kind};
 use crate::store::{Batch, Expect, NewEvent, Op, Query, Record, Space, Store, StoreError, Versioned};
 use arc_swap::{ArcSwap, Guard};
@@ -28,6 +30,7 @@ pub struct Control {
     keys: HashMap<KeyId, Arc<Key>>,
     /// What the configuration says, for every environment; then nobody else has a say.
     file: Option<Arc<Policy>>,
+    era: Era,
 }
 
 /// An environment, ready for work.
@@ -51,6 +54,8 @@ pub struct Env {
     pub policy: Arc<Policy>,
     /// Recognises their times.
     pub(super) times: [u8; 32],
+    /// What they say of seats.
+    pub(super) seats: Arc<Standing>,
     /// What was said over the API, if anything was, and the version of its record.
     pub(super) stored: Option<(Arc<PolicyVersion>, u64)>,
 }
@@ -94,8 +99,12 @@ impl Control {
         all
     }
     /// Without an environment yet, under what the configuration says.
-    pub(super) fn under(file: Option<Arc<Policy>>) -> Control {
-        Control { file, ..Control::default() }
+    fn under(file: Option<Arc<Policy>>, era: Era) -> Control {
+        Control { file, era, ..Control::default() }
+    }
+    /// The same, in the place of others.
+    pub(super) fn under_those(others: &Control) -> Control {
+        Control::under(others.file.clone(), others.era)
     }
     /// Whether the configuration decides about policies.
     pub fn is_managed_by_file(&self) -> bool {
@@ -103,10 +112,18 @@ impl Control {
     }
     pub(super) fn put_env(&mut self, mut env: Env) {
         env.policy = self.in_force(&env);
-        env.times = match self.envs.get(&env.record.id) {
-            Some(known) if Arc::ptr_eq(&known.policy, &env.policy) => known.times,
-            _ => times_digest(&env.policy),
-        };
+        let known = self.envs.get(&env.record.id).cloned();
+        match &known {
+            Some(known) if Arc::ptr_eq(&known.policy, &env.policy) => {
+                (env.times, env.seats) = (known.times, known.seats.clone());
+            }
+            _ => {
+                env.times = times_digest(&env.policy);
+                let rules = seats_digest(&env.policy);
+                let same = known.filter(|known| known.seats.rules == rules);
+                env.seats = same.map_or_else(|| self.era.begin(rules), |known| known.seats.clone());
+            }
+        }
         self.names.insert(env.record.name.clone(), env.record.id);
         self.envs.insert(env.record.id, Arc::new(env));
     }
@@ -181,6 +198,7 @@ pub(super) fn ready(
         ledger_version,
         policy: Arc::default(),
         times: [0; 32],
+        seats: Arc::default(),
         stored: None,
     })
 }
@@ -189,9 +207,8 @@ pub(super) fn ready(
 pub(super) async fn load(
     store: &dyn Store,
     master: &MasterKey,
-    file: Option<Arc<Policy>>,
+    mut control: Control,
 ) -> Result<Control, StoreError> {
-    let mut control = Control::under(file);
     let mut policies: HashMap<Box<[u8]>, (Arc<PolicyVersion>, u64)> = HashMap::new();
     for found in all(store, kind::POLICY).await? {
         let version = Arc::new(read_policy(&found)?);
@@ -266,9 +283,9 @@ pub(super) struct Turn {
 }
 
 impl Room {
-    pub(super) fn new(file: Option<Arc<Policy>>) -> Room {
+    pub(super) fn new(file: Option<Arc<Policy>>, era: Era) -> Room {
         Room {
-            held: ArcSwap::from_pointee(Control::under(file)),
+            held: ArcSwap::from_pointee(Control::under(file, era)),
             turn: Arc::default(),
             stale: AtomicBool::new(false),
         }
@@ -276,17 +293,13 @@ impl Room {
     pub(super) fn load(&self) -> Guard<Arc<Control>> {
         self.held.load()
     }
-    /// What the configuration says of policies.
-    pub(super) fn file(&self) -> Option<Arc<Policy>> {
-        self.held.load().file.clone()
-    }
     pub(super) fn replace(&self, control: Control) {
         self.held.store(Arc::new(control));
     }
 
     /// Reads everything again. What is held only in memory is kept.
     async fn refresh(&self, store: &dyn Store, master: &MasterKey) -> Result<(), StoreError> {
-        let mut fresh = load(store, master, self.file()).await?;
+        let mut fresh = load(store, master, Control::under_those(&self.load())).await?;
         for (id, key) in &self.held.load().keys {
             match fresh.keys.get(id) {
                 Some(known) => {

@@ -5,6 +5,7 @@ use super::cache::Cache;
 use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
 use super::records::Turns;
+use super::seats::Era;
 use super::{App, Fault, callers, keys, tighter, verdicts};
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -88,6 +89,10 @@ impl App {
                 StoreError::Damaged("the bucket key does not open under this master key".to_owned())
             })?;
         let keys = Keyring::new(&parts.master, root.key_set, &root.older_sets, &bucket_key);
+        let mut process = [0; 16];
+        if !parts.entropy.fill(&mut process) {
+            return Err(Fault::Entropy.into());
+        }
         let activity = Arc::new(Activity::default());
         let app = App {
             cache: Arc::new(Cache::new(parts.cache_bytes, activity.clone())),
@@ -96,8 +101,9 @@ impl App {
             entropy: parts.entropy,
             master: Arc::new(parts.master),
             keys,
-            control: Arc::new(Room::new(parts.policy.map(Arc::new))),
+            control: Arc::new(Room::new(parts.policy.map(Arc::new), Era::new(process))),
             turns: Turns::new(),
+            ledgers: Turns::new(),
             activity,
             behind: Arc::default(),
             observer: Observer::default(),
@@ -110,11 +116,13 @@ impl App {
         if fresh {
             app.begin(&root, &first_key()?).await?;
         } else {
-            let control = load(app.store.as_ref(), &app.master, app.control.file()).await?;
+            let control =
+                load(app.store.as_ref(), &app.master, Control::under_those(&app.control.load())).await?;
             app.control.replace(control);
         }
         let mut control = Control::clone(&app.control.load());
         control.put_key(callers::root_entry(&app.master, app.keys.current()));
+        control.envs().iter().for_each(|env| env.seats.has_settled());
         app.control.replace(control);
         app.recall_rules(fresh).await?;
         Ok((app, fresh))
@@ -132,7 +140,7 @@ impl App {
             put(write_access_key(&key, Millis(0)), 0),
         ];
         self.store.commit(batch(self.now(), ops)).await?;
-        let mut control = Control::under(self.control.file());
+        let mut control = Control::under_those(&self.control.load());
         control.put_env(ready(&self.master, env.record, 1, (Ledger::default(), 0), 0)?);
         control.put_key(keys::entry(key, 1, Millis(0)));
         self.control.replace(control);

@@ -6,6 +6,7 @@ use super::limits::{Demand, Rules};
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage, open_data};
 use super::search::Filter;
+use super::seats::{Guest, Seats};
 use super::view::View;
 use super::{App, Fault, Stop};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -56,9 +57,12 @@ pub struct UpdatedAll {
 
 /// What an attempt comes to.
 enum Attempt {
-    Done(Box<Updated>),
+    /// It was changed; and whether it sits on the seats that were held for it.
+    Done(Box<Updated>, bool),
     /// So many have to go for it that they go first.
     Crowded(UserId, Rules),
+    /// Other seats are needed by now than were taken.
+    Unseated,
 }
 
 /// What becomes of a session's data.
@@ -80,13 +84,74 @@ impl App {
     /// `not_found`, `session_ended`, `session_limit_reached`, bad input; faults.
     pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<Updated, Stop> {
         caller.allow(Scope::SessionsWrite)?;
-        let mut evicted = Vec::new();
+        let env_id = caller.env.record.id;
+        let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
-            match self.attempt_update(caller, id, ask).await? {
-                Attempt::Done(done) => {
-                    evicted.extend(done.evicted);
-                    return Ok(Updated { evicted, ..*done });
+            let Some((loaded, rules, own)) = self.wanted(caller, id, ask).await? else {
+                match self.make_update(caller, id, ask, &Seats::default(), &mut evicted).await? {
+                    Some((done, _)) => return Ok(Updated { evicted, ..done }),
+                    None => continue,
                 }
+            };
+            let turns = self.seat_turns(env_id, &rules.limits).await;
+            // Somebody else may have had the turn, and changed the same session.
+            let same = self.wanted(caller, id, ask).await?;
+            if same.is_none_or(|(_, wanted, _)| wanted != rules) {
+                continue;
+            }
+            let guest = Guest { session: id, user: &loaded.session.user, own, but: Some(id) };
+            let Some(seats) = self.take_seats(env_id, &rules, &guest).await? else {
+                drop(turns);
+                self.wait_for_seats(&mut waited).await?;
+                continue;
+            };
+            evicted.extend(seats.evicted.iter().copied());
+            let turns = seats.crowded.then_some(turns);
+            let done = self.make_update(caller, id, ask, &seats, &mut evicted).await;
+            drop(turns);
+            match self.sit(env_id, &seats, id, done).await? {
+                Some(done) => return Ok(Updated { evicted, ..done }),
+                None => self.wait_for_seats(&mut waited).await?,
+            }
+        }
+    }
+
+    /// The seats that it needs, and the limits of its user's own sessions; `None`: it needs none. Nobody goes for a change
+    /// that cannot be.
+    async fn wanted(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        ask: &Update,
+    ) -> Result<Option<(Loaded, Rules, Rules)>, Stop> {
+        let env = self.env(caller.env.record.id)?;
+        let effective = env.policy.of_tags(ask.patch.add_tags.iter().map(Tag::as_str));
+        if effective.seats.is_empty() {
+            return Ok(None);
+        }
+        let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
+        let after = self.changed(&env, &loaded, ask, caller, self.now())?.session;
+        let rules = gained(limit::SEATS, &env, &loaded.session, &after);
+        let own = gained(limit::RULE, &env, &loaded.session, &after);
+        Ok((!rules.limits.is_empty()).then_some((loaded, rules, own)))
+    }
+
+    /// Changes it, on the seats that are held for it, in as many commits as it takes; `None`: it needs others.
+    async fn make_update(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        ask: &Update,
+        seats: &Seats,
+        evicted: &mut Vec<SessionId>,
+    ) -> Result<Option<(Updated, bool)>, Stop> {
+        loop {
+            match self.attempt_update(caller, id, ask, seats).await? {
+                Attempt::Done(done, sits) => {
+                    evicted.extend(done.evicted.iter().copied());
+                    return Ok(Some((*done, sits)));
+                }
+                Attempt::Unseated => return Ok(None),
                 Attempt::Crowded(user, rules) => {
                     let env = caller.env.record.id;
                     evicted.extend(self.evict_ahead(env, &user, &rules, Some(id)).await?);
@@ -95,7 +160,13 @@ impl App {
         }
     }
 
-    async fn attempt_update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<Attempt, Stop> {
+    async fn attempt_update(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        ask: &Update,
+        seats: &Seats,
+    ) -> Result<Attempt, Stop> {
         self.decide(id.bucket(), || async {
             self.doubts().await?;
             let env = self.env(caller.env.record.id)?;
@@ -105,7 +176,15 @@ impl App {
             let seen = if ask.patch.extend { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
             let (mut user, mut evicted) = (None, Vec::new());
-            let rules = gained(&env, &loaded.session, &change.session);
+            let needed = gained(limit::SEATS, &env, &loaded.session, &change.session).limits;
+            if !seats.cover(&needed) {
+                return Ok(Decision::Answer(Attempt::Unseated));
+            }
+            let sits = !needed.is_empty();
+            if sits {
+                seats.are_in_time(now)?;
+            }
+            let rules = gained(limit::RULE, &env, &loaded.session, &change.session);
             if !rules.limits.is_empty() {
                 let known = self.load_user(env.record.id, &loaded.session.user).await?;
                 let room = self.room(&env, &known.user, &rules, Some(id)).await?;
@@ -120,7 +199,7 @@ impl App {
             stage.change(self, &env, &loaded, user.as_ref(), &change, seen);
             let after = Loaded { session: change.session, seen, offered: seen, version: loaded.version + 1 };
             let view = self.view(&env, after, now)?;
-            Ok(Decision::Commit(stage, Attempt::Done(Box::new(Updated { view, evicted }))))
+            Ok(Decision::Commit(stage, Attempt::Done(Box::new(Updated { view, evicted }), sits)))
         })
         .await
     }
@@ -160,7 +239,10 @@ impl App {
                 match self.changed(&caller.env, loaded, ask, caller, self.now()) {
                     Ok(change) => {
                         ids.push(loaded.session.id);
-                        demand.add(&gained(&caller.env, &loaded.session, &change.session), &loaded.session);
+                        for rule in [limit::RULE, limit::SEATS] {
+                            let rules = gained(rule, &caller.env, &loaded.session, &change.session);
+                            demand.add(&rules, &loaded.session);
+                        }
                     }
                     Err(Stop::Refused(why)) if why.refusal.code == Code::SessionEnded => {}
                     Err(why) => return Err(why),
@@ -205,9 +287,10 @@ impl App {
 }
 
 /// The limits in which a session begins to count by a change of its tags.
-fn gained(env: &Env, before: &Session, after: &Session) -> Rules {
+fn gained(rule: &'static str, env: &Env, before: &Session, after: &Session) -> Rules {
     let effective = env.policy.of(after);
-    let limits = limit::of_gained(limit::RULE, &effective.max_sessions, before, after);
+    let caps = if rule == limit::SEATS { &effective.seats } else { &effective.max_sessions };
+    let limits = limit::of_gained(rule, caps, before, after);
     Rules { limits, mode: effective.on_limit.value }
 }
 

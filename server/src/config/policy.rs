@@ -80,7 +80,7 @@ pub(super) const DEFAULT: Section = Section {
 
 /// What a tag may say besides the keys of the default.
 pub(super) const TAG_ONLY: &[Key] =
-    &[rule::<u32>("seats", "", "Sessions of all users with this tag").range(1, COUNT).later()];
+    &[rule::<u32>("seats", "", "Sessions of all users with this tag").range(1, COUNT)];
 
 /// What a session type may say.
 pub(super) const SESSION_TYPE: &[Key] = &[

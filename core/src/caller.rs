@@ -31,6 +31,7 @@ scopes! {
     SessionsWrite = "sessions:write", "create, change and end sessions";
     EventsRead = "events:read", "read the history of sessions";
     PolicyWrite = "policy:write", "replace the policy, and take up an earlier version again";
+    UsersWrite = "users:write", "erase users";
     KeysWrite = "keys:write", "list, make, suspend, rotate and revoke keys of the same environment, with scopes it has itself";
 }
 

@@ -100,6 +100,7 @@ fn rule(end: &End) -> &'static str {
         limit::RULE,
         limit::SEATS,
         crate::address::rule::CHANGE,
+        crate::agent::rule::RULE,
         EPOCH,
     ];
     let named = end.rule.as_deref();

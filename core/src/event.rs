@@ -3,11 +3,12 @@
 use crate::id::{SessionId, UserId};
 use crate::policy::Origin;
 use crate::refusal::{Code, Evidence, Refusal};
+pub use crate::session::Actor;
 use crate::session::{By, Client, End, Session};
 use crate::time::{Millis, Span};
 
 /// What happened. The texts are stable.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum EventKind {
     /// A session began.
     Created,
@@ -19,6 +20,8 @@ pub enum EventKind {
     Refused,
     /// A session ended.
     Ended,
+    /// A request passed, and something about it is worth a line: another network, another browser.
+    Noticed,
     /// The environment's rules were replaced.
     PolicyChanged,
     /// What was known of a user was erased.
@@ -27,12 +30,13 @@ pub enum EventKind {
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 7] = [
+    pub const ALL: [EventKind; 8] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
         EventKind::Refused,
         EventKind::Ended,
+        EventKind::Noticed,
         EventKind::PolicyChanged,
         EventKind::UserErased,
     ];
@@ -45,6 +49,7 @@ impl EventKind {
             EventKind::Updated => "session.updated",
             EventKind::Refused => "session.refused",
             EventKind::Ended => "session.ended",
+            EventKind::Noticed => "session.noticed",
             EventKind::PolicyChanged => "policy.changed",
             EventKind::UserErased => "user.erased",
         }
@@ -54,15 +59,6 @@ impl EventKind {
     pub fn parse(text: &str) -> Option<EventKind> {
         EventKind::ALL.into_iter().find(|kind| kind.text() == text)
     }
-}
-
-/// Who acts in a user's place, and why: somebody of the support, say. Both people stand in every line.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Actor {
-    /// The application's name for them: a user of their own.
-    pub id: UserId,
-    /// Why they do it, in the caller's words.
-    pub reason: Box<str>,
 }
 
 /// An event. It names no credential.
@@ -102,6 +98,7 @@ impl Event {
         Event {
             session: Some(session.id),
             user: Some(session.user.clone()),
+            actor: session.actor.clone(),
             client,
             ..Event::beside_sessions(kind, at, by)
         }
@@ -117,7 +114,7 @@ impl Event {
     }
 
     /// Something that happened to no session in particular.
-    const fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
+    pub const fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
         Event {
             kind,
             at,
@@ -128,7 +125,7 @@ impl Event {
             origin: None,
             evidence: None,
             note: None,
-            client: Client { ip: None, user_agent: None },
+            client: Client { ip: None, user_agent: None, agent: None },
             by,
             actor: None,
             count: 1,
@@ -150,6 +147,11 @@ impl Event {
             evidence: refusal.evidence.clone(),
             ..Event::of(session, EventKind::Refused, at, by, client)
         }
+    }
+
+    /// What was noticed of a request that passed.
+    pub fn noticed(session: &Session, what: &Refusal, at: Millis, by: By, client: Client) -> Event {
+        Event { kind: EventKind::Noticed, ..Event::refused(session, what, at, by, client) }
     }
 
     /// The end of a session.

@@ -83,9 +83,15 @@ pub fn limits(session: &impl Subject, policy: &Effective) -> (Sourced<Span>, Sou
     (lesser(times.limits.absolute, absolute), lesser(times.limits.idle, idle))
 }
 
-/// What today's policy says of a session. What was asked for at its creation may shorten it, never lengthen it.
+/// What today's policy says of a session. Its type, and what was asked for at its creation, may shorten it, never
+/// lengthen it.
 fn today(expires_in: Option<Span>, refresh: bool, policy: &Effective) -> (Sourced<Span>, Sourced<Span>) {
-    let base = if refresh { &policy.refresh_timeout } else { &policy.absolute_timeout };
+    let (base, of_type) = if refresh {
+        (&policy.refresh_timeout, &policy.refresh_expires_in)
+    } else {
+        (&policy.absolute_timeout, &policy.expires_in)
+    };
+    let base = of_type.as_ref().filter(|life| life.value < base.value).unwrap_or(base);
     let absolute = match expires_in {
         Some(shorter) if shorter < base.value => Sourced { value: shorter, origin: Origin::Creation },
         _ => base.clone(),

@@ -3,8 +3,10 @@
 //! Live and ended sessions have names of their own, so that a user's live sessions are found without stepping over all
 //! that ever ended.
 
+use crate::agent::change::brand;
+use crate::agent::{Agent, bounded};
 use crate::refusal::Code;
-use crate::session::{Session, State};
+use crate::session::{Client, Session, State};
 use crate::time::Millis;
 use std::net::IpAddr;
 
@@ -20,6 +22,10 @@ pub const DUE: u8 = 4;
 pub const PENDING: u8 = 6;
 /// The device a live session is bound to: its thumbprint.
 pub const DEVICE: u8 = 7;
+/// The browser a session was made or last used with, in small letters, by its full name and by its brand.
+pub const BROWSER: u8 = 8;
+/// The system it was made or last used on, in small letters.
+pub const OS: u8 = 9;
 /// What is added to a name for an ended session.
 pub const ENDED: u8 = 16;
 /// An ended session's code.
@@ -43,6 +49,8 @@ pub fn of(session: &Session, due: Millis) -> Vec<(u8, Vec<u8>)> {
             .map(|ip| (IP + ended, address(ip).to_vec())),
     );
     facets.extend(session.device.as_ref().map(|device| (DEVICE + ended, device.id.0.to_vec())));
+    facets.extend(browsers(session).map(|value| (BROWSER + ended, value)));
+    facets.extend(systems(session).map(|value| (OS + ended, value)));
     match &session.state {
         State::Live => {
             facets.push((DUE, instant(due).to_vec()));
@@ -51,6 +59,34 @@ pub fn of(session: &Session, due: Millis) -> Vec<(u8, Vec<u8>)> {
         State::Ended(end) => facets.push((CODE, code(end.code).to_vec())),
     }
     facets
+}
+
+/// By which browsers a session is found.
+pub fn browsers(session: &Session) -> impl Iterator<Item = Vec<u8>> {
+    agents(session, |agent| {
+        let family = agent.browser.as_deref();
+        [family, family.map(brand)]
+    })
+}
+
+/// By which systems a session is found.
+pub fn systems(session: &Session) -> impl Iterator<Item = Vec<u8>> {
+    agents(session, |agent| [agent.os.as_deref(), None])
+}
+
+/// Each value of the agents of creation and last use, once.
+fn agents(session: &Session, told: impl Fn(&Agent) -> [Option<&str>; 2]) -> impl Iterator<Item = Vec<u8>> {
+    let clients = [Some(&session.client), session.last_client.as_deref()];
+    let agents = clients.into_iter().flatten().filter_map(|client: &Client| client.agent.as_deref());
+    let mut values: Vec<Vec<u8>> = agents.flat_map(told).flatten().filter_map(name).collect();
+    values.sort_unstable();
+    values.dedup();
+    values.into_iter()
+}
+
+/// A browser or system as bytes; `None` when no agent could have that name.
+pub fn name(text: &str) -> Option<Vec<u8>> {
+    bounded(text).filter(|bounded| *bounded == text).map(|text| text.to_lowercase().into_bytes())
 }
 
 /// An address as ordered bytes.

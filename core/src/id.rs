@@ -136,6 +136,20 @@ impl UserId {
         }
         Ok(UserId(text.into()))
     }
+    /// The text before the characters of a pseudonym.
+    const PSEUDONYM: &'static str = "erased_";
+
+    /// What stands in the place of a user who was erased: `erased_` and 22 characters.
+    pub fn pseudonym(digest: [u8; 16]) -> UserId {
+        let mut text = UserId::PSEUDONYM.to_owned();
+        base62::encode(&digest, &mut text);
+        UserId(text.into())
+    }
+    /// Whether it has the form of a pseudonym: nothing more is to be collected about whom it names.
+    pub fn is_pseudonym(&self) -> bool {
+        let digest = self.0.strip_prefix(UserId::PSEUDONYM);
+        digest.is_some_and(|text| base62::decode(text.as_bytes(), &mut [0; 16]).is_some())
+    }
     /// The application's own text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,7 +1,7 @@
 //! May this request pass? The order of the rules, and nothing else; each rule is in a file of its own.
 //!
-//! Genuine -> not ended -> not ended by an epoch -> not over by time -> not stolen or late -> carries what is required.
-//! The first refusal is the answer.
+//! Genuine -> not ended -> not ended by an epoch -> not over by time -> not stolen or late -> from where it may come ->
+//! carries what is required -> authenticated well enough. The first refusal is the answer.
 
 use crate::ending::{Ending, ending};
 use crate::epoch::Ledger;
@@ -10,12 +10,14 @@ use crate::id::EnvironmentId;
 use crate::policy::{Effective, Origin};
 use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::rotation::{self, Place};
+use crate::step_up::{self, Assured};
 use crate::subject::Subject;
 use crate::tag::{Group, Tag};
 use crate::time::Millis;
 use crate::token::Kind;
 use crate::token::keyring::Keyring;
 use crate::token::opaque::{Holder, Opened};
+use crate::whereabouts::{self, Came, Whereabouts};
 
 /// What stands behind every judgement of one environment.
 #[derive(Clone, Copy)]
@@ -37,6 +39,10 @@ pub struct Demand<'a> {
     pub groups: &'a [Group],
     /// Whether the caller can deliver a successor to the client.
     pub can_deliver: bool,
+    /// Where the request comes from.
+    pub from: Whereabouts<'a>,
+    /// How surely it must be the user.
+    pub assured: Assured,
 }
 
 /// The answer to "may this request pass?", and what must become of the session before it is given.
@@ -48,6 +54,13 @@ pub struct Verdict {
     pub effect: Effect,
     /// Today's policy is looser than what the session has: it takes it over.
     pub adopt: bool,
+    /// What history should know of a request that passes.
+    pub noticed: Option<Refusal>,
+}
+
+impl Verdict {
+    /// Nothing stands in the way, and nothing is to be done: the only verdict that a cache gives.
+    pub const PASS: Verdict = Verdict { refusal: None, effect: Effect::Nothing, adopt: false, noticed: None };
 }
 
 /// What a judgement brings about. Everything but [`Effect::Nothing`] is decided on a fresh load.
@@ -63,6 +76,8 @@ pub enum Effect {
     Again,
     /// A stolen token: end the session.
     EndStolen,
+    /// Another client than the session's: end it, as the refusal says.
+    End,
     /// Time or an epoch has ended the session, and its record does not say so yet: write that down, so that no later
     /// policy can say otherwise.
     Settle,
@@ -84,7 +99,18 @@ pub fn judge(
     if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
-    let missing = missing_tags(session, demand.tags).or_else(|| missing_groups(session, demand.groups));
+    let (elsewhere, noticed) = match whereabouts::judge(session, policy, demand.from) {
+        Came::Ends(refusal) => {
+            return Verdict { refusal: Some(refusal), effect: Effect::End, adopt: false, noticed: None };
+        }
+        Came::Refused(refusal) => (Some(refusal), None),
+        Came::Noticed(what) => (None, Some(what)),
+        Came::Fine => (None, None),
+    };
+    let missing = elsewhere
+        .or_else(|| missing_tags(session, demand.tags))
+        .or_else(|| missing_groups(session, demand.groups))
+        .or_else(|| step_up::missing(session, demand.assured, now));
     let effect = match place {
         Place::Again if missing.is_none() && demand.can_deliver => Effect::Again,
         Place::Current if missing.is_none() && demand.can_deliver && rotation_due(session, policy, now) => {
@@ -93,7 +119,9 @@ pub fn judge(
         Place::Current if session.chain().awaiting => Effect::Note,
         Place::Again | Place::Current | Place::Late | Place::Stolen | Place::Unknown => Effect::Nothing,
     };
-    Verdict { refusal: missing, effect, adopt: expiry::adopt(session, policy).is_some() }
+    // A request that is refused is a line of its own.
+    let noticed = noticed.filter(|_| missing.is_none());
+    Verdict { refusal: missing, effect, adopt: expiry::adopt(session, policy).is_some(), noticed }
 }
 
 /// Judges a refresh token: allowed is either [`Effect::Rotate`] or [`Effect::Again`].
@@ -103,14 +131,22 @@ pub fn judge_refresh(
     token: &Opened,
     bench: Bench<'_>,
     policy: &Effective,
+    from: Whereabouts<'_>,
     now: Millis,
 ) -> Verdict {
     let place = place(Kind::Refresh, session, token, bench, policy, now);
     if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
-    let effect = if place == Place::Again { Effect::Again } else { Effect::Rotate };
-    Verdict { refusal: None, effect, adopt: expiry::adopt(session, policy).is_some() }
+    let (refusal, effect, noticed) = match whereabouts::judge(session, policy, from) {
+        Came::Ends(refusal) => (Some(refusal), Effect::End, None),
+        Came::Refused(refusal) => (Some(refusal), Effect::Nothing, None),
+        Came::Noticed(what) => (None, Effect::Rotate, Some(what)),
+        Came::Fine => (None, Effect::Rotate, None),
+    };
+    let effect = if effect == Effect::Rotate && place == Place::Again { Effect::Again } else { effect };
+    let adopt = refusal.is_none() && expiry::adopt(session, policy).is_some();
+    Verdict { refusal, effect, adopt, noticed }
 }
 
 /// Whether the session itself stands at `now`, whatever is presented: the part that lists, counts and limits share.
@@ -150,7 +186,8 @@ fn standing(
     policy: &Effective,
     now: Millis,
 ) -> Option<Verdict> {
-    let refuse = |refusal, effect| Some(Verdict { refusal: Some(refusal), effect, adopt: false });
+    let refuse =
+        |refusal, effect| Some(Verdict { refusal: Some(refusal), effect, adopt: false, noticed: None });
     if place == Place::Unknown {
         return refuse(Refusal::plain(Code::SessionNotFound, "token"), Effect::StoreBehind);
     }

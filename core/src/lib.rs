@@ -7,40 +7,49 @@
 //! * [`time`], [`id`]: the words everything else is said in.
 //! * [`secret`], [`base62`], [`token`]: what a client holds, and what we keep to recognise it.
 //! * [`policy`], [`session`], [`epoch`], [`user`]: what is remembered, and what an operator may choose.
-//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`judge`]: may this request pass?
+//! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`agent`], [`whereabouts`],
+//!   [`step_up`], [`judge`]: may this request pass?
 //! * [`device`]: is it still the device that the session was made on?
+//! * [`explain`]: what each rule says; what a policy would do.
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
 //! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
-//! * [`sealing`]: session data at rest.
+//! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
 
 pub mod address;
+pub mod agent;
 pub mod base62;
 pub mod caller;
 pub mod device;
 pub mod ending;
 pub mod environment;
 pub mod epoch;
+pub mod erasure;
 pub mod event;
 pub mod expiry;
+pub mod explain;
 pub mod facet;
 pub mod id;
 pub mod judge;
 pub mod limit;
 pub mod policy;
+pub mod privacy;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;
 pub mod seats;
 pub mod secret;
 pub mod session;
+pub mod step_up;
 pub mod subject;
 pub mod tag;
 pub mod time;
 pub mod token;
 pub mod transition;
 pub mod user;
+pub mod whereabouts;

@@ -2,7 +2,7 @@
 //! section 4).
 //!
 //! * [`rules`]: what one section says, and how sections are laid over each other. [`setting`], [`modes`]: its values.
-//! * [`check`]: what no single value can show.
+//! * [`check`]: what no single value can show. [`session_type`]: what the type of a session adds.
 //!
 //! The default is the base, a tag's section replaces what it says, and of several tags the strictest holds.
 //! [`Policy::of_tags`] is the only place where values are combined; it depends on the tags alone, so that sessions with
@@ -16,11 +16,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub mod check;
 pub mod modes;
 pub mod rules;
+pub mod session_type;
 pub mod setting;
 
 use modes::Assurance;
 use rules::Section;
 pub use rules::{Cap, Effective, Pattern, Rules};
+use session_type::{Life, TypeName};
 
 /// Where an effective value came from. Refusals and explanations name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub enum Origin {
     Tag(Box<str>),
     /// The preset of a section; `None` is the default's.
     Preset(Assurance, Option<Box<str>>),
+    /// The type of the session, by name.
+    SessionType(Box<str>),
 }
 
 impl Origin {
@@ -47,6 +51,7 @@ impl Origin {
             Origin::Tag(pattern) => format!("tag {pattern}"),
             Origin::Preset(level, None) => format!("preset {level}"),
             Origin::Preset(level, Some(pattern)) => format!("preset {level} of tag {pattern}"),
+            Origin::SessionType(name) => format!("session_type {name}"),
         }
     }
 }
@@ -60,11 +65,12 @@ pub struct Sourced<T> {
     pub origin: Origin,
 }
 
-/// The rules of an environment: the default's section and those of tags.
+/// The rules of an environment: the default's section and those of tags; and the lives of its session types.
 pub struct Policy {
     default: Rules,
     tags: Vec<(Pattern, Rules)>,
-    /// By the hash of a whole tag, or of a name with its colon: which section.
+    types: Vec<(TypeName, Life)>,
+    /// By the hash of a whole tag, or of a name: which section. Types are numbered behind the sections.
     index: Vec<(u64, u16)>,
     base: Effective,
     alone: Vec<Effective>,
@@ -93,22 +99,30 @@ impl Deref for Found<'_> {
 impl Policy {
     /// The most sections of tags.
     pub const SECTIONS: usize = 10_000;
+    /// The most session types of an environment.
+    pub const TYPES: usize = 100;
     /// How many combinations of sections are remembered.
     const REMEMBERED: usize = 4_096;
 
     /// Puts sections together. Whether they make sense is for [`Policy::check`].
     pub fn new(default: Rules, tags: BTreeMap<Pattern, Rules>) -> Policy {
-        let tags: Vec<(Pattern, Rules)> = tags.into_iter().take(Policy::SECTIONS).collect();
+        Policy::of_parts(default, tags.into_iter().take(Policy::SECTIONS).collect(), Vec::new())
+    }
+
+    fn of_parts(default: Rules, tags: Vec<(Pattern, Rules)>, types: Vec<(TypeName, Life)>) -> Policy {
         let mut base = Effective::base();
         base.begin(&Section { of: None, rules: &default });
-        let alone = tags.iter().map(|(of, rules)| base.with(&[Section { of: Some(of), rules }])).collect();
+        let of_tags = tags.iter().map(|(of, rules)| base.with(&[Section { of: Some(of), rules }], &[]));
+        let of_types = types.iter().map(|of| base.with(&[], &[of]));
+        let alone = of_tags.chain(of_types).collect();
         let keys = tags.iter().map(|(of, _)| match of {
             Pattern::Exact(tag) => hash(tag.as_str()),
             Pattern::Any(name) => hash(name),
         });
+        let keys = keys.chain(types.iter().map(|(name, _)| hash(&name.tag())));
         let mut index: Vec<(u64, u16)> = keys.zip(0..).collect();
         index.sort_unstable();
-        Policy { default, tags, index, base, alone, together: RwLock::default() }
+        Policy { default, tags, types, index, base, alone, together: RwLock::default() }
     }
 
     /// The same with another default.
@@ -116,7 +130,14 @@ impl Policy {
     pub fn with(&self, change: impl FnOnce(&mut Rules)) -> Policy {
         let mut default = self.default.clone();
         change(&mut default);
-        Policy::new(default, self.tags.iter().cloned().collect())
+        Policy::of_parts(default, self.tags.clone(), self.types.clone())
+    }
+
+    /// The same with other session types.
+    #[must_use]
+    pub fn with_types(&self, types: BTreeMap<TypeName, Life>) -> Policy {
+        let types = types.into_iter().filter(|(_, life)| !life.is_empty()).take(Policy::TYPES).collect();
+        Policy::of_parts(self.default.clone(), self.tags.clone(), types)
     }
 
     /// The default's section.
@@ -127,6 +148,11 @@ impl Policy {
     /// The sections of tags, in order.
     pub fn tag_rules(&self) -> impl Iterator<Item = (&Pattern, &Rules)> {
         self.tags.iter().map(|(of, rules)| (of, rules))
+    }
+
+    /// The session types that say how long their sessions last, in order.
+    pub fn type_lives(&self) -> impl Iterator<Item = (&TypeName, &Life)> {
+        self.types.iter().map(|(name, life)| (name, life))
     }
 
     /// What applies to a session now.
@@ -156,11 +182,19 @@ impl Policy {
             let from = self.index.partition_point(|(held, _)| *held < key);
             let same = self.index.iter().skip(from).take_while(|(held, _)| *held == key);
             for (_, section) in same {
-                if self.tags.get(usize::from(*section)).is_some_and(|(of, _)| of.matches(tag)) {
+                let fits = match self.tags.get(usize::from(*section)) {
+                    Some((of, _)) => of.matches(tag),
+                    None => self.type_at(*section).is_some_and(|(name, _)| name.matches(tag)),
+                };
+                if fits {
                     matched.push(*section);
                 }
             }
         }
+    }
+
+    fn type_at(&self, section: u16) -> Option<&(TypeName, Life)> {
+        self.types.get(usize::from(section).checked_sub(self.tags.len())?)
     }
 
     fn combined(&self, sections: &[u16]) -> Arc<Effective> {
@@ -171,7 +205,8 @@ impl Policy {
         drop(known);
         let of = |n: &u16| self.tags.get(usize::from(*n)).map(|(of, rules)| Section { of: Some(of), rules });
         let said: Vec<Section<'_>> = sections.iter().filter_map(of).collect();
-        let effective = Arc::new(self.base.with(&said));
+        let types: Vec<&(TypeName, Life)> = sections.iter().filter_map(|n| self.type_at(*n)).collect();
+        let effective = Arc::new(self.base.with(&said, &types));
         let mut known = self.together.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= Policy::REMEMBERED {
             known.clear();
@@ -182,9 +217,10 @@ impl Policy {
 }
 
 impl Effective {
-    fn with(&self, sections: &[Section<'_>]) -> Effective {
+    fn with(&self, sections: &[Section<'_>], types: &[&(TypeName, Life)]) -> Effective {
         let mut effective = self.clone();
         effective.lay(sections);
+        types.iter().for_each(|(name, life)| effective.shorten(name, life));
         effective
     }
 }
@@ -203,13 +239,13 @@ impl From<Rules> for Policy {
 
 impl Clone for Policy {
     fn clone(&self) -> Policy {
-        Policy::new(self.default.clone(), self.tags.iter().cloned().collect())
+        Policy::of_parts(self.default.clone(), self.tags.clone(), self.types.clone())
     }
 }
 
 impl PartialEq for Policy {
     fn eq(&self, other: &Policy) -> bool {
-        self.default == other.default && self.tags == other.tags
+        self.default == other.default && self.tags == other.tags && self.types == other.types
     }
 }
 
@@ -217,11 +253,12 @@ impl Eq for Policy {}
 
 impl std::fmt::Debug for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Policy").field("default", &self.default).field("tags", &self.tags).finish()
+        let mut shown = f.debug_struct("Policy");
+        shown.field("default", &self.default).field("tags", &self.tags).field("types", &self.types).finish()
     }
 }
 
-/// The sections that the tags of one session match: of each tag its own and that of its name.
+/// The sections that the tags of one session match: of each tag its own, that of its name, and its type.
 struct Matched {
     sections: [u16; Matched::MOST],
     count: usize,
@@ -234,7 +271,7 @@ impl Default for Matched {
 }
 
 impl Matched {
-    const MOST: usize = 2 * crate::tag::Tag::MOST;
+    const MOST: usize = 3 * crate::tag::Tag::MOST;
 
     fn push(&mut self, section: u16) {
         if let Some(place) = self.sections.get_mut(self.count) {

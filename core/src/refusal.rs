@@ -45,6 +45,7 @@ codes! {
     IpBlocked = "ip_blocked", 403, "Blocked address", "The session is good, but the client's address is in a network that it may not be used from.", "Connect from another network; logging in again does not help.";
     IpMissing = "ip_missing", 403, "The client's address is missing", "A rule looks at the client's address, and the request did not say it.", "Send `ip`: the address of the user's client, not your server's own.";
     ReauthenticationRequired = "reauthentication_required", 403, "Authenticate again", "The session is good, but this request takes a fresh proof that the user is there. Nothing was ended.", "Let the user authenticate again, and tell it with `auth`; then repeat the request.";
+    UserAgentChanged = "user_agent_changed", 401, "Another user agent", "The session was made by another browser, on another system or kind of device than this request comes from. By policy the request is refused, or the session has ended with it.", "Log in again. If it happens to honest users, look at the session's events: both agents are there; `user_agent = \"log\"` in the policy only notes it.";
     TagMissing = "tag_missing", 403, "A tag is missing", "The session is good, but does not carry a tag that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     AccessGroupMissing = "access_group_missing", 403, "An access group is missing", "The session is good, but is not in an access group that this request requires.", "Tell the user that they lack the permission; logging in again does not help by itself.";
     DeviceProofMissing = "device_proof_missing", 403, "No proof by the device", "The session is good, but the policy asks for a proof by its device, and none came; or the session has no device yet.", "Sign the challenge that comes with the refusal, and send the proof with the request. A session without a device gets one shortly after login.";
@@ -52,6 +53,7 @@ codes! {
     DeviceProofInvalid = "device_proof_invalid", 403, "Not a proof by the session's device", "The proof is damaged, was signed by another key, or is for another session or request.", "Do not try the same proof again. When it happens to a user with the right device, compare method and URL of the request with what was signed.";
     SessionLimitReached = "session_limit_reached", 409, "Too many sessions", "There are as many live sessions as the policy allows, of this user or of all users with a tag, and the policy refuses rather than ends one. `current` says how many there are, `maximum` how many are allowed. Nothing was changed.", "End a session first, or let the policy end one (`on_limit`).";
     TagInvalid = "tag_invalid", 400, "Not a tag", "A tag is written name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter.", "Correct the tag.";
+    DataInvalid = "data_invalid", 400, "The data does not fit", "The session is of a type that says what its data must look like, and it does not; `errors` says where.", "Correct the data, or the schema of the session type.";
     InvalidRequest = "invalid_request", 400, "The request is not right", "A field is unknown, missing or has a value it cannot have; `errors` says which.", "Correct the request; the same request will be refused again.";
     RequestMalformed = "request_malformed", 400, "Not a well-formed HTTP request", "The bytes are no HTTP/1.1 request: the request line, a header field or the body's framing is damaged.", "Send well-formed HTTP; a client library does. Behind a proxy, look at what the proxy sends.";
     RequestAmbiguous = "request_ambiguous", 400, "The end of the request is ambiguous", "Where the body ends can be read in two ways, which is how requests are smuggled past a proxy. Nothing of it was looked at.", "Send one `Content-Length`, or `Transfer-Encoding: chunked`, not both.";
@@ -69,10 +71,13 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key stands for another request", "The same `Idempotency-Key` came with another body within 24 hours.", "Use a new key for a new request.";
     IdempotencyKeySpent = "idempotency_key_spent", 409, "The first answer was used", "This `Idempotency-Key` has made a session. Its token has been presented since, or the session has ended, so credentials are not given out again.", "Use the token from the first answer; if the session has ended, create with a new key.";
     ExceptInvalid = "except_invalid", 409, "The session to keep is not among them", "The session named in `except` is dead, another user's or outside the filter. Nothing was ended.", "Check `except`; leave it out to end all.";
+    ImpersonationForbidden = "impersonation_forbidden", 403, "Not in somebody else's place", "In this session somebody acts in the user's place. They cannot authenticate as the user, bind a device, or end the user's other sessions.", "Let the user do it, or do it without a session.";
     TagCreateOnly = "tag_create_only", 409, "The tag is fixed at creation", "The policy names this tag in `create_only_tags`: it may not come or go on a live session. Nothing was changed.", "Make a new session with the other tag, or change the policy.";
     TooManyMatches = "too_many_matches", 409, "Too many sessions match", "More sessions match than one call may change. Nothing was changed.", "Narrow the filter.";
     PolicyManagedByFile = "policy_managed_by_file", 409, "The file decides", "The server's configuration file has a `[policy]` section, so policies cannot be changed over the API.", "Change the file and reload the server, or take the section out of it.";
     PolicyChanged = "policy_changed", 412, "Another version is in force", "The policy was changed since the version named in `If-Match`. Nothing was replaced.", "Read the policy, and decide again.";
+    SessionTypesManagedByFile = "session_types_managed_by_file", 409, "The file decides", "The server's configuration file has a `[session_type]` section, so session types cannot be changed over the API.", "Change the file, or take the section out of it.";
+    SessionTypeChanged = "session_type_changed", 412, "Another version is there", "The session type was made, changed or deleted since the version named in `If-Match`, or is there although `If-None-Match` says it is not. Nothing was changed.", "Read the session type, and decide again.";
     AlreadyExists = "already_exists", 409, "It exists already", "There is something under this name already.", "Choose another name.";
     Reserved = "reserved", 409, "The name is reserved", "This name or key is needed by the server itself.", "Choose another one.";
     BodyTooLarge = "body_too_large", 413, "The body is too large", "Bodies have at most 64 KiB; batches 512 KiB; session data 16 KiB.", "Send less.";
@@ -111,6 +116,7 @@ impl Code {
         Code::IpBlocked,
         Code::IpMissing,
         Code::ReauthenticationRequired,
+        Code::UserAgentChanged,
         Code::TagMissing,
         Code::AccessGroupMissing,
         Code::DeviceProofMissing,
@@ -140,6 +146,7 @@ impl Code {
         Code::SessionEvicted,
         Code::TokenReused,
         Code::IpChanged,
+        Code::UserAgentChanged,
     ];
 }
 

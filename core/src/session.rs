@@ -3,12 +3,14 @@
 //! It is live or ended, and ended is terminal: the only function that ends one refuses an ended one, and no function
 //! leads back. Its chain of generations belongs to [`crate::rotation`], its end in time to [`crate::expiry`].
 
+use crate::agent::Agent;
 use crate::device::Registered;
 use crate::id::{KeyId, SessionId, UserId};
 use crate::policy::Origin;
 use crate::refusal::{Code, Evidence};
 use crate::rotation::Chain;
 use crate::sealing::Sealed;
+use crate::step_up::Auth;
 use crate::tag::{Group, Tag};
 use crate::time::{Millis, Span};
 use std::net::IpAddr;
@@ -45,8 +47,32 @@ pub struct Session {
     pub last_client: Option<Box<Client>>,
     /// The device it is bound to, from when it got one: nothing takes it off again.
     pub device: Option<Box<Registered>>,
+    /// What was said of the last authentication.
+    pub auth: Option<Box<Auth>>,
+    /// Who acts in the user's place: set at creation, for good.
+    pub actor: Option<Box<Actor>>,
+    /// From where the user last authenticated, when that differs from `client`: what later requests are compared with.
+    pub anchor: Option<Box<Client>>,
     /// Live or ended.
     pub state: State,
+}
+
+/// Who acts in a user's place, and why: somebody of the support, say. Both people stand in every line of history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Actor {
+    /// The application's name for them: a user of their own.
+    pub id: UserId,
+    /// Why they do it, in the caller's words.
+    pub reason: Box<str>,
+}
+
+impl Actor {
+    /// What sessions of this kind carry, so that a policy can be hung on it.
+    pub const TAG: &str = "kind:impersonation";
+    /// How long such a session lasts where no policy says anything of [`Actor::TAG`].
+    pub const LIFE: Span = Span::hours(1);
+    /// The most bytes of a reason.
+    pub const REASON: usize = 500;
 }
 
 /// A tag and the environment's epoch counter at the time the session got it.
@@ -74,11 +100,15 @@ pub struct Client {
     pub ip: Option<IpAddr>,
     /// As sent, at most [`Client::AGENT`] bytes.
     pub user_agent: Option<Arc<str>>,
+    /// What was read of it when it came, with what client hints added.
+    pub agent: Option<Arc<Agent>>,
 }
 
 impl Client {
     /// The most bytes of a user agent that are kept.
     pub const AGENT: usize = 512;
+    /// In evidence, where no address is known.
+    pub const NO_ADDRESS: &str = "unknown address";
 
     /// Whether nothing is known.
     pub const fn is_empty(&self) -> bool {
@@ -87,7 +117,7 @@ impl Client {
 
     /// For evidence: address and agent in one text.
     pub fn text(&self) -> String {
-        let ip = self.ip.map_or_else(|| "unknown address".to_owned(), |ip| ip.to_string());
+        let ip = self.ip.map_or_else(|| Client::NO_ADDRESS.to_owned(), |ip| ip.to_string());
         match &self.user_agent {
             Some(agent) => format!("{ip}, {agent}"),
             None => ip,

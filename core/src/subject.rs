@@ -3,10 +3,12 @@
 //! The record itself is one form. A cache keeps another, much smaller one, and is judged in place: the rules are the
 //! same text for both, so they cannot tell different stories.
 
+use crate::agent::Agent;
 use crate::device::key::DeviceId;
 use crate::id::SessionId;
 use crate::rotation::Chain;
 use crate::session::{Client, End, Limits, Session, State};
+use crate::step_up::Level;
 use crate::tag::{Group, Tag};
 use crate::time::{Millis, Span};
 use std::net::IpAddr;
@@ -31,6 +33,14 @@ pub trait Subject {
     fn last_client(&self) -> Option<Endpoint<'_>>;
     /// The device it is bound to, and since when.
     fn device(&self) -> Option<(DeviceId, Millis)>;
+    /// From where the user last authenticated.
+    fn anchor(&self) -> Endpoint<'_>;
+    /// What the last authentication proves; `None` when nobody said.
+    fn level(&self) -> Option<Level>;
+    /// How the user authenticated, when somebody said.
+    fn methods(&self) -> impl Iterator<Item = &str>;
+    /// Who acts in the user's place, and why.
+    fn actor(&self) -> Option<(&str, &str)>;
     /// How it ended, if somebody ended it. Whether time has is for [`crate::expiry`].
     fn end(&self) -> Option<&End>;
 
@@ -66,11 +76,17 @@ pub struct Endpoint<'a> {
     pub ip: Option<IpAddr>,
     /// The user agent.
     pub user_agent: Option<&'a str>,
+    /// What was read of it.
+    pub agent: Option<Agent<&'a str>>,
 }
 
 impl<'a> From<&'a Client> for Endpoint<'a> {
     fn from(client: &'a Client) -> Endpoint<'a> {
-        Endpoint { ip: client.ip, user_agent: client.user_agent.as_deref() }
+        Endpoint {
+            ip: client.ip,
+            user_agent: client.user_agent.as_deref(),
+            agent: client.agent.as_deref().map(Agent::view),
+        }
     }
 }
 
@@ -107,6 +123,18 @@ impl Subject for Session {
     }
     fn device(&self) -> Option<(DeviceId, Millis)> {
         self.device.as_deref().map(|device| (device.id, device.at))
+    }
+    fn anchor(&self) -> Endpoint<'_> {
+        self.anchor.as_deref().map_or_else(|| Endpoint::from(&self.client), Endpoint::from)
+    }
+    fn level(&self) -> Option<Level> {
+        self.auth.as_deref().map(|auth| auth.level)
+    }
+    fn methods(&self) -> impl Iterator<Item = &str> {
+        self.auth.iter().flat_map(|auth| auth.methods.iter().map(|method| &**method))
+    }
+    fn actor(&self) -> Option<(&str, &str)> {
+        self.actor.as_deref().map(|actor| (actor.id.as_str(), &*actor.reason))
     }
     fn end(&self) -> Option<&End> {
         match &self.state {

@@ -3,6 +3,7 @@
 //! was sent.
 #![no_main]
 
+use handstamp_core::time::Millis;
 use handstamp_server::http::devices::{ChallengeRequest, NameDeviceRequest, RegisterRequest};
 use handstamp_server::http::environments::CreateEnvironmentRequest;
 use handstamp_server::http::keys::{CreateKeyRequest, RotateKeyRequest, UpdateKeyRequest};
@@ -19,7 +20,7 @@ use std::fmt;
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
     let (answer, meant) = match which % 13 {
-        0 => (parse::<CreateRequest>(body).and_then(CreateRequest::read).map(|_| ()), CREATE),
+        0 => (parse::<CreateRequest>(body).and_then(|ask| ask.read(Millis(0))).map(|_| ()), CREATE),
         1 => (parse::<ValidateRequest<'_>>(body).map(|_| ()), VALIDATE),
         2 => (parse::<ValidateBatchRequest<'_>>(body).map(|_| ()), BATCH),
         3 => (parse::<RevokeRequest>(body).and_then(RevokeRequest::read).map(|_| ()), REVOKE),
@@ -83,7 +84,25 @@ const CREATE: &Meant = &Meant::Object(&[
     ("device", NEW_DEVICE),
     ("method", PLAIN),
     ("url", PLAIN),
+    (
+        "client_hints",
+        &Meant::Members(&[
+            "sec-ch-ua",
+            "sec-ch-ua-platform",
+            "sec-ch-ua-platform-version",
+            "sec-ch-ua-mobile",
+            "sec-ch-ua-model",
+            "ua",
+            "platform",
+            "platform_version",
+            "mobile",
+            "model",
+        ]),
+    ),
+    ("auth", AUTH),
+    ("actor", &Meant::Members(&["id", "reason"])),
 ]);
+const AUTH: &Meant = &Meant::Members(&["methods", "level", "at"]);
 const NEW_DEVICE: &Meant = &Meant::Members(&["proof", "remember"]);
 const CHALLENGE: &Meant = &Meant::Object(&[
     ("token", &Meant::Given),
@@ -113,6 +132,8 @@ const VALIDATE: &Meant = &Meant::Object(&[
     ("method", PLAIN),
     ("url", PLAIN),
     ("device", &Meant::Members(&["proof"])),
+    ("max_auth_age", PLAIN),
+    ("min_level", PLAIN),
 ]);
 const BATCH: &Meant = &Meant::Object(&[("requests", &Meant::List(VALIDATE))]);
 const REVOKE: &Meant = &Meant::Object(&[
@@ -133,6 +154,9 @@ const UPDATE: &Meant = &Meant::Object(&[
     ("data_patch", &Meant::Free),
     ("access_groups", ADD_REMOVE),
     ("extend", PLAIN),
+    ("auth", AUTH),
+    ("ip", PLAIN),
+    ("user_agent", PLAIN),
 ]);
 const BULK: &Meant = &Meant::Object(&[
     (

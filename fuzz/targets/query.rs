@@ -7,8 +7,19 @@ use handstamp_server::http::search::filter;
 use http::Uri;
 use libfuzzer_sys::fuzz_target;
 
-const KNOWN: [&str; 9] =
-    ["user_id", "tag", "ip", "state", "code", "created_after", "created_before", "limit", "cursor"];
+const KNOWN: [&str; 11] = [
+    "user_id",
+    "tag",
+    "ip",
+    "browser",
+    "os",
+    "state",
+    "code",
+    "created_after",
+    "created_before",
+    "limit",
+    "cursor",
+];
 
 fuzz_target!(|data: &[u8]| {
     let Ok(uri) = Uri::try_from([b"/v1/sessions?", data].concat()) else { return };
@@ -37,6 +48,8 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(asked.user.as_ref().map(|user| user.as_str()), values("user_id").next());
     assert_eq!(asked.code.map(|code| code.text()), values("code").next());
     assert_eq!(asked.network.is_some(), values("ip").next().is_some());
+    assert_eq!(asked.browser.is_some(), values("browser").next().is_some());
+    assert_eq!(asked.os.is_some(), values("os").next().is_some());
     assert_eq!(asked.created_after.is_some(), values("created_after").next().is_some());
     assert_eq!(asked.created_before.is_some(), values("created_before").next().is_some());
 });

@@ -6,10 +6,10 @@ mod heap;
 
 use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId};
 use handstamp_core::time::Millis;
-use handstamp_server::codec::control::{
-    self, access_key_key, environment_key, ledger_key, root_key, times_key,
-};
+use handstamp_server::codec::control::{self, access_key_key, environment_key, ledger_key, root_key};
 use handstamp_server::codec::device::{device_record, read_device};
+use handstamp_server::codec::policy;
+use handstamp_server::codec::session_type::{read_session_type, write_session_type};
 use handstamp_server::codec::{
     CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
 };
@@ -22,7 +22,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 10 {
+    match which % 12 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -31,7 +31,9 @@ fuzz_target!(|data: &[u8]| {
         }),
         3 => ledger(body),
         4 => purge(body),
-        5 => keeps(times_key(), body, control::read_times, |times| control::write_times(times).body),
+        5 => keeps(policy::times_key(ENV), body, policy::read_times, |times| {
+            policy::write_times(ENV, times).body
+        }),
         6 => keeps(access_key_key(ID), body, control::read_access_key, |(key, used)| {
             assert!(key.id == ID && *used == AT);
             control::write_access_key(key, *used).body
@@ -42,11 +44,22 @@ fuzz_target!(|data: &[u8]| {
         8 => keeps(control_key(kind::USER, b"ada"), body, read_user, |user| {
             user_record(ENV, Bucket::new(1), user).body
         }),
-        _ => keeps(control_key(kind::DEVICE, b"ada"), body, read_device, |known| {
+        9 => rules(body),
+        10 => keeps(control_key(kind::DEVICE, b"ada"), body, read_device, |known| {
             device_record(ENV, Bucket::new(1), known).body
+        }),
+        _ => keeps(control_key(kind::SESSION_TYPE, b"checkout"), body, read_session_type, |said| {
+            write_session_type(ENV, said).body
         }),
     }
 });
+
+/// A section may lie there in any order; what it says is the same again.
+fn rules(body: &[u8]) {
+    let Some(version) = value(policy::policy_key(ENV), body, policy::read_policy) else { return };
+    let again = policy::write_policy(policy::policy_key(ENV), &version).body;
+    assert!(value(policy::policy_key(ENV), &again, policy::read_policy) == Some(version));
+}
 
 fn found(key: Key, body: &[u8]) -> Versioned {
     let (facets, body) = (Vec::new(), body.to_vec());

@@ -94,7 +94,12 @@ pub(crate) async fn batch(context: &Context, server: &Handstamp, tokens: &Rc<Tok
     Ok(())
 }
 
-fn ours<'a>(context: &'a Context, server: &'a Handstamp, tokens: &'a Rc<Tokens>, batch: u16) -> Entrant<'a> {
+pub(crate) fn ours<'a>(
+    context: &'a Context,
+    server: &'a Handstamp,
+    tokens: &'a Rc<Tokens>,
+    batch: u16,
+) -> Entrant<'a> {
     Entrant {
         name: "handstamp".to_owned(),
         address: server.address,

@@ -18,6 +18,7 @@
 
 mod bench_create;
 mod bench_million;
+mod bench_policy;
 mod bench_validate;
 mod child;
 mod context;

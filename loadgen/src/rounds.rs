@@ -18,6 +18,13 @@ pub(crate) struct Entrant<'a> {
     pub(crate) source: Box<dyn Fn(u64) -> Rc<RefCell<dyn Source>> + 'a>,
 }
 
+impl Entrant<'_> {
+    /// The same under another name.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+}
+
 /// Runs every entrant once per round; answers their medians in the order of the entrants, and reports them.
 ///
 /// # Errors

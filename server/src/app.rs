@@ -7,10 +7,11 @@
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`devices`], [`keys`], [`environments`].
-//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments;
-//!   [`tighter`]: rules that changed. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
+//!   [`policies`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
+//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
+//!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
 
+use crate::agents::Agents;
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub mod activity;
+mod aging;
 mod behind;
 pub mod cache;
 pub mod callers;
@@ -33,6 +35,8 @@ pub mod devices;
 pub mod end;
 pub mod environments;
 mod epochs;
+pub mod erase;
+pub mod explain;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
@@ -49,7 +53,9 @@ pub mod search;
 mod seats;
 pub mod table;
 pub mod tighter;
+pub mod types;
 pub mod update;
+pub mod update_many;
 pub mod users;
 pub mod validate;
 pub mod verdicts;
@@ -68,11 +74,13 @@ pub struct App {
     turns: records::Turns,
     /// The turns of ledgers of seats.
     ledgers: records::Turns,
+    agents: Agents,
     cache: Arc<cache::Cache>,
     activity: Arc<activity::Activity>,
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
     checked: tighter::Checked,
+    rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,
     retention: Span,
     /// Rises with each commit that history tells of.
@@ -148,6 +156,27 @@ impl Stop {
             fields: vec![(pointer.to_owned(), message)],
             challenge: None,
         }))
+    }
+    /// Bad input in several fields; there is at least one.
+    pub fn fields(code: Code, fields: Vec<(String, String)>) -> Stop {
+        let more = fields.len().saturating_sub(1);
+        let first =
+            fields.first().map_or(String::new(), |(pointer, message)| format!("{pointer}: {message}"));
+        let detail = if more == 0 { first } else { format!("{first} (and {more} more)") };
+        Stop::Refused(Box::new(Refused {
+            refusal: Refusal::plain(code, "request"),
+            detail: Some(detail),
+            fields,
+            challenge: None,
+        }))
+    }
+    /// The same, and what it is about.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Stop {
+        if let Stop::Refused(refused) = &mut self {
+            refused.detail = refused.detail.take().map(|detail| format!("{what}: {detail}"));
+        }
+        self
     }
     /// The same refusal, with a challenge.
     #[must_use]

@@ -19,13 +19,16 @@ pub mod hooks;
 mod keys;
 mod local;
 mod progress;
+mod session_types;
 mod sessions;
 mod table;
 mod tls;
 mod users;
 
 pub use self::failure::Failure;
-pub use self::hooks::{BackupDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions};
+pub use self::hooks::{
+    BackupDone, CompactDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions,
+};
 
 use self::args::{Cli, Command, Connection};
 use self::client::Client;
@@ -163,10 +166,12 @@ impl Context<'_, '_> {
             Command::Environments(group) => self.environments(group),
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
+            Command::SessionTypes(group) => self.session_types(&group),
             Command::Users(group) => self.users(group),
             Command::Events(args) => self.events(&args),
             Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
+            Command::Compact => self.compact(),
             Command::Restore(args) => self.restore(&args),
             Command::Doctor => self.doctor(),
             Command::Healthcheck(connection) => self.healthcheck(&connection),

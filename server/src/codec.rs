@@ -18,6 +18,7 @@ pub mod packed;
 pub mod policy;
 pub mod seats;
 pub mod session;
+pub mod session_type;
 
 /// Kinds of records: the first part of every key.
 pub mod kind {
@@ -43,6 +44,8 @@ pub mod kind {
     pub const POLICY_VERSION: u8 = 17;
     /// What history says of an environment itself: there is no record under it, until the environment is removed.
     pub const HISTORY: u8 = 18;
+    /// How far privacy is looked after.
+    pub const AGING: u8 = 19;
     /// The one record about the store itself.
     pub const ROOT: u8 = 13;
     /// Devices that users of an environment are known to have.
@@ -51,6 +54,8 @@ pub mod kind {
     pub const CHALLENGE: u8 = 21;
     /// Ledgers of seats of an environment, one for each tag that has been counted.
     pub const SEATS: u8 = 24;
+    /// The session types of an environment.
+    pub const SESSION_TYPE: u8 = 22;
 }
 
 /// Where control records live.

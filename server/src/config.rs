@@ -6,7 +6,7 @@
 //!
 //! * `key`, `setting`: one key as data; one value as text, TOML or JSON.
 //! * `layers`: the file, the environment and the flags. `problem`: what is wrong with them, and where.
-//! * `server`, `store`, `cookie`, `browser`, `log`, `policy`: the sections.
+//! * `server`, `store`, `privacy`, `cookie`, `browser`, `log`, `policy`, `session_type`: the sections.
 //! * `print`: the sample file, the schema, the listing. `reload`: what may change while the server runs.
 
 pub mod browser;
@@ -17,10 +17,12 @@ pub mod log;
 pub mod network;
 pub mod policy;
 pub mod print;
+pub mod privacy;
 pub mod problem;
 pub mod reload;
 pub mod secret;
 pub mod server;
+pub mod session_type;
 pub mod setting;
 pub mod store;
 
@@ -31,6 +33,7 @@ pub use self::secret::Secret;
 use self::key::{Care, Key};
 use self::layers::{Heard, Said};
 use self::setting::{Given, Setting};
+use handstamp_core::privacy::Privacy;
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +53,8 @@ pub struct Config {
     pub cache: store::Cache,
     /// `[history]`
     pub history: store::History,
+    /// `[privacy]`
+    pub privacy: Privacy,
     /// `[forward_auth]`
     pub forward_auth: server::ForwardAuth,
     /// `[metrics]`
@@ -68,6 +73,8 @@ pub struct Config {
     pub log: log::Log,
     /// `[policy.default]`
     pub policy: policy::Sections,
+    /// `[session_type.NAME]`
+    pub session_types: session_type::Types,
     /// Lines for the log at the start.
     pub warnings: Vec<String>,
     /// The file that was read, if one was.
@@ -145,10 +152,10 @@ fn load(sources: &Sources, purpose: Purpose) -> Result<(Config, Values), Problem
     heard.file(&sources.file);
     heard.environment(&sources.environment);
     heard.flags(&sources.flags);
-    let Heard { said, mut problems, file, policy } = heard;
+    let Heard { said, mut problems, file, decides } = heard;
 
     let values = Values::settle(said, &mut problems);
-    let mut config = match Config::from_values(&values, file, policy) {
+    let mut config = match Config::from_values(&values, file, &decides) {
         Ok(config) => config,
         Err(problem) => {
             problems.push(problem);
@@ -164,7 +171,11 @@ fn load(sources: &Sources, purpose: Purpose) -> Result<(Config, Values), Problem
 }
 
 impl Config {
-    fn from_values(values: &Values, file: Option<PathBuf>, policy_in_file: bool) -> Result<Config, Problem> {
+    fn from_values(
+        values: &Values,
+        file: Option<PathBuf>,
+        decides: &BTreeSet<&'static str>,
+    ) -> Result<Config, Problem> {
         let server = server::Server::read(values)?;
         Ok(Config {
             store: store::Store::read(values, &server.data_dir)?,
@@ -172,6 +183,7 @@ impl Config {
             control: store::Control::read(values)?,
             cache: store::Cache::read(values)?,
             history: store::History::read(values)?,
+            privacy: privacy::read(values)?,
             forward_auth: server::ForwardAuth::read(values)?,
             metrics: server::Metrics::read(values)?,
             bootstrap: server::Bootstrap::read(values)?,
@@ -180,7 +192,8 @@ impl Config {
             cors: browser::Cors::read(values)?,
             login: browser::Login::read(values)?,
             log: log::Log::read(values)?,
-            policy: policy::Sections::read(values, policy_in_file)?,
+            policy: policy::Sections::read(values, decides.contains("policy"))?,
+            session_types: session_type::Types::read(values, decides.contains(session_type::SECTION))?,
             warnings: Vec::new(),
             file,
             entries: values.entries(),
@@ -199,12 +212,14 @@ impl Config {
         }
         found.extend(cookie::check(values, &self.cookie));
         found.extend(policy::check(values, &self.policy));
+        found.extend(session_type::check(&self.session_types));
         found
     }
 
     fn find_warnings(&self) -> Vec<String> {
         let mut lines = server::warnings(&self.server, self.doors());
         lines.extend(store::warnings(&self.control));
+        lines.extend(privacy::warnings(&self.privacy));
         lines.extend(cookie::warnings(&self.cookie));
         lines.extend(self.file.as_deref().and_then(|file| open_secrets(file, &self.entries)));
         for entry in &self.entries {

@@ -1,8 +1,8 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
-//!   [`policies`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
-//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`]: what requests look like, read by [`parse`] and [`query`];
+//!   [`policies`], [`session_types`], [`explain`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
+//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values.
 //! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+pub mod assurance;
 pub mod caller;
 pub mod cookie;
 pub mod devices;
@@ -22,7 +23,9 @@ pub mod docs;
 pub mod door;
 pub mod environments;
 pub mod events;
+pub mod explain;
 pub mod health;
+pub mod hints;
 pub mod input;
 pub mod keys;
 pub mod listener;
@@ -38,7 +41,9 @@ mod reply;
 pub mod revoke;
 pub mod routes;
 pub mod search;
+pub mod session_types;
 pub mod sessions;
+pub mod statement;
 pub mod users;
 pub mod validate;
 pub mod wire;

@@ -1,9 +1,10 @@
 //! The service: one binary. A library only so that tests can reach it.
 //!
-//! Reading order: [`app`] (the verbs), [`http`] (the door), [`store`] (where records lie), [`codec`] (how), [`config`],
-//! [`sections`] (a policy as
-//! JSON says it), [`host`] (time, randomness, signals), [`cli`] (the command line), [`run`] (where all of them meet).
+//! Reading order: [`app`] (the verbs), [`http`] (the door), [`store`] (where records lie), [`codec`] (how), [`agents`],
+//! [`config`], [`sections`] (a policy as JSON says it), [`schema`] (what the data of a session must look like), [`host`] (time, randomness, signals), [`cli`] (the command line),
+//! [`run`] (where all of them meet).
 
+pub mod agents;
 pub mod app;
 pub mod cli;
 pub mod codec;
@@ -11,5 +12,6 @@ pub mod config;
 pub mod host;
 pub mod http;
 pub mod run;
+pub mod schema;
 pub mod sections;
 pub mod store;

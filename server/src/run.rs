@@ -3,10 +3,10 @@
 //! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first. `reread`: the
 //!   configuration again.
 //! * [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
-//! * [`operate`]: backup and reload; [`restore`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
+//! * [`operate`]: backup, compact and reload; [`restore`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
 
 use crate::app::callers::root_key;
-use crate::cli::{BackupDone, Failure, Finding, Hooks, Progress, RestoreDone, RestoreOptions};
+use crate::cli::{BackupDone, CompactDone, Failure, Finding, Hooks, Progress, RestoreDone, RestoreOptions};
 use crate::config::{Config, Secret, Sources};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use handstamp_core::token::Kind;
@@ -34,6 +34,10 @@ impl Hooks for Service {
 
     fn backup(&self, config: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {
         operate::backup(config, file, progress)
+    }
+
+    fn compact(&self, config: &Config) -> Result<CompactDone, Failure> {
+        operate::compact(config)
     }
 
     fn restore(

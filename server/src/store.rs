@@ -214,6 +214,29 @@ pub struct StoredEvent {
     pub body: Vec<u8>,
 }
 
+/// A line of history that is to be written anew, because what it says may no longer be kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Amend {
+    /// Which line.
+    pub position: u64,
+    /// What it must say still; one that says something else, or is gone, is left alone.
+    pub before: Vec<u8>,
+    /// What it says from then on.
+    pub after: Vec<u8>,
+}
+
+/// How far the files hold nothing any more of what was deleted or written over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scrubbed {
+    /// Nothing of it is in the store's files.
+    Clean,
+    /// It was written over, and is in no log; stray copies of rows that the store once moved may lie in parts of its files
+    /// that are not in use.
+    WrittenOver,
+    /// Somebody still reads what was: ask again.
+    Later,
+}
+
 /// An accident. Never turned into a refusal: a store that does not answer is 503, never "logged out".
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -244,6 +267,11 @@ pub trait Store: Send + Sync + 'static {
     /// The latest position: every event up to it can be read, and every later one will have a greater position. 0 before
     /// the first event.
     async fn head(&self) -> Result<u64, StoreError>;
+    /// Writes lines of history anew, each that is still what it was; how many. Durable when it returns.
+    async fn amend(&self, lines: &[Amend]) -> Result<u32, StoreError>;
+    /// Takes out of the store's files what was deleted or written over, as far as that can be done while it is used.
+    /// May keep writers waiting for a second.
+    async fn scrub(&self) -> Result<Scrubbed, StoreError>;
     /// Removes up to `limit` records whose `forget_at` is not after `now`, with their history and facets; how many. The
     /// history of a record that was deleted before its `forget_at` is swept like a record, and counted.
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError>;

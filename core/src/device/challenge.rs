@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn a_challenge_comes_back_from_whom_it_was_given_to_and_from_nobody_else() {
         let (keys, ada, bob) = (ring(1, &[1]), UserId::new("ada").unwrap(), UserId::new("bob").unwrap());
-        let at = |ip: &str| Endpoint { ip: Some(ip.parse().unwrap()), user_agent: Some("Firefox") };
+        let at =
+            |ip: &str| Endpoint { ip: Some(ip.parse().unwrap()), user_agent: Some("Firefox"), agent: None };
         let login = |user, from| Client::Login { user, from };
         let clients = [
             Client::Session(session(1)),

@@ -41,6 +41,12 @@ impl Policy {
                     "counts the sessions with a tag: write it under [policy.tag.\"name:value\"]".to_owned(),
                 );
             }
+            if let (Some(allow), Some(block)) = (&rules.ip_allow, &rules.ip_block)
+                && !allow.is_empty()
+                && block.covers(allow)
+            {
+                wrong("ip_allow", "can let nobody pass: every network of it is in ip_block".to_owned());
+            }
             if of.is_some() && *rules == Rules::default() {
                 wrong("", "says nothing: give it a rule, or leave it out".to_owned());
             }

@@ -3,10 +3,13 @@
 use super::modes::{Assurance, DeviceMode, OnAddress, OnAgent, OnLimit, Rate};
 use super::setting::{Every, Given, Setting, TagNames};
 use super::{Origin, Sourced};
+use crate::address::Networks;
+use crate::address::rule::AddressRules;
 use crate::refusal::Value;
 use crate::tag::Tag;
 use crate::time::Span;
 use std::fmt;
+use std::sync::Arc;
 
 /// Whose sessions a tag's section is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -116,6 +119,12 @@ macro_rules! rules {
             pub max_sessions: Vec<Cap>,
             /// How many sessions all users together may have.
             pub seats: Vec<Cap>,
+            /// What the type of the session says of its life; never longer than `absolute_timeout` lets it be.
+            pub expires_in: Option<Sourced<Span>>,
+            /// The same of a refresh family and `refresh_timeout`.
+            pub refresh_expires_in: Option<Sourced<Span>>,
+            /// From where sessions may be used: every list holds.
+            pub addresses: AddressRules,
         }
 
         impl Effective {
@@ -126,6 +135,13 @@ macro_rules! rules {
                     $($key: Sourced { value: $default, origin: origin.clone() },)+
                     max_sessions: vec![Cap { of: None, most: 10, origin }],
                     seats: Vec::new(),
+                    expires_in: None,
+                    refresh_expires_in: None,
+                    addresses: AddressRules {
+                        allow: Vec::new(),
+                        block: Vec::new(),
+                        change: Sourced { value: OnAddress::Ignore, origin: Origin::Default },
+                    },
                 }
             }
 
@@ -135,6 +151,7 @@ macro_rules! rules {
                 if let Some(most) = section.rules.max_sessions {
                     self.max_sessions = vec![Cap { of: None, most, origin: section.origin() }];
                 }
+                self.lists(&[Section { of: section.of, rules: section.rules }]);
             }
 
             /// The sections of tags replace what the default says, and of several the strictest holds.
@@ -157,14 +174,39 @@ macro_rules! rules {
                     self.max_sessions = of_user;
                 }
                 self.seats = sections.iter().filter_map(|s| Some(cap(s, s.rules.seats?))).collect();
+                self.lists(sections);
             }
 
-            /// Each value and where it came from, as files and bodies say it.
+            /// An address must be in every list of those that allow, and in none of those that block.
+            fn lists(&mut self, sections: &[Section<'_>]) {
+                let said = |of: fn(&Rules) -> Option<&Arc<Networks>>| -> Vec<Sourced<Arc<Networks>>> {
+                    let lists = sections.iter().filter_map(|s| Some((of(s.rules)?.clone(), s.origin())));
+                    lists.map(|(value, origin)| Sourced { value, origin }).collect()
+                };
+                let (allow, block) = (said(|rules| rules.ip_allow.as_ref()), said(|rules| rules.ip_block.as_ref()));
+                if !allow.is_empty() {
+                    self.addresses.allow = allow;
+                }
+                if !block.is_empty() {
+                    self.addresses.block = block;
+                }
+                self.addresses.change = self.ip_change.clone();
+            }
+
+            /// Each value and where it came from, as files and bodies say it. A key of which several sections hold
+            /// together comes once for each.
             pub fn list(&self) -> Vec<(&'static str, Value, Origin)> {
                 let mut said = vec![$((stringify!($key), self.$key.value.show(), self.$key.origin.clone()),)+];
                 for (key, caps) in [("max_sessions", &self.max_sessions), ("seats", &self.seats)] {
-                    let least = caps.iter().min_by_key(|cap| cap.most);
-                    said.extend(least.map(|cap| (key, cap.most.show(), cap.origin.clone())));
+                    said.extend(caps.iter().map(|cap| (key, cap.most.show(), cap.origin.clone())));
+                }
+                for (key, lists) in [("ip_allow", &self.addresses.allow), ("ip_block", &self.addresses.block)] {
+                    said.extend(lists.iter().map(|list| (key, list.value.show(), list.origin.clone())));
+                }
+                let of_type =
+                    [("expires_in", &self.expires_in), ("refresh_expires_in", &self.refresh_expires_in)];
+                for (key, life) in of_type {
+                    said.extend(life.iter().map(|life| (key, life.value.show(), life.origin.clone())));
                 }
                 said
             }
@@ -216,6 +258,10 @@ rules! {
         max_sessions: u32;
         /// In a tag's section: how many sessions all users together may have with that tag.
         seats: u32;
+        /// Networks that sessions may be used from; an empty list says nothing.
+        ip_allow: Arc<Networks>;
+        /// Networks that sessions may not be used from.
+        ip_block: Arc<Networks>;
         /// Times of an assurance level for what the section does not say itself, and a bound on what it does.
         preset: Assurance;
         /// Why a time is longer than the preset recommends.

@@ -2,9 +2,11 @@
 //! is the stricter.
 
 use super::modes::{Assurance, DeviceMode, OnAddress, OnAgent, OnLimit, Rate};
+use crate::address::{Network, Networks};
 use crate::refusal::Value;
 use crate::tag::Tag;
 use crate::time::Span;
+use std::sync::Arc;
 
 /// What a file or a body says, before anybody knows whether it is right.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,6 +177,26 @@ impl Setting for TagNames {
         both.sort_unstable();
         both.dedup();
         TagNames(both.into())
+    }
+}
+
+/// Networks, in the order they were written.
+impl Setting for Arc<Networks> {
+    fn read(given: &Given<'_>) -> Result<Arc<Networks>, String> {
+        let Given::Texts(texts) = given else {
+            return Err(format!(
+                "is {}: write a list such as [\"203.0.113.0/24\", \"2001:db8::/32\"]",
+                given.word()
+            ));
+        };
+        let networks = texts.iter().map(|text| Network::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Arc::new(Networks::new(networks)))
+    }
+    fn show(&self) -> Value {
+        Value::Texts(self.listed().iter().map(|network| network.to_string().into()).collect())
+    }
+    fn stricter(&self, _: &Arc<Networks>) -> Arc<Networks> {
+        self.clone()
     }
 }
 

@@ -6,11 +6,13 @@ use crate::device::key::PublicKey;
 use crate::event::{Event, EventKind};
 use crate::expiry;
 use crate::id::{SessionId, UserId};
+use crate::policy::{Effective, Origin, Pattern};
 use crate::rotation::{Chain, Issued, issue};
 use crate::sealing::Sealed;
-use crate::session::{By, Client, HeldTag, Session, State};
+use crate::session::{Actor, By, Client, HeldTag, Session, State};
+use crate::step_up::Auth;
 use crate::tag::{Group, Tag};
-use crate::time::Span;
+use crate::time::{Millis, Span};
 use crate::token::Kind;
 use crate::token::opaque::{Holder, Nonce, idempotent_nonce};
 use crate::user::User;
@@ -30,6 +32,10 @@ pub struct NewSession {
     pub expires_in: Option<Span>,
     /// Whether it has a refresh token.
     pub refresh: bool,
+    /// What is said of the authentication.
+    pub auth: Option<Proved>,
+    /// Who acts in the user's place.
+    pub actor: Option<Actor>,
     /// From where.
     pub client: Client,
     /// The key that its device has proved to have (see [`crate::device::introduce`]).
@@ -38,6 +44,22 @@ pub struct NewSession {
     pub by: By,
     /// A digest of access key, idempotency key and body: the same request gives the same credentials.
     pub idempotency: Option<[u8; 32]>,
+}
+
+/// An authentication, and when it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proved {
+    /// How, and how much it proves.
+    pub auth: Auth,
+    /// `None`: just now.
+    pub at: Option<Millis>,
+}
+
+impl Proved {
+    /// When it was; never after now, whatever another machine's clock says.
+    pub fn when(proved: Option<&Proved>, now: Millis) -> Millis {
+        proved.and_then(|proved| proved.at).map_or(now, |at| at.min(now))
+    }
 }
 
 /// A session that can be committed, and its credentials.
@@ -85,24 +107,29 @@ pub fn create_as(
     let refresh_nonce = new.refresh.then(|| nonce(Kind::Refresh, entropy.refresh_nonce()));
     let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
 
-    let effective = ground.policy.of_tags(new.tags.iter().map(Tag::as_str));
-    let limits = expiry::initial(new.expires_in, new.refresh, &effective);
+    let tags = tags_of(&new)?;
+    let effective = ground.policy.of_tags(tags.iter().map(Tag::as_str));
+    let expires_in = life(&new, &effective);
+    let limits = expiry::initial(expires_in, new.refresh, &effective);
     let session = Session {
         id,
         user: new.user.clone(),
-        tags: held(new.tags, ground.ledger.counter),
+        tags: held(tags, ground.ledger.counter),
         groups: sorted(new.groups),
         data: data.map(Box::new),
         // Of its name, so that lists by time and what they show agree.
         created_at: id.made_at(),
-        authenticated_at: now,
+        authenticated_at: Proved::when(new.auth.as_ref(), now),
         born: ground.ledger.counter,
-        expires_in: new.expires_in,
+        expires_in,
         limits,
         chain: Chain::new(verifiers, set.id, now, new.idempotency.is_some()),
         client: new.client.clone(),
         last_client: None,
         device: new.device.map(|key| Box::new(Registered::new(key, now))),
+        auth: new.auth.map(|proved| Box::new(proved.auth)),
+        actor: new.actor.map(Box::new),
+        anchor: None,
         state: State::Live,
     };
     let user = User { live: user.live.saturating_add(1), ..user };
@@ -135,6 +162,32 @@ pub(super) fn seal(
         .data_key
         .seal(ground.env, id, plain, entropy.seal())
         .map_err(|_| Impossible("session data could not be sealed"))
+}
+
+/// A session in which somebody acts in the user's place says so by a tag.
+fn tags_of(new: &NewSession) -> Result<Vec<Tag>, Impossible> {
+    let mut tags = new.tags.clone();
+    if new.actor.is_some() {
+        tags.push(Tag::parse(Actor::TAG).map_err(|_| Impossible("the tag of impersonation is no tag"))?);
+    }
+    Ok(tags)
+}
+
+/// What was asked for; and such a session is short, also where no policy says how short.
+fn life(new: &NewSession, effective: &Effective) -> Option<Span> {
+    let says = |pattern: &str| Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(Actor::TAG));
+    let by_policy = match &effective.absolute_timeout.origin {
+        Origin::Tag(pattern) | Origin::Preset(_, Some(pattern)) => says(pattern),
+        Origin::Preset(_, None)
+        | Origin::Default
+        | Origin::Creation
+        | Origin::Stored
+        | Origin::SessionType(_) => false,
+    };
+    if new.actor.is_none() || by_policy {
+        return new.expires_in;
+    }
+    Some(new.expires_in.map_or(Actor::LIFE, |asked| asked.min(Actor::LIFE)))
 }
 
 fn held(mut tags: Vec<Tag>, since: u64) -> Box<[HeldTag]> {

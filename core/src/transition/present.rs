@@ -3,7 +3,7 @@
 use super::{Change, Ground, Impossible};
 use crate::expiry;
 use crate::judge::{Effect, Verdict};
-use crate::refusal::{Code, Evidence, Value};
+use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::rotation::{self, Issued, MadeBy, Verifiers, issue_successor};
 use crate::session::{By, Client, End, Session};
 use crate::time::Millis;
@@ -54,6 +54,12 @@ pub fn present(
         Effect::Settle => {
             return Ok(Presented { change: finish::settle(ground, session, seen, user), issued: None });
         }
+        Effect::End => {
+            let end = verdict.refusal.clone().map(|refusal| ends(ground, refusal));
+            let end = end.ok_or(Impossible("a session ends without a reason"))?;
+            let change = finish::finish(session, user, end, client.clone());
+            return Ok(Presented { change: Some(change), issued: None });
+        }
         Effect::EndStolen => {
             return Ok(Presented {
                 change: Some(end_stolen(ground, session, user, verdict, client)),
@@ -98,6 +104,12 @@ fn derive(
         return Err(Impossible("a derived successor is not the one on record"));
     }
     Ok((issued, verifiers))
+}
+
+/// The end that a refusal brings.
+fn ends(ground: Ground<'_>, refusal: Refusal) -> End {
+    let Refusal { code, rule, origin, evidence } = refusal;
+    End { at: ground.now, code, by: By::System, rule: Some(rule.into()), origin, evidence, reason: None }
 }
 
 /// Ends a session of which a stolen token was presented; the event has both contexts.

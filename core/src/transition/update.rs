@@ -1,11 +1,12 @@
 //! A live session changes: tags, groups, data, times; or its user authenticates again.
 
+use super::create::Proved;
 use super::{Change, Entropy, Impossible, Living, create};
 use crate::event::{Event, EventKind};
 use crate::expiry;
 use crate::policy::Origin;
 use crate::rotation::{Issued, MadeBy, issue};
-use crate::session::{By, Client, HeldTag, Session};
+use crate::session::{Actor, By, Client, HeldTag, Session};
 use crate::subject::Subject;
 use crate::tag::{Group, Tag};
 use crate::token::opaque::{Holder, Nonce};
@@ -48,6 +49,17 @@ pub enum Objection {
     TooManyGroups,
     /// A tag of this name stays as it was at creation (`create_only_tags`).
     CreateOnly(Tag, Origin),
+    /// It says that somebody acts in the user's place.
+    SaysWhoActs,
+}
+
+/// Why an authentication does not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoLogin {
+    /// Somebody acts in the user's place: they cannot prove to be the user.
+    Impersonated,
+    /// It was before the last one.
+    Older,
 }
 
 /// Applies the patch. Tags that the session already carried keep the epoch at which it got them.
@@ -61,6 +73,10 @@ pub fn update(
     entropy: &Entropy,
 ) -> Result<Result<Change, Objection>, Impossible> {
     let Living { ground, session } = living;
+    let says_who_acts = |tag: &Tag| tag.as_str() == Actor::TAG && !patch.add_tags.contains(tag);
+    if session.actor.is_some() && patch.remove_tags.iter().any(says_who_acts) {
+        return Ok(Err(Objection::SaysWhoActs));
+    }
     if let Some(objection) = create_only(living, patch) {
         return Ok(Err(objection));
     }
@@ -154,10 +170,7 @@ pub fn observe(living: Living<'_>, client: Client) -> Option<Change> {
     let session = living.session;
     let known = session.last_client.as_deref().unwrap_or(&session.client);
     // What the caller did not say is no news.
-    let client = Client {
-        ip: client.ip.or(known.ip),
-        user_agent: client.user_agent.or_else(|| known.user_agent.clone()),
-    };
+    let client = Client { ip: client.ip.or(known.ip), ..spoken(&[known, &session.client], client) };
     if client == *known {
         return None;
     }
@@ -166,13 +179,37 @@ pub fn observe(living: Living<'_>, client: Client) -> Option<Change> {
     Some(Change { session: next, user: None, events: Vec::new() })
 }
 
+/// The agent of a client. What is known of the same text stays: hints may have told more of it than the text does.
+fn spoken(known: &[&Client], client: Client) -> Client {
+    let same =
+        known.iter().find(|known| client.user_agent.is_none() || known.user_agent == client.user_agent);
+    match same {
+        Some(same) => Client { user_agent: same.user_agent.clone(), agent: same.agent.clone(), ..client },
+        None => client,
+    }
+}
+
 /// The user authenticated again: both times restart and the credentials rotate with fresh nonces, so that whoever holds
-/// the old ones does not get the new (design, section 3.2).
+/// the old ones does not get the new (design, section 3.2). `client` is where they did, as far as it is known; later
+/// requests are compared with that.
 ///
 /// # Errors
-/// [`Impossible`] when no generation follows.
-pub fn authenticate(living: Living<'_>, by: By, entropy: &Entropy) -> Result<(Change, Issued), Impossible> {
+/// [`NoLogin`]; [`Impossible`] when no generation follows.
+pub fn authenticate(
+    living: Living<'_>,
+    proved: Proved,
+    client: &Client,
+    by: By,
+    entropy: &Entropy,
+) -> Result<Result<(Change, Issued), NoLogin>, Impossible> {
     let Living { ground, session } = living;
+    if session.actor.is_some() {
+        return Ok(Err(NoLogin::Impersonated));
+    }
+    let when = Proved::when(Some(&proved), ground.now);
+    if when < session.authenticated_at {
+        return Ok(Err(NoLogin::Older));
+    }
     let generation =
         session.chain.generation.checked_add(1).ok_or(Impossible("no generation follows the last"))?;
     let holder = Holder { env: ground.env, session: session.id, user: session.user.as_str() };
@@ -183,8 +220,23 @@ pub fn authenticate(living: Living<'_>, by: By, entropy: &Entropy) -> Result<(Ch
     let mut next = session.clone();
     let effective = ground.policy.of(session);
     next.chain.advance(verifiers, MadeBy::Authentication, set.id, ground.now);
-    next.authenticated_at = ground.now;
+    next.authenticated_at = when;
     next.limits = expiry::initial(session.expires_in, session.chain.has_refresh(), &effective);
-    let event = Event::of(session, EventKind::RotatedByAuth, ground.now, by, Client::default());
-    Ok((Change { session: next, user: None, events: vec![event] }, issued))
+    let mut event = Event::of(session, EventKind::RotatedByAuth, ground.now, by, client.clone());
+    event.note = Some(login(&proved).into());
+    next.auth = Some(Box::new(proved.auth));
+    if !client.is_empty() {
+        next.anchor = (*client != session.client).then(|| Box::new(client.clone()));
+    }
+    Ok(Ok((Change { session: next, user: None, events: vec![event] }, issued)))
+}
+
+/// What history says of an authentication.
+fn login(proved: &Proved) -> String {
+    let level = format!("level {}", proved.auth.level.get());
+    if proved.auth.methods.is_empty() {
+        level
+    } else {
+        format!("{}, {level}", proved.auth.methods.join(", "))
+    }
 }

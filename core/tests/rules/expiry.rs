@@ -3,9 +3,11 @@
 use crate::support::{Held, World, code, plain};
 use handstamp_core::expiry::{adopt, ends};
 use handstamp_core::judge::{Demand, Effect};
-use handstamp_core::policy::Origin;
+use handstamp_core::policy::session_type::{Life, TypeName};
+use handstamp_core::policy::{Origin, Pattern, Policy, Rules};
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::session::Limits;
+use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::create::NewSession;
 
@@ -68,6 +70,89 @@ fn every_limit_a_millisecond_before_at_and_after() {
             }
         }
     }
+}
+
+/// The base is 60 minutes, 120 with a refresh token; idle is as long as either.
+#[test]
+fn a_type_shortens_as_a_creation_does_and_the_shorter_is_named() {
+    let of_type = |name: &str| Origin::SessionType(name.into());
+    for (tags, expires_in, refresh, limit, origin) in [
+        (&["type:short"][..], None, false, 20, of_type("short")),
+        (&["type:short"], None, true, 40, of_type("short")),
+        (&["type:short"], Some(30), false, 20, of_type("short")),
+        // What says the same is not what shortens.
+        (&["type:short"], Some(20), false, 20, of_type("short")),
+        (&["type:short"], Some(19), false, 19, Origin::Creation),
+        (&["type:short"], Some(39), true, 39, Origin::Creation),
+        (&["type:same"], None, false, 60, Origin::Default),
+        // Never lengthens.
+        (&["type:long"], None, false, 60, Origin::Default),
+        (&["type:long"], None, true, 120, Origin::Default),
+        (&["type:family"], None, false, 60, Origin::Default),
+        (&["type:family"], None, true, 50, of_type("family")),
+        // A rule of the tag and the type of the same name.
+        (&["type:kiosk"], None, false, 25, of_type("kiosk")),
+        (&["type:counter"], None, false, 30, Origin::Tag("type:*".into())),
+        (&["type:unknown"], None, false, 30, Origin::Tag("type:*".into())),
+        // From before there were such types, a session may carry two.
+        (&["type:family", "type:short"], None, false, 20, of_type("short")),
+    ] {
+        let mut world = World::new();
+        let life = |name: &str, expires_in: Option<i64>, refresh_expires_in: Option<i64>| {
+            let spans = Life {
+                expires_in: expires_in.map(Span::minutes),
+                refresh_expires_in: refresh_expires_in.map(Span::minutes),
+            };
+            (TypeName::parse(name).unwrap(), spans)
+        };
+        if matches!(tags, ["type:kiosk" | "type:counter" | "type:unknown"]) {
+            let rules = Rules { absolute_timeout: Some(Span::minutes(30)), ..Rules::default() };
+            let tags = [(Pattern::parse("type:*").unwrap(), rules)].into();
+            world.policy = Policy::new(world.policy.default_rules().clone(), tags);
+        }
+        world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::hours(9)));
+        let types = [
+            life("short", Some(20), Some(40)),
+            life("same", Some(60), None),
+            life("long", Some(61), Some(121)),
+            life("family", None, Some(50)),
+            life("kiosk", Some(25), None),
+            life("counter", Some(45), None),
+        ];
+        world.policy = world.policy.with_types(types.into());
+        let worn = tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect();
+        let expires_in = expires_in.map(Span::minutes);
+        let (held, _) = world.create(NewSession { expires_in, refresh, tags: worn, ..plain() });
+        assert_eq!(held.session.limits.absolute, Span::minutes(limit), "{tags:?}");
+        world.tick(Span(Span::minutes(limit).0 - 1));
+        assert_eq!(world.over(&held), None, "{tags:?}");
+        world.tick(Span(1));
+        let told = world.over(&held).unwrap();
+        assert_eq!((told.code, told.origin), (Code::SessionExpired, Some(origin)), "{tags:?} {expires_in:?}");
+    }
+}
+
+#[test]
+fn a_type_acts_on_sessions_that_live() {
+    let mut world = World::new();
+    world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::hours(9)));
+    let tags = vec![Tag::parse("type:checkout").unwrap()];
+    let (held, _) = world.create(NewSession { tags, ..plain() });
+    let life = |minutes| {
+        let life = Life { expires_in: Some(Span::minutes(minutes)), refresh_expires_in: None };
+        [(TypeName::parse("checkout").unwrap(), life)].into()
+    };
+    world.tick(Span::minutes(30));
+    world.policy = world.policy.with_types(life(31));
+    assert_eq!(world.over(&held), None);
+    world.policy = world.policy.with_types(life(30));
+    let told = world.over(&held).unwrap();
+    assert_eq!(told.detail(), "absolute 30m, allowed 30m by session_type checkout");
+    // Another default leaves the types alone, and none takes their say away.
+    world.policy = world.policy.with(|rules| rules.absolute_timeout = Some(Span::minutes(50)));
+    assert_eq!(code(world.over(&held).as_ref()), Some(Code::SessionExpired));
+    world.policy = world.policy.with_types([].into());
+    assert_eq!(world.over(&held), None);
 }
 
 fn aged(world: &mut World, minutes: i64) -> Held {

@@ -6,10 +6,11 @@
 //! order in which they were given; `token_superseded` means "try again with what you hold now", and a client that has a
 //! refresh token exchanges that.
 
-use crate::support::{Held, Texts, World, code, full, plain, tag};
+use crate::support::{Held, Texts, World, code, full, login, plain, tag};
 use handstamp_core::policy::setting::Every;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::By;
+use handstamp_core::session::Client;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::create::NewSession;
 use handstamp_core::transition::update::authenticate;
@@ -212,7 +213,8 @@ impl Browser {
     fn authenticate(&mut self) {
         let entropy = self.world.draw();
         let living = self.world.ground().living(&self.held.session, self.held.seen).unwrap();
-        let (change, issued) = authenticate(living, By::System, &entropy).unwrap();
+        let (change, issued) =
+            authenticate(living, login(), &Client::default(), By::System, &entropy).unwrap().unwrap();
         self.held.keep(change);
         let texts = crate::support::texts(&issued);
         self.chain.insert(self.held.session.chain.generation, texts.clone());

@@ -7,9 +7,13 @@ use handstamp_core::address::{AddressRules, Network, Networks, judge as judge_ad
 use handstamp_core::judge::{Demand, judge};
 use handstamp_core::policy::modes::OnAddress;
 use handstamp_core::policy::{Origin, Sourced};
+use handstamp_core::policy::{Pattern, Policy, Rules};
+use handstamp_core::session::Client;
+use handstamp_core::time::Span;
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::{Holder, open};
 use handstamp_core::transition::create::NewSession;
+use handstamp_core::whereabouts::Whereabouts;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -59,6 +63,41 @@ fn hot_path() {
     });
     measure("entropy and creation", || world.create(plain()));
     addresses();
+    five_tags();
+}
+
+/// The whole judgement of a session with five tags: without a policy, and with a section for each tag and ten thousand
+/// networks.
+fn five_tags() {
+    let mut world = World::new();
+    let tags = ["org:acme", "plan:team", "region:eu", "role:admin", "team:blue"].map(tag).to_vec();
+    let client = Client { ip: Some("11.19.134.7".parse().unwrap()), ..Client::default() };
+    let (held, texts) = world.create(NewSession { tags, client, ..plain() });
+    let opened = world.open(&texts.session);
+    let from = Whereabouts { ip: Some("11.19.134.7".parse().unwrap()), agent: None };
+    let demand = Demand { from, ..Demand::default() };
+    let judged = |world: &World| {
+        let effective = world.effective(black_box(&held.session));
+        judge(&held.session, held.seen, &opened, world.ground().bench(), &effective, demand, world.now)
+    };
+    measure("five tags, no sections", || judged(&world));
+    let idle = |hours| Rules { idle_timeout: Some(Span::hours(hours)), ..Rules::default() };
+    let list = Rules { ip_allow: Some(Arc::new(ten_thousand())), ..idle(12) };
+    let logs = Rules { ip_change: Some(OnAddress::Log), ..idle(13) };
+    let sections = [
+        ("org:*", list),
+        ("plan:team", idle(14)),
+        ("region:*", logs),
+        ("role:*", idle(15)),
+        ("team:blue", idle(16)),
+    ];
+    let sections = sections.into_iter().map(|(of, rules)| (Pattern::parse(of).unwrap(), rules)).collect();
+    world.policy = Policy::new(Rules::default(), sections);
+    assert_eq!(judged(&world).refusal, None);
+    measure("five tags, five sections: effective", || {
+        world.effective(black_box(&held.session)).idle_timeout.value
+    });
+    measure("five tags, five sections: all of it", || judged(&world));
 }
 
 /// Of the default and five tags; half of the lists hold ten thousand networks each.

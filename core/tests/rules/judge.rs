@@ -31,8 +31,11 @@ fn every_required_tag_and_group_must_be_there() {
     ] {
         let tags: Vec<_> = tags.into_iter().map(tag).collect();
         let groups: Vec<_> = groups.into_iter().map(group).collect();
-        let verdict =
-            world.verdict(&held, &texts.session, Demand { tags: &tags, groups: &groups, can_deliver: false });
+        let verdict = world.verdict(
+            &held,
+            &texts.session,
+            Demand { tags: &tags, groups: &groups, can_deliver: false, ..Demand::default() },
+        );
         assert_eq!(code(verdict.refusal.as_ref()), expected);
         if let Some(refusal) = verdict.refusal {
             let Some(Evidence::Limit { allowed: Value::Texts(lacks), .. }) = refusal.evidence else {
@@ -48,7 +51,7 @@ fn what_is_refused_for_lack_of_a_tag_neither_rotates_nor_brings_a_successor_but_
     let mut world = World::new();
     let (mut held, first) = member(&mut world);
     let admin = [tag("role:admin")];
-    let demand = Demand { tags: &admin, groups: &[], can_deliver: true };
+    let demand = Demand { tags: &admin, groups: &[], can_deliver: true, ..Demand::default() };
     world.tick(Span::minutes(5));
     let verdict = world.verdict(&held, &first.session, demand);
     assert_eq!((code(verdict.refusal.as_ref()), verdict.effect), (Some(Code::TagMissing), Effect::Nothing));
@@ -72,7 +75,7 @@ fn the_first_refusal_is_the_answer() {
     world.tick(Span::minutes(1)); // the first token is stolen by now
     let alive = (held.clone(), world.now);
     let admin = [tag("role:admin")];
-    let demand = Demand { tags: &admin, groups: &[], can_deliver: true };
+    let demand = Demand { tags: &admin, groups: &[], can_deliver: true, ..Demand::default() };
 
     let living = world.ground().living(&held.session, held.seen).unwrap();
     let change = revoke(living, held.user.clone(), By::Client, Some("bye".into()), Client::default());

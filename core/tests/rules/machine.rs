@@ -2,7 +2,7 @@
 //! each step: answers, endings, counts, and that one text stands for each generation.
 
 use crate::model::{Answer, Login, Model, Rules, Whom};
-use crate::support::{Held, Texts, World, code, plain, tag, texts, user};
+use crate::support::{Held, Texts, World, code, login, plain, tag, texts, user};
 use handstamp_core::epoch::Scope;
 use handstamp_core::judge::Effect;
 use handstamp_core::refusal::Code;
@@ -152,7 +152,8 @@ impl Machine {
             Err(refusal) => assert_eq!(Some(refusal.code), self.model.over(n).map(|o| o.0)),
             Ok(living) => {
                 assert_eq!(self.model.over(n), None, "what is over does not come back");
-                let (change, issued) = authenticate(living, By::System, &entropy).unwrap();
+                let (change, issued) =
+                    authenticate(living, login(), &Client::default(), By::System, &entropy).unwrap().unwrap();
                 self.keep(n, change);
                 self.held[n].seen = self.world.now;
                 self.model.authenticate(n);

@@ -1,16 +1,18 @@
 //! The table of rotation and theft, row by row, for session tokens and for refresh tokens.
 
-use crate::support::{Held, Texts, World, code, plain, texts};
+use crate::support::{Held, Texts, World, code, login, plain, texts};
 use handstamp_core::judge::{Demand, Effect, Verdict, judge, judge_refresh};
 use handstamp_core::policy::setting::Every;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::MadeBy;
 use handstamp_core::session::By;
+use handstamp_core::session::Client;
 use handstamp_core::time::Span;
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::{Holder, mint};
 use handstamp_core::transition::create::NewSession;
 use handstamp_core::transition::update::authenticate;
+use handstamp_core::whereabouts::Whereabouts;
 
 const GRACE: i64 = 60_000;
 const EVERY: i64 = 300_000;
@@ -21,7 +23,8 @@ fn said(verdict: &Verdict) -> (Option<Code>, Effect) {
 fn reauthenticate(world: &mut World, held: &mut Held) -> Texts {
     let entropy = world.draw();
     let living = world.ground().living(&held.session, held.seen).unwrap();
-    let (change, issued) = authenticate(living, By::System, &entropy).unwrap();
+    let (change, issued) =
+        authenticate(living, login(), &Client::default(), By::System, &entropy).unwrap().unwrap();
     held.keep(change);
     held.seen = world.now;
     texts(&issued)
@@ -273,7 +276,15 @@ fn no_kind_is_judged_as_another() {
     let as_session =
         judge(&held.session, held.seen, &refresh, bench, &effective, Demand::default(), world.now);
     assert_eq!(said(&as_session), unknown);
-    let as_refresh = judge_refresh(&held.session, held.seen, &session, bench, &effective, world.now);
+    let as_refresh = judge_refresh(
+        &held.session,
+        held.seen,
+        &session,
+        bench,
+        &effective,
+        Whereabouts::default(),
+        world.now,
+    );
     assert_eq!(said(&as_refresh), unknown);
 }
 

@@ -11,15 +11,17 @@ use handstamp_core::rotation::Issued;
 use handstamp_core::sealing::DataKey;
 use handstamp_core::secret::Secret;
 use handstamp_core::session::{By, Client, Session};
+use handstamp_core::step_up::{Auth, Level};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::Kind;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::token::opaque::{Opened, open};
-use handstamp_core::transition::create::{NewSession, create};
+use handstamp_core::transition::create::{NewSession, Proved, create};
 use handstamp_core::transition::present::{Presented, present};
 use handstamp_core::transition::{Change, Entropy, Ground};
 use handstamp_core::user::User;
+use handstamp_core::whereabouts::Whereabouts;
 use std::rc::Rc;
 
 pub(crate) const ENV: EnvironmentId = EnvironmentId(7);
@@ -74,9 +76,16 @@ pub(crate) fn ring(current: u8, older: &[u8]) -> Rc<Keyring> {
     Rc::new(Keyring::new(&MasterKey::new([1; 32]), current, older, &Secret::new([9; 32])))
 }
 
+/// A plain login, just now.
+pub(crate) fn login() -> Proved {
+    Proved { auth: Auth { methods: Box::new([]), level: Level::WEAKEST }, at: None }
+}
+
 /// A session of `ada` without anything special.
 pub(crate) fn plain() -> NewSession {
     NewSession {
+        auth: None,
+        actor: None,
         user: user("ada"),
         tags: Vec::new(),
         groups: Vec::new(),
@@ -168,7 +177,15 @@ impl World {
         let (token, bench) = (self.open(text), self.ground().bench());
         let effective = self.effective(&held.session);
         if token.kind == Kind::Refresh {
-            judge_refresh(&held.session, held.seen, &token, bench, &effective, self.now)
+            judge_refresh(
+                &held.session,
+                held.seen,
+                &token,
+                bench,
+                &effective,
+                Whereabouts::default(),
+                self.now,
+            )
         } else {
             judge(&held.session, held.seen, &token, bench, &effective, demand, self.now)
         }

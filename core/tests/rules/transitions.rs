@@ -1,6 +1,6 @@
 //! What becomes of the records: creation and its repetition, patches and their maxima, authentication, ends and counts.
 
-use crate::support::{ENV, Held, World, code, group, plain, tag, texts, user};
+use crate::support::{ENV, Held, World, code, group, login, plain, tag, texts, user};
 use handstamp_core::event::EventKind;
 use handstamp_core::judge::Demand;
 use handstamp_core::limit::{self, Limit};
@@ -120,7 +120,9 @@ fn a_repeated_request_gets_the_same_credentials_until_one_was_used() {
         let mut replaced = held.clone();
         let entropy = world.draw();
         let living = world.ground().living(&held.session, held.seen).unwrap();
-        replaced.keep(authenticate(living, By::System, &entropy).unwrap().0);
+        replaced.keep(
+            authenticate(living, login(), &Client::default(), By::System, &entropy).unwrap().unwrap().0,
+        );
         assert_eq!(again(&replaced, &world, &REQUEST), None, "authenticated again");
 
         if let Some(text) = &first.refresh {
@@ -220,7 +222,8 @@ fn authentication_restarts_absolute_time_under_todays_policy() {
     world.policy = world.policy.with(|rules| rules.idle_timeout = Some(Span::minutes(20)));
     let entropy = world.draw();
     let living = world.ground().living(&held.session, held.seen).unwrap();
-    let (change, _) = authenticate(living, By::Client, &entropy).unwrap();
+    let (change, _) =
+        authenticate(living, login(), &Client::default(), By::Client, &entropy).unwrap().unwrap();
     assert_eq!(change.events[0].kind, EventKind::RotatedByAuth);
     held.keep(change);
     held.seen = world.now;
@@ -241,7 +244,7 @@ fn the_end_of_the_numbers_is_an_accident_and_no_fork() {
     held.session.chain.generation = u32::MAX;
     let entropy = world.draw();
     let living = world.ground().living(&held.session, held.seen).unwrap();
-    assert!(authenticate(living, By::System, &entropy).is_err());
+    assert!(authenticate(living, login(), &Client::default(), By::System, &entropy).is_err());
 }
 
 #[test]

@@ -4,12 +4,10 @@
 //! A refusal that changes nothing is a line at once; the same one again is counted, and the count is a line of its own
 //! when its window is over (design, section 5).
 
-use crate::codec::new_event;
-use crate::store::NewEvent;
-use handstamp_core::event::Event;
+use handstamp_core::event::{Event, EventKind};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::refusal::Refusal;
-use handstamp_core::session::{By, Client, Session};
+use handstamp_core::session::Session;
 use handstamp_core::time::Millis;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,12 +31,13 @@ struct Waiting {
 /// A line to write.
 #[derive(Clone)]
 pub(super) struct Line {
+    pub(super) env: EnvironmentId,
     pub(super) session: SessionId,
-    pub(super) event: NewEvent,
+    pub(super) event: Event,
 }
 
-/// What makes two refusals the same: session, code, rule.
-type Same = (SessionId, &'static str, &'static str);
+/// What makes two refusals the same: session, whether it passed, code, rule.
+type Same = (SessionId, EventKind, &'static str, &'static str);
 
 /// Refusals since the one that was a line of its own.
 struct Counted {
@@ -51,18 +50,20 @@ struct Counted {
 impl Behind {
     const MOST: usize = 1_024;
 
-    /// Takes note of a refusal. `more` is what history is to say of it beside.
+    /// Takes note of a refusal, or of what was noticed of a request that passed.
     pub(super) fn note(
         &self,
         env: EnvironmentId,
-        (session, refusal): (&Session, &Refusal),
-        client: Client,
-        more: Option<&str>,
+        session: &Session,
+        what: &Refusal,
+        event: Event,
         now: Millis,
     ) {
-        let same = (session.id, refusal.code.text(), refusal.rule);
-        let event =
-            Event { note: more.map(Into::into), ..Event::refused(session, refusal, now, By::Client, client) };
+        if session.user.is_pseudonym() {
+            // Erased: nothing more is collected.
+            return;
+        }
+        let same = (session.id, event.kind, what.code.text(), what.rule);
         let mut inner = self.inner();
         inner.close(now);
         if let Some(counted) = inner.counted.get_mut(&same) {
@@ -74,7 +75,7 @@ impl Behind {
             let until = now.plus(Event::window(session));
             inner.counted.insert(same, Counted { env, until, event: None });
             inner.soonest = Some(inner.soonest.map_or(until, |soonest| soonest.min(until)));
-            inner.lines.push(Line { session: session.id, event: new_event(env, &event) });
+            inner.lines.push(Line { env, session: session.id, event });
         } else {
             inner.dropped += 1;
         }
@@ -127,7 +128,7 @@ impl Waiting {
         for ((session, ..), counted) in over {
             let Some(event) = counted.event else { continue };
             if self.lines.len() < Behind::MOST {
-                self.lines.push(Line { session, event: new_event(counted.env, &event) });
+                self.lines.push(Line { env: counted.env, session, event });
             } else {
                 self.dropped += u64::from(event.count);
             }

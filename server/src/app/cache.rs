@@ -8,6 +8,7 @@ use super::activity::Activity;
 pub use super::kept::Held;
 use super::kept::Kept;
 use super::table::Table;
+use handstamp_core::agent::Agent;
 use handstamp_core::id::{Bucket, EnvironmentId, SessionId};
 use handstamp_core::session::Client;
 use std::collections::HashSet;
@@ -29,7 +30,7 @@ pub struct Cache {
 /// User agents that sessions share.
 #[derive(Default)]
 struct Agents {
-    known: HashSet<Arc<str>>,
+    known: HashSet<(Arc<str>, Option<Arc<Agent>>)>,
     /// When there are too many, they are looked through for forgotten ones once in so many new ones.
     until_next_look: usize,
 }
@@ -104,23 +105,24 @@ impl Cache {
         self.table.each(|kept| self.activity.take_over(kept));
     }
 
-    /// One copy of each user agent, of which there are few. Says whether this one is shared from now on.
+    /// One copy of each user agent and what was read of it, of which there are few. Says whether this one is shared from now on.
     pub fn share_agent(&self, client: &mut Client) -> bool {
-        let Some(agent) = &client.user_agent else { return false };
+        let Some(text) = &client.user_agent else { return false };
+        let spoken = (text.clone(), client.agent.clone());
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = agents.known.get(agent.as_ref()) {
-            client.user_agent = Some(known.clone());
+        if let Some(known) = agents.known.get(&spoken) {
+            (client.user_agent, client.agent) = (Some(known.0.clone()), known.1.clone());
             return true;
         }
         if agents.known.len() >= Agents::MOST && agents.until_next_look == 0 {
-            agents.known.retain(|agent| Arc::strong_count(agent) > 1);
+            agents.known.retain(|(text, _)| Arc::strong_count(text) > 1);
             agents.until_next_look = Agents::MOST;
         }
         if agents.known.len() >= Agents::MOST {
             agents.until_next_look = agents.until_next_look.saturating_sub(1);
             return false;
         }
-        agents.known.insert(agent.clone())
+        agents.known.insert(spoken)
     }
 
     /// Bytes in use, and at most.

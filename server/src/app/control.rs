@@ -1,12 +1,15 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
+use super::policies::FromFile;
 use super::seats::{Era, Standing};
+use super::types::{Kept, known};
 use super::{App, Fault};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
 use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
-use crate::codec::seats::seats_digest;
+use crate::codec::session_type::session_types;
 use crate::codec::{CONTROL, kind};
+use crate::schema::session_type::{SessionTypes, lives};
 use crate::store::{Batch, Expect, NewEvent, Op, Query, Record, Space, Store, StoreError, Versioned};
 use arc_swap::{ArcSwap, Guard};
 use handstamp_core::caller::AccessKey;
@@ -28,8 +31,7 @@ pub struct Control {
     envs: HashMap<EnvironmentId, Arc<Env>>,
     names: HashMap<EnvironmentName, EnvironmentId>,
     keys: HashMap<KeyId, Arc<Key>>,
-    /// What the configuration says, for every environment; then nobody else has a say.
-    file: Option<Arc<Policy>>,
+    file: FromFile,
     era: Era,
 }
 
@@ -50,14 +52,20 @@ pub struct Env {
     pub reserved: u64,
     /// The version of the ledger's record; 0 while there is none.
     pub ledger_version: u64,
-    /// The rules in force.
+    /// The rules in force, with what the session types add.
     pub policy: Arc<Policy>,
+    /// The session types in force.
+    pub types: Arc<SessionTypes>,
     /// Recognises their times.
     pub(super) times: [u8; 32],
     /// What they say of seats.
     pub(super) seats: Arc<Standing>,
     /// What was said over the API, if anything was, and the version of its record.
     pub(super) stored: Option<(Arc<PolicyVersion>, u64)>,
+    /// The session types that were said over the API.
+    pub(super) stored_types: Arc<Kept>,
+    /// The rules without what the session types add.
+    pub(super) base: Arc<Policy>,
 }
 
 /// An access key, ready for work.
@@ -98,42 +106,42 @@ impl Control {
         all.sort_by_key(|k| (k.key.created_at, k.key.id));
         all
     }
-    /// Without an environment yet, under what the configuration says.
-    fn under(file: Option<Arc<Policy>>, era: Era) -> Control {
-        Control { file, era, ..Control::default() }
-    }
-    /// The same, in the place of others.
-    pub(super) fn under_those(others: &Control) -> Control {
-        Control::under(others.file.clone(), others.era)
+    /// The same without an environment yet, and without keys.
+    pub(super) fn emptied(&self) -> Control {
+        Control { file: self.file.clone(), era: self.era, ..Control::default() }
     }
     /// Whether the configuration decides about policies.
     pub fn is_managed_by_file(&self) -> bool {
-        self.file.is_some()
+        self.file.policy.is_some()
+    }
+    /// Whether it decides about session types.
+    pub fn has_types_from_file(&self) -> bool {
+        self.file.types.is_some()
     }
     pub(super) fn put_env(&mut self, mut env: Env) {
-        env.policy = self.in_force(&env);
-        let known = self.envs.get(&env.record.id).cloned();
-        match &known {
-            Some(known) if Arc::ptr_eq(&known.policy, &env.policy) => {
-                (env.times, env.seats) = (known.times, known.seats.clone());
+        let stored = || env.stored.as_ref().map(|(version, _)| version.policy.clone());
+        env.base = self.file.policy.clone().or_else(stored).unwrap_or_default();
+        env.types = self.file.types.clone().unwrap_or_else(|| env.stored_types.types.clone());
+        let before = self.envs.get(&env.record.id);
+        match before {
+            Some(known) if Arc::ptr_eq(&known.base, &env.base) && Arc::ptr_eq(&known.types, &env.types) => {
+                (env.policy, env.times) = (known.policy.clone(), known.times);
+                env.seats = known.seats.clone();
             }
             _ => {
+                let lives = lives(&env.types);
+                let untouched = lives.values().all(|life| life.is_empty());
+                env.policy = if untouched { env.base.clone() } else { Arc::new(env.base.with_types(lives)) };
                 env.times = times_digest(&env.policy);
-                let rules = seats_digest(&env.policy);
-                let same = known.filter(|known| known.seats.rules == rules);
-                env.seats = same.map_or_else(|| self.era.begin(rules), |known| known.seats.clone());
+                env.seats = self.era.standing(before.map(|known| &known.seats), &env.policy);
             }
         }
         self.names.insert(env.record.name.clone(), env.record.id);
         self.envs.insert(env.record.id, Arc::new(env));
     }
-    fn in_force(&self, env: &Env) -> Arc<Policy> {
-        let stored = || env.stored.as_ref().map(|(version, _)| version.policy.clone());
-        self.file.clone().or_else(stored).unwrap_or_default()
-    }
     /// Puts what the configuration says in force everywhere.
-    pub(super) fn set_file(&mut self, file: Option<Arc<Policy>>) {
-        self.file = file;
+    pub(super) fn set_file(&mut self, change: impl FnOnce(&mut FromFile)) {
+        change(&mut self.file);
         for env in self.envs() {
             self.put_env(Env::clone(&env));
         }
@@ -197,9 +205,12 @@ pub(super) fn ready(
         reserved,
         ledger_version,
         policy: Arc::default(),
+        types: Arc::default(),
         times: [0; 32],
         seats: Arc::default(),
         stored: None,
+        stored_types: Arc::default(),
+        base: Arc::default(),
     })
 }
 
@@ -207,42 +218,37 @@ pub(super) fn ready(
 pub(super) async fn load(
     store: &dyn Store,
     master: &MasterKey,
-    mut control: Control,
+    mut held: Control,
 ) -> Result<Control, StoreError> {
+    let control = |kind| Space { kind, env: 0 };
     let mut policies: HashMap<Box<[u8]>, (Arc<PolicyVersion>, u64)> = HashMap::new();
-    for found in all(store, kind::POLICY).await? {
+    for found in all(store, control(kind::POLICY)).await? {
         let version = Arc::new(read_policy(&found)?);
         policies.insert(found.record.key.id.clone(), (version, found.version));
     }
     let mut ledgers: HashMap<Box<[u8]>, (Epochs, u64)> = HashMap::new();
-    for found in all(store, kind::LEDGER).await? {
+    for found in all(store, control(kind::LEDGER)).await? {
         let (mut ledger, reserved) = read_ledger(&found)?;
         // Who was busy with a creation when the last process ended could not look again whether it was still in time.
         ledger.raised.iter_mut().for_each(|raised| raised.settled = false);
         ledgers.insert(found.record.key.id.clone(), ((ledger, reserved), found.version));
     }
-    for found in all(store, kind::ENVIRONMENT).await? {
+    for found in all(store, control(kind::ENVIRONMENT)).await? {
         let record = read_environment(&found)?;
         let (ledger, ledger_version) = ledgers.remove(&found.record.key.id).unwrap_or_default();
         let env = ready(master, record, found.version, ledger, ledger_version)?;
-        control.put_env(Env { stored: policies.remove(&found.record.key.id), ..env });
+        let stored_types = known(&all(store, session_types(env.record.id)).await?)?;
+        held.put_env(Env { stored: policies.remove(&found.record.key.id), stored_types, ..env });
     }
-    for found in all(store, kind::ACCESS_KEY).await? {
+    for found in all(store, control(kind::ACCESS_KEY)).await? {
         let (key, used) = read_access_key(&found)?;
-        control.put_key(Key { key, version: found.version, used: AtomicI64::new(used.0) });
+        held.put_key(Key { key, version: found.version, used: AtomicI64::new(used.0) });
     }
-    Ok(control)
+    Ok(held)
 }
 
-async fn all(store: &dyn Store, kind: u8) -> Result<Vec<Versioned>, StoreError> {
-    let mut query = Query {
-        space: Space { kind, env: 0 },
-        all: Vec::new(),
-        from: None,
-        until: None,
-        cursor: None,
-        limit: 1_000,
-    };
+async fn all(store: &dyn Store, space: Space) -> Result<Vec<Versioned>, StoreError> {
+    let mut query = Query { space, all: Vec::new(), from: None, until: None, cursor: None, limit: 1_000 };
     let mut items = Vec::new();
     loop {
         let page = store.search(&query).await?;
@@ -283,9 +289,9 @@ pub(super) struct Turn {
 }
 
 impl Room {
-    pub(super) fn new(file: Option<Arc<Policy>>, era: Era) -> Room {
+    pub(super) fn new(file: FromFile, era: Era) -> Room {
         Room {
-            held: ArcSwap::from_pointee(Control::under(file, era)),
+            held: ArcSwap::from_pointee(Control { file, era, ..Control::default() }),
             turn: Arc::default(),
             stale: AtomicBool::new(false),
         }
@@ -299,7 +305,7 @@ impl Room {
 
     /// Reads everything again. What is held only in memory is kept.
     async fn refresh(&self, store: &dyn Store, master: &MasterKey) -> Result<(), StoreError> {
-        let mut fresh = load(store, master, Control::under_those(&self.load())).await?;
+        let mut fresh = load(store, master, self.load().emptied()).await?;
         for (id, key) in &self.held.load().keys {
             match fresh.keys.get(id) {
                 Some(known) => {

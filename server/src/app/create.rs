@@ -7,12 +7,14 @@ use super::devices::prove::{self, Introduction};
 use super::limits::Rules;
 use super::records::{Decision, Loaded, Stage};
 use super::seats::{Guest, Seats};
+use super::types::user_of_new;
 use super::view::View;
 use super::{App, Stop};
 use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
 use crate::store::{Expect, Key, Op};
 use bytes::Bytes;
+use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
 use handstamp_core::device::challenge::{Challenge, Client as Ahead};
 use handstamp_core::device::key::PublicKey;
@@ -20,16 +22,19 @@ use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::limit;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::Client;
+use handstamp_core::session::{Actor, Client};
 use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
-use handstamp_core::transition::create::{NewSession, create_as, repeat};
+use handstamp_core::transition::create::{NewSession, Proved, create_as, repeat};
+use handstamp_core::user::User;
+use handstamp_core::whereabouts;
+use std::sync::Arc;
 
 /// What is asked. The door has checked each value.
 pub struct Create {
-    /// Whose session it is.
-    pub user: UserId,
+    /// Whose session it is; where nobody says so, its type's selector finds it in the data.
+    pub user: Option<UserId>,
     /// Tags.
     pub tags: Vec<Tag>,
     /// Access groups.
@@ -40,10 +45,16 @@ pub struct Create {
     pub expires_in: Option<Span>,
     /// From where.
     pub client: Client,
+    /// What its client hints add to its user agent.
+    pub hints: Hints,
     /// The `Idempotency-Key`, and the body it came with.
     pub idempotency: Option<(String, Bytes)>,
     /// The device that logs in.
     pub device: Option<Introduction>,
+    /// What is said of the authentication.
+    pub auth: Option<Proved>,
+    /// Who acts in the user's place.
+    pub actor: Option<Actor>,
 }
 
 /// The new session and its credentials.
@@ -75,24 +86,40 @@ impl App {
     /// `session_limit_reached`, refusals of the caller and of the idempotency key; faults.
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
         caller.allow(Scope::SessionsWrite)?;
+        if ask.actor.is_some() && ask.device.is_some() {
+            return Err(Stop::code(Code::ImpersonationForbidden));
+        }
         let env_id = caller.env.record.id;
+        let data = ask.data.map(String::into_bytes);
+        let user = match ask.user {
+            Some(user) => user,
+            None => user_of_new(&*self.env(env_id)?, &ask.tags, data.as_deref(), None)?,
+        };
         let key_id = caller.key().id;
         let mut client = ask.client.clone();
+        let read = self.agent(client.user_agent.as_deref());
+        client.agent =
+            read.map(|agent| if ask.hints.is_empty() { agent } else { Arc::new(ask.hints.refine(&agent)) });
         self.cache.share_agent(&mut client);
         let again = ask.idempotency.as_ref().map(|(text, body)| {
             let body = digest(&[body]);
             let request = digest(&[&key_id.0, text.as_bytes(), &body]);
             Again { key: idempotency_key(env_id, key_id, text), text, body, request }
         });
+        let mut tags = ask.tags;
+        // Limits look at the tags before the session is made.
+        tags.extend(ask.actor.as_ref().and_then(|_| Tag::parse(Actor::TAG).ok()));
         let new = NewSession {
-            user: ask.user.clone(),
-            tags: ask.tags,
+            user,
+            tags,
             groups: ask.groups,
-            data: ask.data.map(String::into_bytes),
+            data,
             expires_in: ask.expires_in,
             refresh: false,
             client,
             device: None,
+            auth: ask.auth,
+            actor: ask.actor,
             by: caller.by(),
             idempotency: again.as_ref().map(|again| again.request),
         };
@@ -112,8 +139,10 @@ impl App {
             if let Before::Made(made) = self.look_before(&env, &asking).await? {
                 return Ok(Made { evicted, ..*made });
             }
-            let session = self.draw()?.session(self.now(), self.keys.bucket(env_id, &ask.user));
-            let guest = Guest { session, user: &ask.user, own: own_limits(&env, &asking.new), but: None };
+            self.rehearse(&env, &asking.new)?;
+            let session = self.draw()?.session(self.now(), self.keys.bucket(env_id, &asking.new.user));
+            let guest =
+                Guest { session, user: &asking.new.user, own: own_limits(&env, &asking.new), but: None };
             let Some(seats) = self.take_seats(env_id, &rules, &guest).await? else {
                 drop(turns);
                 self.wait_for_seats(&mut waited).await?;
@@ -204,6 +233,9 @@ impl App {
             }
             let after = Loaded { session: made.change.session, seen: now, offered: now, version: 1 };
             let view = self.view(&env, after, now)?;
+            if view.ended.is_some() {
+                return Err(too_long_ago());
+            }
             let evicted = room.evicted();
             let made = Made { view, issued: made.issued, evicted, new_device };
             Ok(Decision::Commit(stage, Attempt::Made(Box::new(made), true)))
@@ -226,15 +258,29 @@ impl App {
                 replaces = Expect::Version(found.version);
             }
         }
+        let new = &asking.new;
+        let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
+        whereabouts::judge_first(&effective, new.client.ip)?;
+        user_of_new(env, &new.tags, new.data.as_deref(), Some(&new.user))?;
         let device = match asking.device {
             None => None,
             Some(device) => {
-                let new = &asking.new;
                 let from = Ahead::Login { user: Some(&new.user), from: Endpoint::from(&new.client) };
                 Some(self.introduced(env, device, from, None, self.now()).await?)
             }
         };
         Ok(Before::Free { replaces, device })
+    }
+
+    /// Whether a session that is made now would live, before anybody has to go for it.
+    fn rehearse(&self, env: &Env, new: &NewSession) -> Result<(), Stop> {
+        let now = self.now();
+        let (id, user) = (SessionId::floor(now), User::new(new.user.clone()));
+        let made = create_as(self.ground(env, now), id, new.clone(), user, &self.draw()?)?;
+        match self.ended(env, &made.change.session, now, now) {
+            None => Ok(()),
+            Some(_) => Err(too_long_ago()),
+        }
     }
 
     /// The same request again: the same credentials, as long as nobody has presented them. Nobody goes for it again.
@@ -260,6 +306,10 @@ impl App {
         };
         Ok(Made { view, issued, evicted: Vec::new(), new_device })
     }
+}
+
+fn too_long_ago() -> Stop {
+    Stop::field("/auth/at", "is longer ago than a session may last: the user must authenticate again")
 }
 
 /// The limits of the user's own sessions, for a new one.

@@ -1,6 +1,7 @@
 //! Devices: challenges for them, a session gets one, and those a user is known to have.
 
 use super::callers::Caller;
+use super::control::Env;
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage};
 use super::validate::{Ask, Validated};
@@ -85,6 +86,9 @@ impl App {
             let now = self.now();
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen);
             let living = living.map_err(super::update::ended)?;
+            if loaded.session.actor.is_some() {
+                return Err(Stop::code(Code::ImpersonationForbidden));
+            }
             // Before anything else: who comes too late is not told that a signature was right.
             may_register(loaded.session.authenticated_at, loaded.session.device.as_deref(), now)?;
             let (key, challenge) =
@@ -165,6 +169,25 @@ impl App {
                 next => query.cursor = next,
             }
         }
+    }
+
+    /// Forgets all devices of a user, for good.
+    pub(super) async fn erase_devices(&self, env: &Env, user: &UserId) -> Result<(), Stop> {
+        let env = env.record.id;
+        let bucket = self.keys.bucket(env, user);
+        self.decide(bucket, || async {
+            let mut stage = Stage::new(bucket, self.now());
+            let found = self.find_devices(env, user).await?;
+            if found.is_empty() {
+                return Ok(Decision::Answer(()));
+            }
+            for found in found {
+                let expect = Expect::Version(found.version);
+                stage.op(Op::Delete { key: found.record.key, expect });
+            }
+            Ok(Decision::Commit(stage, ()))
+        })
+        .await
     }
 
     /// Names a device.

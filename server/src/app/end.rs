@@ -170,6 +170,9 @@ impl App {
             None => open(Kind::Session, env.record.id, text, &self.keys).map_err(|_| invalid())?.session,
         };
         let loaded = self.load_session(env.record.id, id).await?.ok_or_else(invalid)?;
+        if loaded.session.actor.is_some() {
+            return Err(Stop::code(Code::ImpersonationForbidden));
+        }
         let live = self.ended(env, &loaded.session, loaded.seen, self.now()).is_none();
         let fits = match &ask.target {
             Target::Token(_) => false,
@@ -379,6 +382,8 @@ impl Filter {
             && self.user.as_ref().is_none_or(|user| *user == session.user)
             && self.tags.iter().all(|tag| session.has_tag(tag))
             && self.network.is_none_or(in_network)
+            && self.browser.as_ref().is_none_or(|name| facet::browsers(session).any(|known| known == *name))
+            && self.os.as_ref().is_none_or(|name| facet::systems(session).any(|known| known == *name))
             && self.created_after.is_none_or(|at| session.id.made_at() >= at)
             && self.created_before.is_none_or(|at| session.id.made_at() < at)
     }

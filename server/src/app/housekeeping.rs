@@ -1,11 +1,12 @@
 //! What time brings about: activity is written, sessions that time or an epoch has ended say so in their records and in
 //! history, and what is past its retention is forgotten. Nothing here decides a verdict; verdicts do not wait for it.
 
+use super::behind::Line;
 use super::control::Env;
 use super::records::{Decision, Stage};
 use super::search::Filter;
 use super::{App, Fault, Stop};
-use crate::codec::{session_id, sessions};
+use crate::codec::{new_event, session_id, sessions};
 use crate::host::clock::pause;
 use crate::store::{Batch, Condition, FacetRange, Page, Query, StoreError, Versioned};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -73,6 +74,8 @@ impl App {
             outcome = self.settle_due(&env).await.and(outcome);
             outcome = self.settle_epochs(&env).await.and(outcome);
         }
+        outcome = self.age().await.and(outcome);
+        outcome = self.scrub().await.and(outcome);
         outcome = self.purge().await.map_err(Stop::from).and(outcome);
         while self.store.sweep(self.now(), STEP).await? == STEP {
             tokio::task::yield_now().await;
@@ -88,16 +91,25 @@ impl App {
     /// Writes lines of history that no change rides on; `all`: also those whose window is not over.
     pub(super) async fn write_events(&self, all: bool) -> Result<(), StoreError> {
         let written = stream::iter(self.behind.take(self.now(), all)).map(|line| async move {
-            let (bucket, at) = (line.session.bucket().get(), line.event.at);
-            let batch =
-                Batch { bucket, at, ops: Vec::new(), events: vec![line.event.clone()], tallies: Vec::new() };
-            let outcome = self.store.commit(batch).await;
+            let outcome = self.write_line(&line).await;
             if outcome.is_err() {
                 self.behind.put_back(line);
             }
             outcome
         });
         written.buffered(64).fold(Ok(()), |all, one| std::future::ready(one.and(all))).await
+    }
+
+    /// Writes a line about a session that is there, and was not erased since it was noted. In the turn of its bucket: who
+    /// erases must not be overtaken.
+    async fn write_line(&self, Line { env, session, event }: &Line) -> Result<(), StoreError> {
+        let _turn = self.turns.take(session.bucket()).await;
+        match self.load_session(*env, *session).await? {
+            Some(loaded) if event.user.as_ref() == Some(&loaded.session.user) => {}
+            _ => return Ok(()),
+        }
+        let (bucket, at, events) = (session.bucket().get(), event.at, vec![new_event(*env, event)]);
+        self.store.commit(Batch { bucket, at, ops: Vec::new(), events, tallies: Vec::new() }).await
     }
 
     /// Writes down the ends of sessions whose time has come.

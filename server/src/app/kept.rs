@@ -4,10 +4,11 @@
 //! What only a late or stolen token would be judged by is left out: those are decided on a fresh load in any case.
 
 use super::table::PLACE;
-use crate::codec::packed::{Outline, Packed};
+use crate::codec::packed::{Outline, Packed, Spoken};
 use crate::codec::session::write;
+use handstamp_core::agent::Agent;
 use handstamp_core::id::{EnvironmentId, SessionId};
-use handstamp_core::session::Session;
+use handstamp_core::session::{Client, Session};
 use handstamp_core::time::{Millis, Span};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -51,6 +52,9 @@ impl Mark {
     }
 }
 
+/// A user agent that many sessions share, and what was read of it.
+type Shared = Option<(Arc<str>, Option<Arc<Agent>>)>;
+
 /// A session in the cache: all of it in one piece of memory, the first line of which is all that another session of the
 /// same tag costs a lookup.
 pub struct Kept<B: ?Sized = [u8]> {
@@ -60,8 +64,8 @@ pub struct Kept<B: ?Sized = [u8]> {
     pub env: EnvironmentId,
     /// Its activity.
     pub mark: Mark,
-    agent: Option<Arc<str>>,
-    last_agent: Option<Arc<str>>,
+    agent: Shared,
+    last_agent: Shared,
     /// How much of `bytes` is the session, and how much, after it, its data.
     session: u32,
     data: Option<u32>,
@@ -76,8 +80,9 @@ impl Kept {
         slim.chain.noted = Vec::new();
         // One that nobody else has stays among the session's bytes, and is counted with them.
         let [shared, last_shared] = held.shared;
-        let agent = slim.client.user_agent.take_if(|_| shared);
-        let last = slim.last_client.as_mut().and_then(|last| last.user_agent.take_if(|_| last_shared));
+        let taken = |client: &mut Client| Some((client.user_agent.take()?, client.agent.take()));
+        let agent = if shared { taken(&mut slim.client) } else { None };
+        let last = slim.last_client.as_deref_mut().filter(|_| last_shared).and_then(taken);
         let mut bytes = write(&slim, mark.last_seen());
         let session = u32::try_from(bytes.len()).ok()?;
         let data = match &held.data {
@@ -107,7 +112,7 @@ impl Kept {
 
     /// The session, under its own outline.
     pub fn subject<'a>(&'a self, outline: &'a Outline) -> Packed<'a> {
-        outline.over(self.packed(), [self.agent.as_deref(), self.last_agent.as_deref()])
+        outline.over(self.packed(), [spoken(&self.agent), spoken(&self.last_agent)])
     }
 
     /// Its data in the clear: JSON text.
@@ -129,6 +134,10 @@ impl Kept {
     fn data_from(&self) -> usize {
         usize::try_from(self.session).unwrap_or(usize::MAX)
     }
+}
+
+fn spoken(shared: &Shared) -> Spoken<'_> {
+    shared.as_ref().map(|(text, agent)| (&**text, agent.as_deref().map(Agent::view)))
 }
 
 /// The allocator of the binary has four sizes between each power of two and the next.

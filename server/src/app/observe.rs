@@ -61,6 +61,7 @@ impl App {
             };
             let now = self.now();
             let mut client = client.clone();
+            self.know(&mut client);
             self.cache.share_agent(&mut client);
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen);
             let Some(change) = living.ok().and_then(|living| observe(living, client)) else {

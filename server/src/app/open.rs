@@ -4,12 +4,15 @@ use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
+use super::policies::FromFile;
 use super::records::Turns;
 use super::seats::Era;
-use super::{App, Fault, callers, keys, tighter, verdicts};
+use super::{App, Fault, aging, callers, keys, tighter, verdicts};
+use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
+use crate::schema::session_type::SessionTypes;
 use crate::store::{Store, StoreError};
 use handstamp_core::caller::{Home, Scope};
 use handstamp_core::environment::EnvironmentName;
@@ -35,6 +38,8 @@ pub struct Setup {
     pub master: MasterKey,
     /// The rules of every environment, where a file says them.
     pub policy: Option<Policy>,
+    /// The session types of every environment, where a file says them.
+    pub types: Option<SessionTypes>,
     /// How many bytes the cache may hold.
     pub cache_bytes: u64,
     /// How long ended sessions stay readable.
@@ -101,13 +106,18 @@ impl App {
             entropy: parts.entropy,
             master: Arc::new(parts.master),
             keys,
-            control: Arc::new(Room::new(parts.policy.map(Arc::new), Era::new(process))),
+            control: Arc::new(Room::new(
+                FromFile { policy: parts.policy.map(Arc::new), types: parts.types.map(Arc::new) },
+                Era::new(process),
+            )),
             turns: Turns::new(),
             ledgers: Turns::new(),
+            agents: Agents::default(),
             activity,
             behind: Arc::default(),
             observer: Observer::default(),
             checked: tighter::Checked::default(),
+            rounds: aging::Rounds::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
             told: Arc::default(),
@@ -116,8 +126,7 @@ impl App {
         if fresh {
             app.begin(&root, &first_key()?).await?;
         } else {
-            let control =
-                load(app.store.as_ref(), &app.master, Control::under_those(&app.control.load())).await?;
+            let control = load(app.store.as_ref(), &app.master, app.control.load().emptied()).await?;
             app.control.replace(control);
         }
         let mut control = Control::clone(&app.control.load());
@@ -140,7 +149,7 @@ impl App {
             put(write_access_key(&key, Millis(0)), 0),
         ];
         self.store.commit(batch(self.now(), ops)).await?;
-        let mut control = Control::under_those(&self.control.load());
+        let mut control = self.control.load().emptied();
         control.put_env(ready(&self.master, env.record, 1, (Ledger::default(), 0), 0)?);
         control.put_key(keys::entry(key, 1, Millis(0)));
         self.control.replace(control);

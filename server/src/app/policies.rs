@@ -9,6 +9,7 @@ use crate::codec::control::environment_key;
 use crate::codec::new_event;
 pub use crate::codec::policy::PolicyVersion;
 use crate::codec::policy::{policy_key, policy_version_key, policy_versions, read_policy, write_policy};
+use crate::schema::session_type::SessionTypes;
 use crate::store::{Batch, Expect, Op, Query};
 use handstamp_core::caller::Scope;
 use handstamp_core::event::Event;
@@ -16,6 +17,13 @@ use handstamp_core::policy::Policy;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::By;
 use std::sync::Arc;
+
+/// What the configuration says, for every environment; then nobody else has a say.
+#[derive(Default, Clone)]
+pub(super) struct FromFile {
+    pub(super) policy: Option<Arc<Policy>>,
+    pub(super) types: Option<Arc<SessionTypes>>,
+}
 
 /// The rules in force.
 pub struct InForce {
@@ -75,13 +83,23 @@ impl App {
     /// Puts what the configuration says in force everywhere, from the next request on; `None` leaves the say to what was
     /// stored. History is told where that changes anything; a store that does not answer keeps no rule from being in force.
     pub async fn set_file_policy(&self, file: Option<Policy>) {
+        self.set_file(|known| known.policy = file.map(Arc::new)).await;
+    }
+
+    /// The same of session types.
+    pub async fn set_file_types(&self, file: Option<SessionTypes>) {
+        self.set_file(|known| known.types = file.map(Arc::new)).await;
+    }
+
+    async fn set_file(&self, change: impl FnOnce(&mut FromFile)) {
         let _turn = self.turn_of_memory().await;
         let mut next = Control::clone(&self.control.load());
-        next.set_file(file.map(Arc::new));
+        next.set_file(change);
         let changed: Vec<Arc<Env>> = self.control.load().envs();
-        let changed = changed
-            .into_iter()
-            .filter(|env| next.env(env.record.id).is_some_and(|after| after.policy != env.policy));
+        let changed = changed.into_iter().filter(|env| {
+            next.env(env.record.id)
+                .is_some_and(|after| after.policy != env.policy || after.types != env.types)
+        });
         let at = self.now();
         let told = changed.map(|env| {
             let version = self.in_force(&env).version;

@@ -4,7 +4,7 @@ use super::callers::Caller;
 use super::view::View;
 use super::{App, Stop};
 use crate::codec::{event, session_key};
-use crate::store::EventQuery;
+use crate::store::{EventQuery, StoredEvent};
 use handstamp_core::caller::Scope;
 use handstamp_core::event::Event;
 use handstamp_core::id::SessionId;
@@ -46,8 +46,12 @@ impl App {
         self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
         let query = EventQuery { subject: Some(session_key(env, id)), env: None, after, limit };
         let stored = self.store.history(&query).await?;
-        let lines = stored.iter().map(|s| Ok(Line { position: s.position, event: event::read(s)? }));
-        lines.collect::<Result<Vec<_>, Stop>>()
+        let line = |stored: &StoredEvent| -> Result<Line, Stop> {
+            let mut event = event::read(stored)?;
+            self.know(&mut event.client);
+            Ok(Line { position: stored.position, event })
+        };
+        stored.iter().map(line).collect()
     }
 }
 

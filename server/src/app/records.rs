@@ -6,10 +6,11 @@ use super::kept::{Held, Kept, Mark};
 use super::{App, Fault, Stop};
 use crate::codec::{new_event, read_session, read_user, session_key, session_record, user_key, user_record};
 use crate::host::clock::pause;
-use crate::store::{Batch, Expect, Op, Record, StoreError, Tally};
+use crate::store::{Batch, Expect, Op, Record, StoreError, Tally, Versioned};
+use handstamp_core::agent::Agent;
 use handstamp_core::expiry;
 use handstamp_core::id::{Bucket, EnvironmentId, SessionId, UserId};
-use handstamp_core::session::Session;
+use handstamp_core::session::{Client, Session};
 use handstamp_core::time::Millis;
 use handstamp_core::transition::Change;
 use handstamp_core::user::User;
@@ -217,9 +218,31 @@ impl App {
         let unwritten = self.unwritten(env, id);
         let found = self.store.load(&[session_key(env, id)]).await?;
         let Some(found) = found.into_iter().next().flatten() else { return Ok(None) };
-        let (session, stored) = read_session(&found)?;
+        let (session, stored) = self.read_session(&found)?;
         let (seen, offered) = if session.is_live() { unwritten.over(stored) } else { (stored, stored) };
         Ok(Some(Loaded { session, seen, offered, version: found.version }))
+    }
+
+    /// A session as a store gave it. Of one that is older than the reading of user agents, its agents are read now.
+    pub(super) fn read_session(&self, found: &Versioned) -> Result<(Session, Millis), StoreError> {
+        let (mut session, seen) = read_session(found)?;
+        self.know(&mut session.client);
+        for client in [&mut session.last_client, &mut session.anchor].into_iter().flatten() {
+            self.know(client);
+        }
+        Ok((session, seen))
+    }
+
+    /// Reads the agent of a client, unless somebody has.
+    pub(super) fn know(&self, client: &mut Client) {
+        if client.agent.is_none() {
+            client.agent = self.agent(client.user_agent.as_deref());
+        }
+    }
+
+    /// What a user agent says; nothing, where there is none.
+    pub(super) fn agent(&self, text: Option<&str>) -> Option<Arc<Agent>> {
+        text.map(|text| self.agents.parse(text))
     }
 
     pub(super) async fn load_user(

@@ -6,7 +6,7 @@ use super::control::Env;
 use super::records::Loaded;
 use super::view::View;
 use super::{App, Stop};
-use crate::codec::{digest, read_session, sessions};
+use crate::codec::{digest, sessions};
 use crate::store::{Condition, Cursor, FacetRange, Query, StoreError, Versioned};
 use handstamp_core::caller::Scope;
 use handstamp_core::facet;
@@ -38,6 +38,10 @@ pub struct Filter {
     pub tags: Vec<Tag>,
     /// Made or last used from this network: address and prefix length.
     pub network: Option<(IpAddr, u8)>,
+    /// Made or last used with this browser, as [`facet::name`] writes it.
+    pub browser: Option<Vec<u8>>,
+    /// Made or last used on this system.
+    pub os: Option<Vec<u8>>,
     /// Live, ended, or both.
     pub which: Which,
     /// Ended with this code.
@@ -101,6 +105,9 @@ impl Filter {
         all.extend(self.tags.iter().map(|t| on(facet::TAG, t.as_str().as_bytes(), t.as_str().as_bytes())));
         if let Some((low, high)) = self.network.and_then(|(ip, prefix)| facet::network(ip, prefix)) {
             all.push(on(facet::IP, &low, &high));
+        }
+        for (name, value) in [(facet::BROWSER, &self.browser), (facet::OS, &self.os)] {
+            all.extend(value.as_ref().map(|value| on(name, value, value)));
         }
         if sides.contains(&0) {
             // Only what has ended has a code; who asks for one judges it.
@@ -295,7 +302,7 @@ impl App {
 
     /// A session that a search found, with its last activity also if that is not written yet.
     fn found(&self, env: &Env, found: &Versioned) -> Result<Loaded, StoreError> {
-        let (session, stored) = read_session(found)?;
+        let (session, stored) = self.read_session(found)?;
         let (seen, offered) = match session.is_live() {
             true => self.unwritten(env.record.id, session.id).over(stored),
             false => (stored, stored),

@@ -9,13 +9,14 @@ use super::limits::Rules;
 use super::records::{Decision, Stage};
 use super::search::Filter;
 use super::{App, Fault, Stop};
-use crate::codec::seats::{read_seats, seats_bucket, seats_key, write_seats};
+use crate::codec::seats::{read_seats, seats_bucket, seats_digest, seats_key, write_seats};
 use crate::codec::{digest, read_session, session_key};
 use crate::host::clock::pause;
 use crate::store::{Expect, Op, StoreError};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::limit::{Counted, Limit, OnLimit};
+use handstamp_core::policy::Policy;
 use handstamp_core::seats::{Basis, Count, Held, Ledger, Seat};
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::Tag;
@@ -48,8 +49,12 @@ impl Era {
     pub(super) const fn new(process: [u8; 16]) -> Era {
         Era { process, changes: 0 }
     }
-    /// The time under these rules that begins now.
-    pub(super) fn begin(&mut self, rules: [u8; 32]) -> Arc<Standing> {
+    /// What stands under a policy: as before, or a time that begins now.
+    pub(super) fn standing(&mut self, before: Option<&Arc<Standing>>, policy: &Policy) -> Arc<Standing> {
+        let rules = seats_digest(policy);
+        if let Some(before) = before.filter(|before| before.rules == rules) {
+            return before.clone();
+        }
         self.changes += 1;
         let [a, b] = [self.changes.to_be_bytes(), 0u64.to_be_bytes()];
         let whole = digest(&[&self.process, &a, &b, &rules]);
@@ -61,7 +66,7 @@ impl Era {
 /// The rules of seats in force.
 #[derive(Default)]
 pub(super) struct Standing {
-    pub(super) rules: [u8; 32],
+    rules: [u8; 32],
     name: [u8; 16],
     /// Since they are looked at, which is not before they are in force.
     since: OnceLock<Millis>,

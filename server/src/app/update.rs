@@ -2,31 +2,30 @@
 
 use super::callers::Caller;
 use super::control::Env;
-use super::limits::{Demand, Rules};
+use super::limits::Rules;
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage, open_data};
-use super::search::Filter;
 use super::seats::{Guest, Seats};
+use super::types::{check_change, parsed};
 use super::view::View;
 use super::{App, Fault, Stop};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::limit;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::rotation::Issued;
 use handstamp_core::session::Session;
+use handstamp_core::session::{Actor, Client};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
-use handstamp_core::transition::update::{Objection, Patch, update};
+use handstamp_core::transition::create::Proved;
+use handstamp_core::transition::update::{NoLogin, Objection, Patch, authenticate, update};
 use handstamp_core::transition::{Change, Impossible};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// The most bytes of a session's data, as JSON text.
 pub const DATA_MOST: usize = 16 * 1_024;
-
-/// The most sessions that one call may change.
-pub const UPDATE_MOST: usize = 1_000;
 
 /// What is asked. The door has checked each value.
 #[derive(Clone, Default)]
@@ -37,22 +36,45 @@ pub struct Update {
     pub data: DataChange,
 }
 
+impl Update {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.patch.is_empty() && matches!(self.data, DataChange::Keep)
+    }
+}
+
+/// An authentication again.
+pub struct Login {
+    /// What is said of it.
+    pub proved: Proved,
+    /// From where, as far as it is known.
+    pub client: Client,
+}
+
 /// A session that was changed.
 pub struct Updated {
     /// As it is now.
     pub view: View,
+    /// Its new credentials, after an authentication.
+    pub issued: Option<Issued>,
     /// Who had to go for the tags that it has got.
     pub evicted: Vec<SessionId>,
 }
 
-/// What a change of many came to.
-pub struct UpdatedAll {
-    /// How many were changed.
-    pub count: usize,
-    /// The first hundred.
-    pub sessions: Vec<SessionId>,
-    /// Who had to go for the tags that they have got: the first hundred.
-    pub evicted: Vec<SessionId>,
+/// A change, ready to be tried more than once.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    caller: &'a Caller,
+    id: SessionId,
+    ask: &'a Update,
+    login: Option<&'a Login>,
+}
+
+/// The seats that a change needs, and the limits of its user's own sessions.
+struct Wanted {
+    user: UserId,
+    seats: Rules,
+    own: Rules,
 }
 
 /// What an attempt comes to.
@@ -77,103 +99,129 @@ pub enum DataChange {
     Merge(Box<RawValue>),
 }
 
+impl DataChange {
+    /// Where it lies in a request.
+    const fn place(&self) -> &'static str {
+        match self {
+            DataChange::Keep | DataChange::Replace(_) => "/data",
+            DataChange::Merge(_) => "/data_patch",
+        }
+    }
+}
+
 impl App {
     /// Changes one session.
     ///
     /// # Errors
     /// `not_found`, `session_ended`, `session_limit_reached`, bad input; faults.
     pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<Updated, Stop> {
+        self.change(caller, id, ask, None).await
+    }
+
+    /// The user authenticated again, or more surely: both times restart, and the credentials rotate. What else is asked for
+    /// is changed in the same commit.
+    ///
+    /// # Errors
+    /// `impersonation_forbidden`, and those of [`App::update`].
+    pub async fn authenticate(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        mut login: Login,
+        ask: &Update,
+    ) -> Result<Updated, Stop> {
+        login.client.agent = self.agent(login.client.user_agent.as_deref());
+        self.change(caller, id, ask, Some(&login)).await
+    }
+
+    async fn change(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        ask: &Update,
+        login: Option<&Login>,
+    ) -> Result<Updated, Stop> {
         caller.allow(Scope::SessionsWrite)?;
-        let env_id = caller.env.record.id;
+        let env = caller.env.record.id;
+        let asking = Asking { caller, id, ask, login };
         let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
-            let Some((loaded, rules, own)) = self.wanted(caller, id, ask).await? else {
-                match self.make_update(caller, id, ask, &Seats::default(), &mut evicted).await? {
+            let Some(wanted) = self.wanted(asking).await? else {
+                match self.make_update(asking, &Seats::default(), &mut evicted).await? {
                     Some((done, _)) => return Ok(Updated { evicted, ..done }),
                     None => continue,
                 }
             };
-            let turns = self.seat_turns(env_id, &rules.limits).await;
+            let turns = self.seat_turns(env, &wanted.seats.limits).await;
             // Somebody else may have had the turn, and changed the same session.
-            let same = self.wanted(caller, id, ask).await?;
-            if same.is_none_or(|(_, wanted, _)| wanted != rules) {
+            let same = self.wanted(asking).await?;
+            if same.is_none_or(|same| same.seats != wanted.seats) {
                 continue;
             }
-            let guest = Guest { session: id, user: &loaded.session.user, own, but: Some(id) };
-            let Some(seats) = self.take_seats(env_id, &rules, &guest).await? else {
+            let guest = Guest { session: id, user: &wanted.user, own: wanted.own, but: Some(id) };
+            let Some(seats) = self.take_seats(env, &wanted.seats, &guest).await? else {
                 drop(turns);
                 self.wait_for_seats(&mut waited).await?;
                 continue;
             };
             evicted.extend(seats.evicted.iter().copied());
             let turns = seats.crowded.then_some(turns);
-            let done = self.make_update(caller, id, ask, &seats, &mut evicted).await;
+            let done = self.make_update(asking, &seats, &mut evicted).await;
             drop(turns);
-            match self.sit(env_id, &seats, id, done).await? {
+            match self.sit(env, &seats, id, done).await? {
                 Some(done) => return Ok(Updated { evicted, ..done }),
                 None => self.wait_for_seats(&mut waited).await?,
             }
         }
     }
 
-    /// The seats that it needs, and the limits of its user's own sessions; `None`: it needs none. Nobody goes for a change
-    /// that cannot be.
-    async fn wanted(
-        &self,
-        caller: &Caller,
-        id: SessionId,
-        ask: &Update,
-    ) -> Result<Option<(Loaded, Rules, Rules)>, Stop> {
-        let env = self.env(caller.env.record.id)?;
-        let effective = env.policy.of_tags(ask.patch.add_tags.iter().map(Tag::as_str));
-        if effective.seats.is_empty() {
+    /// The seats that it needs; `None`: it needs none. Nobody goes for a change that cannot be.
+    async fn wanted(&self, asking: Asking<'_>) -> Result<Option<Wanted>, Stop> {
+        let env = self.env(asking.caller.env.record.id)?;
+        let coming = asking.ask.patch.add_tags.iter().map(Tag::as_str);
+        if env.policy.of_tags(coming).seats.is_empty() {
             return Ok(None);
         }
+        let id = asking.id;
         let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
-        let after = self.changed(&env, &loaded, ask, caller, self.now())?.session;
-        let rules = gained(limit::SEATS, &env, &loaded.session, &after);
+        let after = self.changes(&env, &loaded, asking, self.now())?.0.session;
+        let seats = gained(limit::SEATS, &env, &loaded.session, &after);
         let own = gained(limit::RULE, &env, &loaded.session, &after);
-        Ok((!rules.limits.is_empty()).then_some((loaded, rules, own)))
+        Ok((!seats.limits.is_empty()).then_some(Wanted { user: loaded.session.user, seats, own }))
     }
 
     /// Changes it, on the seats that are held for it, in as many commits as it takes; `None`: it needs others.
     async fn make_update(
         &self,
-        caller: &Caller,
-        id: SessionId,
-        ask: &Update,
+        asking: Asking<'_>,
         seats: &Seats,
         evicted: &mut Vec<SessionId>,
     ) -> Result<Option<(Updated, bool)>, Stop> {
         loop {
-            match self.attempt_update(caller, id, ask, seats).await? {
+            match self.attempt_update(asking, seats).await? {
                 Attempt::Done(done, sits) => {
                     evicted.extend(done.evicted.iter().copied());
                     return Ok(Some((*done, sits)));
                 }
                 Attempt::Unseated => return Ok(None),
                 Attempt::Crowded(user, rules) => {
-                    let env = caller.env.record.id;
+                    let (env, id) = (asking.caller.env.record.id, asking.id);
                     evicted.extend(self.evict_ahead(env, &user, &rules, Some(id)).await?);
                 }
             }
         }
     }
 
-    async fn attempt_update(
-        &self,
-        caller: &Caller,
-        id: SessionId,
-        ask: &Update,
-        seats: &Seats,
-    ) -> Result<Attempt, Stop> {
+    async fn attempt_update(&self, asking: Asking<'_>, seats: &Seats) -> Result<Attempt, Stop> {
+        let Asking { caller, id, ask, login } = asking;
         self.decide(id.bucket(), || async {
             self.doubts().await?;
             let env = self.env(caller.env.record.id)?;
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
-            let mut change = self.changed(&env, &loaded, ask, caller, now)?;
-            let seen = if ask.patch.extend { loaded.seen.max(now) } else { loaded.seen };
+            let (mut change, issued) = self.changes(&env, &loaded, asking, now)?;
+            let active = ask.patch.extend || login.is_some();
+            let seen = if active { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
             let (mut user, mut evicted) = (None, Vec::new());
             let needed = gained(limit::SEATS, &env, &loaded.session, &change.session).limits;
@@ -199,13 +247,14 @@ impl App {
             stage.change(self, &env, &loaded, user.as_ref(), &change, seen);
             let after = Loaded { session: change.session, seen, offered: seen, version: loaded.version + 1 };
             let view = self.view(&env, after, now)?;
-            Ok(Decision::Commit(stage, Attempt::Done(Box::new(Updated { view, evicted }), sits)))
+            let done = Updated { view, issued, evicted };
+            Ok(Decision::Commit(stage, Attempt::Done(Box::new(done), sits)))
         })
         .await
     }
 
     /// What becomes of a loaded session.
-    fn changed(
+    pub(super) fn changed(
         &self,
         env: &Env,
         loaded: &Loaded,
@@ -214,80 +263,54 @@ impl App {
         now: Millis,
     ) -> Result<Change, Stop> {
         let living = self.ground(env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
-        let patch = Patch { data: new_data(env, &loaded.session, &ask.data)?, ..ask.patch.clone() };
+        let data = new_data(env, &loaded.session, &ask.data)?;
+        let old = || open_data(env, &loaded.session)?.map(|data| parsed(data.get().as_bytes())).transpose();
+        check_change(env, &loaded.session, &ask.patch, ask.data.place(), data.as_deref(), old)?;
+        let patch = Patch { data, ..ask.patch.clone() };
         update(living, &patch, caller.by(), &self.draw()?)?.map_err(objected)
     }
 
-    /// Changes all live sessions of a filter: how many, and the first hundred. All are counted, and each is judged, before
-    /// any is changed.
-    ///
-    /// # Errors
-    /// `too_many_matches`, `session_limit_reached` and bad input, before anything has changed; faults.
-    pub async fn update_all(
+    /// The same with the authentication that comes with it, and the credentials that come of that.
+    fn changes(
         &self,
+        env: &Env,
+        loaded: &Loaded,
+        Asking { caller, ask, login, .. }: Asking<'_>,
+        now: Millis,
+    ) -> Result<(Change, Option<Issued>), Stop> {
+        let change = if login.is_some() && ask.is_empty() {
+            Change { session: loaded.session.clone(), user: None, events: Vec::new() }
+        } else {
+            self.changed(env, loaded, ask, caller, now)?
+        };
+        let Some(login) = login else { return Ok((change, None)) };
+        let (change, issued) = self.logged_in(env, loaded, change, login, caller, now)?;
+        Ok((change, Some(issued)))
+    }
+
+    /// The same, after an authentication of its user: both times restart, and the credentials rotate.
+    fn logged_in(
+        &self,
+        env: &Env,
+        loaded: &Loaded,
+        first: Change,
+        login: &Login,
         caller: &Caller,
-        filter: &Filter,
-        ask: &Update,
-    ) -> Result<UpdatedAll, Stop> {
-        caller.allow(Scope::SessionsWrite)?;
-        let mut ids = Vec::new();
-        let mut demand = Demand::default();
-        let mut cursor = None;
-        loop {
-            let (found, next) = self.candidates(&caller.env, filter, 1_000, cursor).await?;
-            for loaded in &found {
-                match self.changed(&caller.env, loaded, ask, caller, self.now()) {
-                    Ok(change) => {
-                        ids.push(loaded.session.id);
-                        for rule in [limit::RULE, limit::SEATS] {
-                            let rules = gained(rule, &caller.env, &loaded.session, &change.session);
-                            demand.add(&rules, &loaded.session);
-                        }
-                    }
-                    Err(Stop::Refused(why)) if why.refusal.code == Code::SessionEnded => {}
-                    Err(why) => return Err(why),
-                }
-            }
-            if ids.len() > UPDATE_MOST {
-                return Err(Stop::refuse(
-                    Code::TooManyMatches,
-                    format!("more than {UPDATE_MOST} sessions match; nothing was changed"),
-                ));
-            }
-            match next {
-                None => break,
-                next => cursor = next,
-            }
-        }
-        self.is_met(&caller.env, demand).await?;
-        // The first made first, as if each had been made with its new tags.
-        ids.reverse();
-        let changed: Vec<Option<(SessionId, Vec<SessionId>)>> = stream::iter(ids)
-            .map(|id| async move {
-                match self.update(caller, id, ask).await {
-                    Ok(updated) => Ok(Some((id, updated.evicted))),
-                    // It ended or was forgotten since it was counted.
-                    Err(Stop::Refused(why))
-                        if matches!(why.refusal.code, Code::SessionEnded | Code::NotFound) =>
-                    {
-                        Ok(None)
-                    }
-                    Err(other) => Err(other),
-                }
-            })
-            .buffered(64)
-            .try_collect()
-            .await?;
-        let (mut sessions, evicted): (Vec<_>, Vec<_>) = changed.into_iter().flatten().unzip();
-        sessions.reverse();
-        let count = sessions.len();
-        sessions.truncate(100);
-        Ok(UpdatedAll { count, sessions, evicted: evicted.into_iter().flatten().take(100).collect() })
+        now: Millis,
+    ) -> Result<(Change, Issued), Stop> {
+        let living = self.ground(env, now).living(&first.session, loaded.seen).map_err(ended)?;
+        let done = authenticate(living, login.proved.clone(), &login.client, caller.by(), &self.draw()?)?;
+        let (change, issued) = done.map_err(|why| match why {
+            NoLogin::Impersonated => Stop::code(Code::ImpersonationForbidden),
+            NoLogin::Older => Stop::field("/auth/at", "is before the last authentication of the session"),
+        })?;
+        let events = first.events.into_iter().chain(change.events).collect();
+        Ok((Change { events, ..change }, issued))
     }
 }
 
 /// The limits in which a session begins to count by a change of its tags.
-fn gained(rule: &'static str, env: &Env, before: &Session, after: &Session) -> Rules {
+pub(super) fn gained(rule: &'static str, env: &Env, before: &Session, after: &Session) -> Rules {
     let effective = env.policy.of(after);
     let caps = if rule == limit::SEATS { &effective.seats } else { &effective.max_sessions };
     let limits = limit::of_gained(rule, caps, before, after);
@@ -346,6 +369,10 @@ fn objected(why: Objection) -> Stop {
         Objection::TooManyGroups => Stop::field(
             "/access_groups/add",
             format!("a session is in at most {} access groups", Group::MOST),
+        ),
+        Objection::SaysWhoActs => Stop::refuse(
+            Code::TagCreateOnly,
+            format!("`{}` says that somebody acts in the user's place, and stays", Actor::TAG),
         ),
         Objection::CreateOnly(tag, origin) => Stop::refuse(
             Code::TagCreateOnly,

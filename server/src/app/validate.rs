@@ -10,20 +10,26 @@ use super::kept::{Kept, Mark};
 use super::records::{Decision, Loaded, Stage};
 use super::view::{Current, View};
 use super::{App, Fault, Stop};
+use handstamp_core::agent::Agent;
 use handstamp_core::device::Passed;
 use handstamp_core::device::challenge::{self, Given};
+use handstamp_core::event::Event;
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
 use handstamp_core::judge::{Demand, Effect, Verdict, judge};
+use handstamp_core::policy::Effective;
+use handstamp_core::policy::modes::OnAgent;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::Client;
+use handstamp_core::session::{By, Client};
+use handstamp_core::step_up::Assured;
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
 use handstamp_core::token::opaque::{Opened, open};
 use handstamp_core::token::{Kind, Unreadable};
 use handstamp_core::transition::present::present;
+use handstamp_core::whereabouts::Whereabouts;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -48,6 +54,8 @@ pub struct Ask<'a> {
     pub strong: bool,
     /// What came of the device.
     pub device: Device,
+    /// How surely it must be the user.
+    pub assured: Assured,
 }
 
 /// The answer.
@@ -81,7 +89,21 @@ pub enum Validated {
 impl Ask<'_> {
     /// Who is at the other end, for records and history.
     fn client(&self) -> Client {
-        Client { ip: self.ip, user_agent: self.user_agent.map(Into::into) }
+        Client { ip: self.ip, user_agent: self.user_agent.map(Into::into), agent: None }
+    }
+
+    /// What it demands of a session; `read` is what its user agent says, where that is not the one of the session.
+    fn demand<'s>(&'s self, session: &'s impl Subject, read: Option<&'s Agent>) -> Demand<'s> {
+        let known = session.anchor();
+        let same =
+            || known.agent.filter(|_| self.user_agent.is_some() && self.user_agent == known.user_agent);
+        Demand {
+            tags: &self.tags,
+            groups: &self.groups,
+            can_deliver: self.rotate,
+            from: Whereabouts { ip: self.ip, agent: read.map(Agent::view).or_else(same) },
+            assured: self.assured,
+        }
     }
 
     /// Whether it comes from elsewhere than what is known of the session. What is not said is no news.
@@ -149,10 +171,11 @@ impl App {
         if effective.device.value.asks(session.device().is_some()) {
             return None;
         }
-        let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
+        let read = self.other_agent(&session, &effective, ask);
+        let demand = ask.demand(&session, read.as_deref());
         let ground = self.ground(env, now);
         let verdict = judge(&session, seen, token, ground.bench(), &effective, demand, now);
-        if verdict != (Verdict { refusal: None, effect: Effect::Nothing, adopt: false }) {
+        if verdict != Verdict::PASS {
             return None;
         }
         if ask.is_elsewhere(&session) {
@@ -161,6 +184,18 @@ impl App {
         let seen = if ask.touch { seen.max(now) } else { seen };
         let ends = expiry::ends(&session, seen, &effective);
         Some(Current { kept, outline, seen, ends })
+    }
+
+    /// What the request's user agent says, unless it is the one that the session is known by: then that is known.
+    fn other_agent(&self, session: &impl Subject, policy: &Effective, ask: &Ask<'_>) -> Option<Arc<Agent>> {
+        let known = session.anchor().user_agent;
+        let looked_at = policy.user_agent.value != OnAgent::Ignore && ask.user_agent != known;
+        if looked_at { self.agent(ask.user_agent) } else { None }
+    }
+
+    /// Who is at the other end, for history.
+    fn client_of(&self, ask: &Ask<'_>) -> Client {
+        Client { agent: self.agent(ask.user_agent), ..ask.client() }
     }
 
     /// Every other outcome: load, judge, commit.
@@ -175,7 +210,8 @@ impl App {
                 return Ok(Decision::Answer((refused(refusal, Some(id)), None)));
             };
             let effective = env.policy.of(&loaded.session);
-            let demand = Demand { tags: &ask.tags, groups: &ask.groups, can_deliver: ask.rotate };
+            let read = self.other_agent(&loaded.session, &effective, ask);
+            let demand = ask.demand(&loaded.session, read.as_deref());
             let ground = self.ground(&env, now);
             let rule =
                 |demand| judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
@@ -188,18 +224,24 @@ impl App {
                     Err(refusal) => {
                         // Who is not the device gets no successor; what is noted of the token stays noted.
                         let Verdict { effect, .. } = rule(Demand { can_deliver: false, ..demand });
-                        verdict = Verdict { refusal: Some(refusal), effect, adopt: false };
+                        verdict = Verdict { refusal: Some(refusal), effect, ..Verdict::PASS };
                     }
                 }
             }
             if let Some(refusal) = &verdict.refusal
                 && matches!(verdict.effect, Effect::Nothing | Effect::Note | Effect::StoreBehind)
             {
-                let more = (verdict.effect == Effect::StoreBehind).then_some("store_behind");
-                self.behind.note(env.record.id, (&loaded.session, refusal), ask.client(), more, now);
+                let more = (verdict.effect == Effect::StoreBehind).then(|| "store_behind".into());
+                let event = Event::refused(&loaded.session, refusal, now, By::Client, self.client_of(ask));
+                let event = Event { note: more, ..event };
+                self.behind.note(env.record.id, &loaded.session, refusal, event, now);
+            }
+            if let Some(what) = &verdict.noticed {
+                let event = Event::noticed(&loaded.session, what, now, By::Client, self.client_of(ask));
+                self.behind.note(env.record.id, &loaded.session, what, event, now);
             }
             let user = match verdict.effect {
-                Effect::EndStolen | Effect::Settle => {
+                Effect::EndStolen | Effect::End | Effect::Settle => {
                     Some(self.load_user(env.record.id, &loaded.session.user).await?)
                 }
                 Effect::Nothing | Effect::Note | Effect::Rotate | Effect::Again | Effect::StoreBehind => None,

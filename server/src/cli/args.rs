@@ -2,6 +2,7 @@
 
 use super::address::Target;
 use super::events::Events;
+use super::session_types::SessionTypes;
 use super::users::Users;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
@@ -60,6 +61,9 @@ pub(super) enum Command {
     /// Sessions
     #[command(arg_required_else_help = true)]
     Sessions(Sessions),
+    /// Types of sessions
+    #[command(arg_required_else_help = true)]
+    SessionTypes(SessionTypes),
     /// Who is logged in
     #[command(arg_required_else_help = true)]
     Users(Users),
@@ -71,6 +75,8 @@ pub(super) enum Command {
     Backup(Backup),
     /// Put a backup in the place of the store, while the server is stopped
     Restore(Restore),
+    /// Rewrite the store's file without what was deleted, while the server is stopped
+    Compact,
     /// Look for what is wrong with this installation
     Doctor,
     /// Ask the running server whether it is ready; exit code 0 or 1 within three seconds
@@ -289,6 +295,12 @@ pub(super) struct Filter {
     /// From this address or network
     #[arg(long, value_name = "ADDRESS")]
     pub(super) ip: Option<String>,
+    /// With this browser, such as Firefox
+    #[arg(long, value_name = "NAME")]
+    pub(super) browser: Option<String>,
+    /// On this system, such as Windows
+    #[arg(long, value_name = "NAME")]
+    pub(super) os: Option<String>,
     /// live, ended or all
     #[arg(long, value_parser = ["live", "ended", "all"])]
     pub(super) state: Option<String>,

@@ -19,6 +19,12 @@ pub trait Hooks {
     /// Nothing half-written is left behind.
     fn backup(&self, config: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure>;
 
+    /// Rewrites the store's file without what was deleted.
+    ///
+    /// # Errors
+    /// A server works on it, or there is no room; the store is as it was.
+    fn compact(&self, config: &Config) -> Result<CompactDone, Failure>;
+
     /// Puts the backup in `file` in the place of the store.
     ///
     /// # Errors
@@ -64,6 +70,15 @@ pub trait Progress: Send + Sync {
 pub struct BackupDone {
     /// Size of the file.
     pub bytes: u64,
+}
+
+/// How large the store's file was, and is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactDone {
+    /// Bytes before.
+    pub before: u64,
+    /// Bytes after.
+    pub after: u64,
 }
 
 /// How a backup is put back.

@@ -1,4 +1,4 @@
-//! `serve`, `backup`, `restore`, `doctor`, `healthcheck`: what concerns the server as a whole.
+//! `serve`, `backup`, `restore`, `compact`, `doctor`, `healthcheck`: what concerns the server as a whole.
 
 use super::args::{Backup, Connection, Restore};
 use super::client::Client;
@@ -72,6 +72,17 @@ impl Context<'_, '_> {
         })?;
         self.note(format!("the master key was not in it: {master} must be the one of the backup"))?;
         self.note("access keys are as they were: revoke again what was revoked since (handstamp keys list)")?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) fn compact(&mut self) -> Result<Exit, Failure> {
+        let config = self.config()?;
+        let done = self.hooks.compact(&config)?;
+        if self.json {
+            self.print_json(&json!({"bytes_before": done.before, "bytes": done.after}))?;
+        } else {
+            self.line(format!("the store has {} bytes now; before, it had {}", done.after, done.before))?;
+        }
         Ok(Exit::Done)
     }
 

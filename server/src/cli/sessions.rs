@@ -16,7 +16,7 @@ const PATH: &str = "/v1/sessions";
 const PAGE: usize = 200;
 /// The server counts no further for an estimate.
 const COUNTED: u64 = 10_000;
-const HEADS: [(&str, &str); 8] = [
+const HEADS: [(&str, &str); 9] = [
     ("ID", "id"),
     ("USER", "user_id"),
     ("STATE", "state"),
@@ -25,6 +25,7 @@ const HEADS: [(&str, &str); 8] = [
     ("LAST ACTIVE (UTC)", "last_active_at"),
     ("EXPIRES (UTC)", "expires_at"),
     ("ADDRESS", "client.ip"),
+    ("DEVICE", "client.display_name"),
 ];
 const EVENT_HEADS: [(&str, &str); 7] = [
     ("AT (UTC)", "at"),
@@ -194,6 +195,8 @@ fn parameters(filter: &Filter) -> Vec<(&str, Option<&str>)> {
     let mut all = vec![
         ("user_id", filter.user.as_deref()),
         ("ip", filter.ip.as_deref()),
+        ("browser", filter.browser.as_deref()),
+        ("os", filter.os.as_deref()),
         ("state", filter.state.as_deref()),
         ("code", filter.code.as_deref()),
         ("created_after", filter.created_after.as_deref()),

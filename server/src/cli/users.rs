@@ -1,4 +1,4 @@
-//! `handstamp users`: who is logged in.
+//! `handstamp users`: who is logged in; erasing somebody.
 
 use super::address::encoded;
 use super::args::Connection;
@@ -38,6 +38,14 @@ enum Verb {
         /// The application's name for the user
         id: String,
     },
+    /// End all sessions of a user and erase what is known of them; prints a signed statement to keep
+    Erase {
+        /// The application's name for the user
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 impl Context<'_, '_> {
@@ -55,6 +63,21 @@ impl Context<'_, '_> {
                 self.line(table::columns(&HEADS, &rows))?;
                 if found.next.is_some() {
                     self.note(format!("there are more than these {limit}: --limit shows more of them"))?;
+                }
+            }
+            Verb::Erase { id, yes } => {
+                let question = format!("Erase {} for good?", table::clean(&id));
+                if !self.confirm(yes, &question)? {
+                    return Ok(Exit::Failed);
+                }
+                let path = format!("{PATH}/{}/erase", encoded(&id));
+                let answer = client.call(Method::POST, &path, None, "erasing the user")?.body;
+                if self.json {
+                    self.print_json(&answer)?;
+                } else {
+                    self.line(table::record(answer.get("statement").unwrap_or(&Json::Null)))?;
+                    self.line(table::cell(answer.get("jws")))?;
+                    self.note("keep the last line: it is the statement, signed")?;
                 }
             }
             Verb::Show { id } => {

@@ -26,6 +26,17 @@ pub struct Root {
     pub older_sets: Vec<u8>,
 }
 
+/// How far privacy is looked after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Aging {
+    /// For each switch, the position up to which history was looked through.
+    pub through: [u64; 4],
+    /// Rises when something is to be taken out of the store's files.
+    pub scrub_wanted: u64,
+    /// What it was when that was done last.
+    pub scrubbed: u64,
+}
+
 /// What an `Idempotency-Key` stands for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Idempotency {
@@ -185,6 +196,28 @@ pub fn write_purge(removed_at: Millis) -> Vec<u8> {
 /// Reads it. Format 1 did not say when, which was long ago.
 pub fn read_purge(found: &Versioned) -> Result<Millis, StoreError> {
     reading_any(found, &[1, 2], |r| if r.format == 1 { Ok(Millis(0)) } else { Ok(Millis(r.signed()?)) })
+}
+
+/// The key of how far privacy is looked after.
+pub fn aging_key() -> Key {
+    control_key(kind::AGING, b"aging")
+}
+
+/// That as a record.
+pub fn write_aging(aging: &Aging) -> Record {
+    let mut w = Writer::new(1);
+    aging.through.iter().for_each(|position| w.number(*position));
+    w.number(aging.scrub_wanted);
+    w.number(aging.scrubbed);
+    record(aging_key(), None, w.finish())
+}
+
+/// Reads it.
+pub fn read_aging(found: &Versioned) -> Result<Aging, StoreError> {
+    reading(found, |r| {
+        let through = [r.number()?, r.number()?, r.number()?, r.number()?];
+        Ok(Aging { through, scrub_wanted: r.number()?, scrubbed: r.number()? })
+    })
 }
 
 /// The key of an access key's record.

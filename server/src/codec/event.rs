@@ -25,6 +25,7 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::Ended => 4,
         EventKind::PolicyChanged => 5,
         EventKind::UserErased => 6,
+        EventKind::Noticed => 7,
     });
     w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
     w.option(e.code, |w, code| w.text(code.text()));
@@ -65,6 +66,7 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         4 => EventKind::Ended,
         5 => EventKind::PolicyChanged,
         6 => EventKind::UserErased,
+        7 => EventKind::Noticed,
         _ => return Err(Unreadable),
     };
     let event = Event {

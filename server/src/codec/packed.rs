@@ -5,16 +5,18 @@
 
 use super::Unreadable;
 use super::bytes::{List, Reader};
-use super::session::{read_chain, read_end};
+use super::session::{read_agent, read_chain, read_end};
+use handstamp_core::agent::Agent;
 use handstamp_core::device::key::DeviceId;
 use handstamp_core::id::SessionId;
 use handstamp_core::rotation::Chain;
 use handstamp_core::session::{End, Limits};
+use handstamp_core::step_up::Level;
 use handstamp_core::subject::{Endpoint, Subject, Times};
 use handstamp_core::time::{Millis, Span};
 use std::net::IpAddr;
 
-/// The format of a session's bytes. 1 knew no devices.
+/// The format of a session's bytes. 1 knew no devices, and nothing of what was read of user agents.
 pub(super) const FORMAT: u8 = 2;
 
 /// All of a session that is no text, and where its texts lie.
@@ -31,6 +33,9 @@ pub struct Outline {
     last_client: Option<Ends>,
     pub(super) end: Option<Box<End>>,
     device: Option<Device>,
+    auth: Option<(Level, Parts)>,
+    actor: Option<(Part, Part)>,
+    anchor: Option<Ends>,
 }
 
 /// Name, key, and since when.
@@ -42,8 +47,11 @@ struct Device(Part, Part, Millis);
 pub struct Packed<'a> {
     outline: &'a Outline,
     body: &'a [u8],
-    agents: [Option<&'a str>; 2],
+    agents: [Spoken<'a>; 2],
 }
+
+/// A user agent that is kept elsewhere, and what was read of it.
+pub type Spoken<'a> = Option<(&'a str, Option<Agent<&'a str>>)>;
 
 /// From where to where.
 #[derive(Clone, Copy)]
@@ -55,7 +63,7 @@ struct Parts(u32, Part);
 
 /// Who sat at the other end.
 #[derive(Clone, Copy)]
-struct Ends(Option<IpAddr>, Option<Part>);
+struct Ends(Option<IpAddr>, Option<Part>, Option<Agent<Part>>);
 
 impl Outline {
     /// Reads the whole body. Of tags and groups only their bounds are looked at, until somebody asks for them.
@@ -78,14 +86,36 @@ impl Outline {
         let client = ends(&mut r, body)?;
         let last_client = r.option(|r| ends(r, body))?;
         let end = r.option(read_end)?.map(Box::new);
-        let device = if r.format == 1 { None } else { r.option(|r| device(r, body))? };
+        let (mut bound, mut auth, mut actor, mut anchor) = (None, None, None, None);
+        if r.format > 1 {
+            bound = r.option(|r| device(r, body))?;
+            auth = r.option(|r| proved(r, body))?;
+            actor = r.option(|r| Ok((text(r, body)?, text(r, body)?)))?;
+            anchor = r.option(|r| ends(r, body))?;
+        }
         r.end()?;
         let times = Times { created_at, authenticated_at, born, expires_in, limits };
-        Ok(Outline { id, user, tags, groups, data, times, seen, chain, client, last_client, end, device })
+        Ok(Outline {
+            id,
+            user,
+            tags,
+            groups,
+            data,
+            times,
+            seen,
+            chain,
+            client,
+            last_client,
+            end,
+            device: bound,
+            auth,
+            actor,
+            anchor,
+        })
     }
 
     /// Lays it over its bytes. `agents` are the user agents of client and last client, where the bytes have none.
-    pub const fn over<'a>(&'a self, body: &'a [u8], agents: [Option<&'a str>; 2]) -> Packed<'a> {
+    pub const fn over<'a>(&'a self, body: &'a [u8], agents: [Spoken<'a>; 2]) -> Packed<'a> {
         Packed { outline: self, body, agents }
     }
 }
@@ -99,6 +129,11 @@ impl<'a> Packed<'a> {
     /// Sealed data: number of the key, nonce, bytes.
     pub(super) fn data(&self) -> Option<(u8, [u8; 12], &'a [u8])> {
         self.outline.data.map(|(key, nonce, part)| (key, nonce, self.bytes(part)))
+    }
+
+    /// From where the user last authenticated, when that is not where the session was made.
+    pub(super) fn own_anchor(&self) -> Option<Endpoint<'a>> {
+        self.outline.anchor.map(|anchor| self.endpoint(anchor, None))
     }
 
     /// The device: name, key, and since when.
@@ -118,8 +153,21 @@ impl<'a> Packed<'a> {
         List::new(count, self.bytes(part), FORMAT)
     }
 
-    fn endpoint(&self, Ends(ip, agent): Ends, kept: Option<&'a str>) -> Endpoint<'a> {
-        Endpoint { ip, user_agent: kept.or_else(|| Some(self.text(agent?))) }
+    fn endpoint(&self, Ends(ip, text, agent): Ends, kept: Spoken<'a>) -> Endpoint<'a> {
+        if let Some((text, agent)) = kept {
+            return Endpoint { ip, user_agent: Some(text), agent };
+        }
+        let own = |part: Option<Part>| part.map(|part| self.text(part));
+        let agent = agent.map(|agent| Agent {
+            browser: own(agent.browser),
+            major: agent.major,
+            os: own(agent.os),
+            os_version: own(agent.os_version),
+            model: own(agent.model),
+            device: agent.device,
+            is_browser: agent.is_browser,
+        });
+        Endpoint { ip, user_agent: own(text), agent }
     }
 
     /// Was looked at when the outline was made.
@@ -163,6 +211,18 @@ impl Subject for Packed<'_> {
         // Of this length when the outline was made.
         Some((DeviceId(<[u8; 32]>::try_from(id).unwrap_or_default()), at))
     }
+    fn anchor(&self) -> Endpoint<'_> {
+        self.own_anchor().unwrap_or_else(|| self.client())
+    }
+    fn level(&self) -> Option<Level> {
+        self.outline.auth.map(|(level, _)| level)
+    }
+    fn methods(&self) -> impl Iterator<Item = &str> {
+        self.outline.auth.into_iter().flat_map(|(_, methods)| self.list(methods).items(Reader::text))
+    }
+    fn actor(&self) -> Option<(&str, &str)> {
+        self.outline.actor.map(|(id, reason)| (self.text(id), self.text(reason)))
+    }
     fn end(&self) -> Option<&End> {
         self.outline.end.as_deref()
     }
@@ -176,6 +236,11 @@ fn text(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
 fn bytes(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
     let length = r.bytes()?.len();
     ending_here(r, body, length)
+}
+
+fn proved(r: &mut Reader<'_>, body: &[u8]) -> Result<(Level, Parts), Unreadable> {
+    let level = Level::new(r.byte()?).ok_or(Unreadable)?;
+    Ok((level, parts(r, body, |r| r.bytes().map(|_| ()))?))
 }
 
 fn device(r: &mut Reader<'_>, body: &[u8]) -> Result<Device, Unreadable> {
@@ -194,7 +259,9 @@ fn parts(
 }
 
 fn ends(r: &mut Reader<'_>, body: &[u8]) -> Result<Ends, Unreadable> {
-    Ok(Ends(read_ip(r)?, r.option(|r| text(r, body))?))
+    let (ip, told) = (read_ip(r)?, r.option(|r| text(r, body))?);
+    let agent = if r.format < 2 { None } else { r.option(|r| read_agent(r, |r| text(r, body)))? };
+    Ok(Ends(ip, told, agent))
 }
 
 fn ending_here(r: &Reader<'_>, body: &[u8], length: usize) -> Result<Part, Unreadable> {

@@ -100,6 +100,11 @@ pub fn times_digest(policy: &Policy) -> [u8; 32] {
             write_rules(&mut w, &timing);
         }
     }
+    for (name, life) in policy.type_lives() {
+        w.text(&format!("session_type {name}"));
+        w.option(life.expires_in, |w, span| w.signed(span.0));
+        w.option(life.refresh_expires_in, |w, span| w.signed(span.0));
+    }
     super::digest(&[&w.finish()])
 }
 

@@ -3,6 +3,7 @@
 use super::Unreadable;
 use super::bytes::{Reader, Writer};
 use super::packed::{FORMAT, Outline, read_ip};
+use handstamp_core::agent::{Agent, Device};
 use handstamp_core::device::Registered;
 use handstamp_core::device::key::{DeviceId, PublicKey};
 use handstamp_core::id::{KeyId, SessionId, UserId};
@@ -12,11 +13,13 @@ use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::rotation::{Chain, MadeBy, Verifiers};
 use handstamp_core::sealing::Sealed;
 use handstamp_core::secret::Verifier;
-use handstamp_core::session::{By, Client, End, HeldTag, Session, State};
+use handstamp_core::session::{Actor, By, Client, End, HeldTag, Session, State};
+use handstamp_core::step_up::Auth;
 use handstamp_core::subject::{Endpoint, Subject};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::{Millis, Span};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// `seen` is the last activity, kept in the body for ended sessions.
 pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
@@ -40,8 +43,8 @@ pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
     w.signed(s.limits.absolute.0);
     w.signed(s.limits.idle.0);
     write_chain(&mut w, &s.chain);
-    write_client(&mut w, &s.client);
-    w.option(s.last_client.as_deref(), write_client);
+    write_endpoint(&mut w, &s.client);
+    w.option(s.last_client.as_deref(), write_endpoint);
     match &s.state {
         State::Live => w.byte(0),
         State::Ended(end) => {
@@ -54,6 +57,15 @@ pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
         w.bytes(device.key.bytes());
         w.signed(device.at.0);
     });
+    w.option(s.auth.as_deref(), |w, auth| {
+        w.byte(auth.level.get());
+        w.list(auth.methods.iter(), |w, method| w.text(method));
+    });
+    w.option(s.actor.as_deref(), |w, actor| {
+        w.text(actor.id.as_str());
+        w.text(&actor.reason);
+    });
+    w.option(s.anchor.as_deref(), write_endpoint);
     w.finish()
 }
 
@@ -76,6 +88,11 @@ pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable>
     let (client, last_client) =
         (owned(packed.client()), packed.last_client().map(|last| Box::new(owned(last))));
     let device = packed.device_parts().map(registered).transpose()?;
+    let methods = packed.methods().map(|text| Auth::method(text).map_err(|_| Unreadable));
+    let methods = methods.collect::<Result<Box<[_]>, _>>()?;
+    let auth = packed.level().map(|level| Box::new(Auth { methods, level }));
+    let actor = packed.actor().map(acting).transpose()?;
+    let anchor = packed.own_anchor().map(|anchor| Box::new(owned(anchor)));
     let Outline { chain, end, .. } = outline;
     let session = Session {
         id,
@@ -92,9 +109,17 @@ pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable>
         client,
         last_client,
         device,
+        auth,
+        actor,
+        anchor,
         state: end.map_or(State::Live, State::Ended),
     };
     Ok((session, seen))
+}
+
+fn acting((id, reason): (&str, &str)) -> Result<Box<Actor>, Unreadable> {
+    let id = UserId::new(id).map_err(|_| Unreadable)?;
+    Ok(Box::new(Actor { id, reason: reason.into() }))
 }
 
 fn registered((id, key, at): (&[u8], &[u8], Millis)) -> Result<Box<Registered>, Unreadable> {
@@ -104,7 +129,8 @@ fn registered((id, key, at): (&[u8], &[u8], Millis)) -> Result<Box<Registered>, 
 }
 
 fn owned(endpoint: Endpoint<'_>) -> Client {
-    Client { ip: endpoint.ip, user_agent: endpoint.user_agent.map(Into::into) }
+    let agent = endpoint.agent.map(|agent| Arc::new(agent.keep()));
+    Client { ip: endpoint.ip, user_agent: endpoint.user_agent.map(Into::into), agent }
 }
 
 fn write_chain(w: &mut Writer, c: &Chain) {
@@ -163,7 +189,52 @@ fn read_verifiers(r: &mut Reader<'_>) -> Result<Verifiers, Unreadable> {
     })
 }
 
-/// Who sat at the other end.
+/// Who sat at the other end, and what was read of the agent.
+fn write_endpoint(w: &mut Writer, c: &Client) {
+    write_client(w, c);
+    w.option(c.agent.as_deref(), |w, agent| {
+        w.option(agent.browser.as_deref(), Writer::text);
+        w.option(agent.major, |w, major| w.number(u64::from(major)));
+        w.option(agent.os.as_deref(), Writer::text);
+        w.option(agent.os_version.as_deref(), Writer::text);
+        w.option(agent.model.as_deref(), Writer::text);
+        w.byte(match agent.device {
+            Device::Desktop => 0,
+            Device::Mobile => 1,
+            Device::Tablet => 2,
+            Device::Tv => 3,
+            Device::Bot => 4,
+            Device::Other => 5,
+        });
+        w.byte(u8::from(agent.is_browser));
+    });
+}
+
+/// What [`write_endpoint`] wrote of an agent; `text` says how a text is kept.
+pub(super) fn read_agent<'a, T>(
+    r: &mut Reader<'a>,
+    mut text: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
+) -> Result<Agent<T>, Unreadable> {
+    Ok(Agent {
+        browser: r.option(&mut text)?,
+        major: r.option(small)?,
+        os: r.option(&mut text)?,
+        os_version: r.option(&mut text)?,
+        model: r.option(&mut text)?,
+        device: match r.byte()? {
+            0 => Device::Desktop,
+            1 => Device::Mobile,
+            2 => Device::Tablet,
+            3 => Device::Tv,
+            4 => Device::Bot,
+            5 => Device::Other,
+            _ => return Err(Unreadable),
+        },
+        is_browser: r.flag()?,
+    })
+}
+
+/// Who sat at the other end, without what was read of the agent: history has many lines, and the text says it again.
 pub(super) fn write_client(w: &mut Writer, c: &Client) {
     match c.ip {
         None => w.byte(0),
@@ -180,7 +251,7 @@ pub(super) fn write_client(w: &mut Writer, c: &Client) {
 }
 
 pub(super) fn read_client(r: &mut Reader<'_>) -> Result<Client, Unreadable> {
-    Ok(Client { ip: read_ip(r)?, user_agent: r.option(|r| r.text().map(Into::into))? })
+    Ok(Client { ip: read_ip(r)?, user_agent: r.option(|r| r.text().map(Into::into))?, agent: None })
 }
 
 fn write_end(w: &mut Writer, end: &End) {
@@ -239,6 +310,10 @@ pub(super) fn write_origin(w: &mut Writer, origin: &Origin) {
             w.text(level.text());
             w.option(of.as_deref(), Writer::text);
         }
+        Origin::SessionType(name) => {
+            w.byte(5);
+            w.text(name);
+        }
     }
 }
 
@@ -252,6 +327,7 @@ pub(super) fn read_origin(r: &mut Reader<'_>) -> Result<Origin, Unreadable> {
             Assurance::parse(r.text()?).map_err(|_| Unreadable)?,
             r.option(|r| r.text().map(Into::into))?,
         )),
+        5 => Ok(Origin::SessionType(r.text()?.into())),
         _ => Err(Unreadable),
     }
 }

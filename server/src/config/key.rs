@@ -171,6 +171,7 @@ pub const SECTIONS: &[Section] = &[
     super::store::CONTROL,
     super::store::CACHE,
     super::store::HISTORY,
+    super::privacy::SECTION,
     super::server::FORWARD_AUTH,
     super::server::METRICS,
     super::server::BOOTSTRAP,

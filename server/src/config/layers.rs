@@ -3,11 +3,12 @@
 //! Nothing is interpreted here but names: which key is meant, and whether there is one.
 
 use super::key::{self, Care, Key, Layers};
-use super::policy;
 use super::problem::{Origin, Problem};
 use super::setting::Given;
+use super::{policy, session_type};
 use handstamp_core::policy::Pattern;
-use std::collections::BTreeMap;
+use handstamp_core::policy::session_type::TypeName;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -93,8 +94,8 @@ pub(super) struct Heard {
     pub(super) problems: Vec<Problem>,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
-    /// Whether it has a `[policy]`.
-    pub(super) policy: bool,
+    /// What it decides, so that the API does not: `policy`, `session_type`.
+    pub(super) decides: BTreeSet<&'static str>,
 }
 
 impl Heard {
@@ -249,14 +250,12 @@ impl Reader<'_> {
             };
             match section {
                 "policy" => {
-                    heard.policy = true;
+                    heard.decides.insert("policy");
                     self.policy(inner, heard);
                 }
                 "session_type" => {
-                    for (name, value) in inner {
-                        let path = format!("session_type.{}", quoted(name.get_ref()));
-                        self.dynamic(path, name, value, policy::SESSION_TYPE, heard);
-                    }
+                    heard.decides.insert(session_type::SECTION);
+                    self.session_types(inner, heard);
                 }
                 section if key::SECTIONS.iter().any(|known| known.name == section) => {
                     self.keys(section, inner, heard);
@@ -311,6 +310,20 @@ impl Reader<'_> {
                     heard.problems.push(Problem::new(origin, format!("policy.{typed}"), message));
                 }
             }
+        }
+    }
+
+    fn session_types(&self, table: &Table<'_>, heard: &mut Heard) {
+        for (name, value) in table {
+            let path = format!("session_type.{}", quoted(name.get_ref()));
+            let says_nothing = value.get_ref().as_table().is_some_and(|table| table.is_empty());
+            if let Err(message) = TypeName::parse(name.get_ref()) {
+                heard.problems.push(Problem::new(self.origin(name), &path, message));
+            } else if says_nothing {
+                let message = "says nothing: give it a key, or leave it out";
+                heard.problems.push(Problem::new(self.origin(name), &path, message));
+            }
+            self.dynamic(path, name, value, session_type::KEYS, heard);
         }
     }
 
@@ -373,7 +386,10 @@ fn given(value: &Value<'_>) -> Given {
         DeValue::Table(table) => Given::Map(
             table.iter().map(|(name, value)| (name.get_ref().as_ref().to_owned(), given(value))).collect(),
         ),
-        DeValue::Float(_) => Given::Other("a number with a fraction"),
+        DeValue::Float(number) => match number.as_str().replace('_', "").parse() {
+            Ok(number) => Given::Fraction(number),
+            Err(_) => Given::Other("a number with a fraction"),
+        },
         DeValue::Datetime(_) => Given::Other("a date"),
     }
 }

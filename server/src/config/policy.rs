@@ -1,4 +1,4 @@
-//! `[policy.default]`, `[policy.tag."name:value"]`, `[session_type.NAME]`: the rules of sessions.
+//! `[policy.default]`, `[policy.tag."name:value"]`: the rules of sessions.
 //!
 //! A key whose part comes later is known and its value is checked, so that a file written for a later version is not
 //! refused and a slip in it is found; each of them is a warning at the start.
@@ -6,7 +6,7 @@
 use super::key::{Key, Layers, Section};
 use super::network::Network;
 use super::problem::Problem;
-use super::setting::{Given, Setting, Word};
+use super::setting::{Setting, Word};
 use super::{Origin, Values};
 use crate::sections::given;
 use handstamp_core::policy::check::Wrong;
@@ -48,17 +48,14 @@ pub(super) const DEFAULT: Section = Section {
             "user_agent",
             "end",
             "On change of OS, browser or device class: ignore, log, refuse or end",
-        )
-        .later(),
-        rule::<Vec<Network>>("ip_allow", "", "Addresses and networks that sessions may be used from").later(),
-        rule::<Vec<Network>>("ip_block", "", "Addresses and networks that sessions may not be used from")
-            .later(),
+        ),
+        rule::<Vec<Network>>("ip_allow", "", "Addresses and networks that sessions may be used from"),
+        rule::<Vec<Network>>("ip_block", "", "Addresses and networks that sessions may not be used from"),
         rule::<OnAddress>(
             "ip_change",
             "ignore",
             "On change of the network: ignore, log, reauthenticate, refuse or end",
-        )
-        .later(),
+        ),
         rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required"),
         rule::<Span>("access_token_ttl", "5m", "Longest life of an access token").range(LEAST, DAY).later(),
         rule::<Rate>("rate_limit", "15000/1h", "Requests of one session in a time").later(),
@@ -81,14 +78,6 @@ pub(super) const DEFAULT: Section = Section {
 /// What a tag may say besides the keys of the default.
 pub(super) const TAG_ONLY: &[Key] =
     &[rule::<u32>("seats", "", "Sessions of all users with this tag").range(1, COUNT)];
-
-/// What a session type may say.
-pub(super) const SESSION_TYPE: &[Key] = &[
-    rule::<Span>("expires_in", "", "Life of a session of the type").range(LEAST, MOST).later(),
-    rule::<Span>("refresh_expires_in", "", "Life of its refresh tokens").range(LEAST, MOST).later(),
-    rule::<Selector>("selector", "", "Where in the data its user is named, such as $Session{userId}").later(),
-    rule::<Schema>("schema", "", "JSON Schema of its data, or the short form { field = \"string\" }").later(),
-];
 
 /// The keys that a tag's rule may set, in order.
 pub(super) fn of_a_tag() -> impl Iterator<Item = &'static Key> {
@@ -173,56 +162,6 @@ impl Word for TagName {
     }
     fn text(&self) -> String {
         self.0.clone()
-    }
-}
-
-/// `$Session{userId}`.
-struct Selector(String);
-
-impl Word for Selector {
-    const NAME: &'static str = "a selector";
-    fn parse(text: &str) -> Result<Selector, String> {
-        let path = text.strip_prefix("$Session{").and_then(|rest| rest.strip_suffix('}'));
-        match path {
-            Some(path) if !path.is_empty() && !path.contains(['{', '}']) => Ok(Selector(text.to_owned())),
-            _ => Err(format!(
-                "`{}` is not a selector: write it such as \"$Session{{userId}}\"",
-                text.escape_debug()
-            )),
-        }
-    }
-    fn text(&self) -> String {
-        self.0.clone()
-    }
-}
-
-/// A table of any shape.
-struct Schema(Json);
-
-impl Setting for Schema {
-    const WORD: &'static str = "a table";
-    fn read(given: &Given) -> Result<Schema, String> {
-        match given {
-            Given::Map(_) => Ok(Schema(plain(given))),
-            other => Err(format!("is {}: write a table such as {{ userId = \"string\" }}", other.word())),
-        }
-    }
-    fn show(&self) -> Json {
-        self.0.clone()
-    }
-    fn schema() -> Json {
-        json!({"type": "object"})
-    }
-}
-
-fn plain(given: &Given) -> Json {
-    match given {
-        Given::Loose(text) | Given::Text(text) => json!(text),
-        Given::Whole(n) => json!(n),
-        Given::Flag(flag) => json!(flag),
-        Given::List(items) => items.iter().map(plain).collect(),
-        Given::Map(pairs) => pairs.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
-        Given::Other(word) => json!(word),
     }
 }
 

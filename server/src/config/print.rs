@@ -3,9 +3,9 @@
 //! All three are made from the table of keys, so that none of them can fall behind it.
 
 use super::key::{Key, Layers, SECTIONS};
-use super::policy;
 use super::setting::Given;
 use super::{Config, Entry};
+use super::{policy, session_type};
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write;
 
@@ -22,12 +22,13 @@ const HEAD: &str = "\
 
 const TAIL: &str = "
 # Rules of sessions with a tag override the default; where several tags of a session say something, the strictest
-# wins; \"name:*\" is every value. All keys of [policy.default] and seats. (Not enforced by this version.)
+# wins; \"name:*\" is every value. All keys of [policy.default] and seats.
 #[policy.tag.\"role:admin\"]
 #idle_timeout = \"15m\"
 #absolute_timeout = \"12h\"
 
-# Types of sessions. (Not enforced by this version.)
+# Types of sessions: those with the tag type:NAME. When there is one here, the file decides, not the API. All keys
+# change on reload.
 #[session_type.\"checkout-session\"]
 #expires_in = \"1h\"
 #refresh_expires_in = \"7d\"
@@ -119,7 +120,7 @@ pub fn schema() -> Json {
         "session_type".to_owned(),
         json!({
             "type": "object",
-            "additionalProperties": object("A type of session", policy::SESSION_TYPE.iter(), false),
+            "additionalProperties": object("A type of session", session_type::KEYS.iter(), false),
         }),
     );
     json!({

@@ -1,4 +1,4 @@
-//! What may change while the server runs: policies, origins, the log level, the TLS files. Everything else is told,
+//! What may change while the server runs: policies, privacy, origins, the log level, the TLS files. Everything else is told,
 //! and waits for a restart.
 
 use super::server::MasterKey;
@@ -68,6 +68,8 @@ pub fn reload(running: &Config, sources: &Sources) -> Result<Reload, Problems> {
     let mut config = running.clone();
     config.entries = entries;
     config.policy = next.policy;
+    config.session_types = next.session_types;
+    config.privacy = next.privacy;
     config.cors = next.cors;
     config.login.redirect_origins = next.login.redirect_origins;
     config.log.level = next.log.level;

@@ -18,13 +18,15 @@ pub enum Given {
     Text(String),
     /// A whole number of the file.
     Whole(i64),
+    /// A number of the file that is not whole.
+    Fraction(f64),
     /// `true` or `false` in the file.
     Flag(bool),
     /// An array of the file.
     List(Vec<Given>),
     /// A table of the file, in its order.
     Map(Vec<(String, Given)>),
-    /// Something no key takes (a float, a date).
+    /// Something no key takes (a date).
     Other(&'static str),
 }
 
@@ -34,6 +36,7 @@ impl Given {
         match self {
             Given::Loose(_) | Given::Text(_) => "a text",
             Given::Whole(_) => "a number",
+            Given::Fraction(_) => "a number with a fraction",
             Given::Flag(_) => "true or false",
             Given::List(_) => "a list",
             Given::Map(_) => "a table",

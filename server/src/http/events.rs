@@ -5,17 +5,16 @@ use super::caller::By;
 use super::input;
 use super::problem::{Answer, Problem};
 use super::query::Params;
-use super::reply::json;
+use super::reply::{json, stream};
 use super::wire::{EventBody, PageBody};
 use crate::app::Stop;
 use crate::app::history::{News, Wanted};
-use axum::body::Body;
 use axum::extract::State;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use handstamp_core::event::EventKind;
 use handstamp_core::refusal::Code;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
 
 /// How soon a client connects again, in milliseconds.
@@ -66,12 +65,7 @@ pub async fn events(
     let news = web.app.clone().follow(caller, wanted, last.or(after)).await?;
     let parts = news.map_ok(|news| written(&news)).map_err(|stop| std::io::Error::other(told(stop)));
     let begin = futures_util::stream::iter([Ok(Bytes::from_static(RETRY))]);
-    let mut response = Response::new(Body::from_stream(futures_util::StreamExt::chain(begin, parts)));
-    let kind = HeaderValue::from_static("text/event-stream");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    // Proxies that gather answers before they pass them on are asked not to.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(stream(futures_util::StreamExt::chain(begin, parts)))
 }
 
 fn wanted(params: &Params) -> Result<Wanted, Problem> {
@@ -107,7 +101,8 @@ fn position(named: &str, text: &str) -> Result<u64, Problem> {
     position.ok_or_else(|| Problem::field(named, "the id of a line of history, as it was given"))
 }
 
-fn wants_stream(headers: &HeaderMap) -> bool {
+/// Whether the caller asks for server-sent events.
+pub(super) fn wants_stream(headers: &HeaderMap) -> bool {
     let kinds = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     kinds.flat_map(|text| text.split(',')).any(|kind| {
         let kind = kind.split(';').next().unwrap_or_default();

@@ -188,7 +188,11 @@ pub(super) fn session(text: &str) -> Result<SessionId, Problem> {
 
 /// Address and agent of a request's client, as the caller tells them; `at` is where they lie in the body.
 pub(super) fn client(at: &str, address: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
-    Ok(Client { ip: ip(|| format!("{at}/ip"), address)?, user_agent: agent(user_agent).map(Into::into) })
+    Ok(Client {
+        ip: ip(|| format!("{at}/ip"), address)?,
+        user_agent: agent(user_agent).map(Into::into),
+        agent: None,
+    })
 }
 
 /// An address, in its canonical form. Leading zeros are refused: they mean different things to different programs.

@@ -4,8 +4,8 @@
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, health, keys, metrics, policies, revoke, search, sessions, users,
-    validate,
+    devices, docs, environments, events, explain, health, keys, metrics, policies, revoke, search,
+    session_types, sessions, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -60,8 +60,9 @@ impl ToSchema for CodeList {
     tags(
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
+        (name = "session types", description = "What sessions of a type have in common: life, user and data."),
         (name = "events", description = "What happened."),
-        (name = "users", description = "Who is logged in."),
+        (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
@@ -70,10 +71,11 @@ impl ToSchema for CodeList {
     ),
     paths(
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
-        policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
+        session_types::list, session_types::get, session_types::replace, session_types::delete,
+        explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
-        users::list, users::get,
+        users::list, users::get, users::erase, users::erasure_keys,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
@@ -238,6 +240,9 @@ fn example(code: Code) -> Value {
     }
     if code == Code::InvalidRequest {
         value["errors"] = json!([{ "pointer": "/user_id", "message": "is missing" }]);
+    }
+    if code == Code::DataInvalid {
+        value["errors"] = json!([{ "pointer": "/data/cart/2", "message": "expected a text, not a number" }]);
     }
     json!({ "summary": code.title(), "value": value })
 }

@@ -89,12 +89,12 @@ impl Problem {
     pub fn fields(wrong: Vec<(String, String)>) -> Problem {
         let errors: Vec<FieldError> =
             wrong.into_iter().map(|(pointer, message)| FieldError { pointer, message }).collect();
-        let mut detail =
-            errors.first().map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.message));
-        if errors.len() > 1 {
-            detail.push_str(&format!(" (and {} more)", errors.len() - 1));
-        }
+        let detail = first_of(&errors);
         Problem { errors, ..Problem::new(Code::InvalidRequest, detail) }
+    }
+    /// Its code.
+    pub const fn named(&self) -> Code {
+        self.code
     }
     /// The sentence that the caller is told.
     pub fn detail(&self) -> &str {
@@ -108,7 +108,9 @@ impl Problem {
     pub fn under(mut self, prefix: &str) -> Problem {
         for error in &mut self.errors {
             error.pointer.insert_str(0, prefix);
-            self.detail = format!("{}: {}", error.pointer, error.message);
+        }
+        if !self.errors.is_empty() {
+            self.detail = first_of(&self.errors);
         }
         self
     }
@@ -143,6 +145,16 @@ fn limit(refusal: &Refusal) -> Option<(u64, u64)> {
         }
         _ => None,
     }
+}
+
+/// A sentence for several.
+fn first_of(errors: &[FieldError]) -> String {
+    let mut detail =
+        errors.first().map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.message));
+    if errors.len() > 1 {
+        detail.push_str(&format!(" (and {} more)", errors.len() - 1));
+    }
+    detail
 }
 
 impl From<Stop> for Problem {

@@ -5,11 +5,13 @@
 
 use super::wire::SessionBody;
 use crate::app::view::{Current, View};
+use handstamp_core::agent::DisplayName;
 use handstamp_core::base62;
 use handstamp_core::expiry::Ends;
 use handstamp_core::id::SessionId;
 use handstamp_core::subject::{Endpoint, Subject};
 use handstamp_core::time::Millis;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -55,6 +57,7 @@ fn live(out: &mut Vec<u8>, session: &impl Subject, data: Option<&[u8]>, seen: Mi
     again(out, ends.absolute, &[(ends.earliest(), earliest)]);
     out.extend_from_slice(b",\"idle_expires_at\":");
     again(out, ends.idle, &[(ends.earliest(), earliest)]);
+    assured(out, session);
     out.extend_from_slice(b",\"client\":");
     client(out, session.client());
     if let Some(last) = session.last_client() {
@@ -75,6 +78,32 @@ fn live(out: &mut Vec<u8>, session: &impl Subject, data: Option<&[u8]>, seen: Mi
     out.push(b'}');
 }
 
+/// How surely it is the user, and who acts in their place.
+fn assured(out: &mut Vec<u8>, session: &impl Subject) {
+    out.extend_from_slice(b",\"auth\":");
+    match session.level() {
+        None => out.extend_from_slice(b"null"),
+        Some(level) => {
+            out.extend_from_slice(b"{\"methods\":[");
+            list(out, session.methods());
+            let _ = write!(out, "],\"level\":{},\"at\":", level.get());
+            time(out, session.times().authenticated_at);
+            out.push(b'}');
+        }
+    }
+    out.extend_from_slice(b",\"actor\":");
+    match session.actor() {
+        None => out.extend_from_slice(b"null"),
+        Some((id, reason)) => {
+            out.extend_from_slice(b"{\"id\":");
+            text(out, id);
+            out.extend_from_slice(b",\"reason\":");
+            text(out, reason);
+            out.push(b'}');
+        }
+    }
+}
+
 fn client(out: &mut Vec<u8>, client: Endpoint<'_>) {
     out.extend_from_slice(b"{\"ip\":");
     match client.ip {
@@ -90,7 +119,38 @@ fn client(out: &mut Vec<u8>, client: Endpoint<'_>) {
         None => out.extend_from_slice(b"null"),
         Some(agent) => text(out, agent),
     }
-    out.push(b'}');
+    let Some(agent) = client.agent else {
+        out.extend_from_slice(b",\"browser\":null,\"os\":null,\"device_type\":null,\"display_name\":null}");
+        return;
+    };
+    for (name, value) in [(&b",\"browser\":"[..], agent.browser), (b",\"os\":", agent.os)] {
+        out.extend_from_slice(name);
+        match value {
+            None => out.extend_from_slice(b"null"),
+            Some(value) => text(out, value),
+        }
+    }
+    out.extend_from_slice(b",\"device_type\":\"");
+    out.extend_from_slice(agent.device.text().as_bytes());
+    out.extend_from_slice(b"\",\"display_name\":\"");
+    let _ = write!(Escaped(out), "{}", DisplayName(agent));
+    out.extend_from_slice(b"\"}");
+}
+
+/// The inside of a JSON text that is written in parts.
+struct Escaped<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if has_escapes(part.as_bytes()) {
+            let quoted = serde_json::to_string(part).map_err(|_| fmt::Error)?;
+            let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            self.0.extend_from_slice(inside.unwrap_or_default().as_bytes());
+        } else {
+            self.0.extend_from_slice(part.as_bytes());
+        }
+        Ok(())
+    }
 }
 
 fn list<'a>(out: &mut Vec<u8>, mut items: impl Iterator<Item = &'a str>) {

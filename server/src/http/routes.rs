@@ -4,8 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, devices, docs, environments, events, health, input, keys, metrics, policies, query, revoke, search,
-    sessions, users, validate,
+    Web, devices, docs, environments, events, explain, health, input, keys, metrics, policies, query, revoke,
+    search, session_types, sessions, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -43,38 +43,51 @@ pub enum Needs {
     Operator,
 }
 
-const FILTERS: &[&str] = &["user_id", "tag", "ip", "state", "code", "created_after", "created_before"];
-const SEARCH: &[&str] =
-    &["user_id", "tag", "ip", "state", "code", "created_after", "created_before", "limit", "cursor"];
+const FILTERS: &[&str] =
+    &["user_id", "tag", "ip", "browser", "os", "state", "code", "created_after", "created_before"];
+const SEARCH: &[&str] = &[
+    "user_id",
+    "tag",
+    "ip",
+    "browser",
+    "os",
+    "state",
+    "code",
+    "created_after",
+    "created_before",
+    "limit",
+    "cursor",
+];
 
 /// Every address of the management door.
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused, IdempotencyKeySpent, NotFound,
-        PolicyChanged, PolicyManagedByFile, ReauthenticationRequired, Reserved, SessionEnded, SessionLimitReached,
-        StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
+        AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
+        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
+        PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
+        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
-    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite};
+    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
-            .refuses(&[DeviceProofInvalid]),
+            .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
+            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
         post("/v1/sessions/validate-batch", validate::validate_batch).needs(Key(SessionsRead)).json().stored()
             .refuses(&[TagInvalid]),
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, ExceptInvalid]),
+            .refuses(&[TagInvalid, ExceptInvalid, ImpersonationForbidden]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[TagInvalid, TagCreateOnly, SessionLimitReached, TooManyMatches]),
+            .refuses(&[TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, TooManyMatches]),
         get("/v1/sessions/count", search::count).needs(Key(SessionsRead)).stored().params(FILTERS)
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, TagCreateOnly, SessionLimitReached, SessionEnded]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, SessionEnded, ImpersonationForbidden]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])
@@ -84,8 +97,17 @@ pub fn table() -> Vec<Route> {
             .refuses(&[PolicyManagedByFile, PolicyChanged]),
         get("/v1/policies/versions", policies::versions).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        get("/v1/sessions/{id}/explain", explain::session).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        post("/v1/policies/explain", explain::policy).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
+        post("/v1/policies/preview", explain::preview).needs(Key(SessionsRead)).json().stored(),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
+        get("/v1/session-types", session_types::list).needs(Key(SessionsRead)),
+        get("/v1/session-types/{name}", session_types::get).needs(Key(SessionsRead)).refuses(&[NotFound]),
+        put("/v1/session-types/{name}", session_types::replace).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[SessionTypesManagedByFile, SessionTypeChanged]),
+        delete("/v1/session-types/{name}", session_types::delete).needs(Key(PolicyWrite)).stored()
+            .refuses(&[NotFound, SessionTypesManagedByFile, SessionTypeChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
@@ -93,12 +115,15 @@ pub fn table() -> Vec<Route> {
         post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()
             .refuses(&[TokenMissing, TokenMalformed, TokenWrongKind, NotFound]),
         post("/v1/devices", devices::register).needs(Key(SessionsWrite)).json().stored().refuses(Code::VERDICTS)
-            .refuses(&[NotFound, SessionEnded, AlreadyExists, ReauthenticationRequired]),
+            .refuses(&[NotFound, SessionEnded, AlreadyExists, ReauthenticationRequired, ImpersonationForbidden]),
         get("/v1/devices", devices::list).needs(Key(SessionsRead)).stored().params(&["user_id"]),
         patch("/v1/devices/{id}", devices::name).needs(Key(SessionsWrite)).json().stored().params(&["user_id"])
             .refuses(&[NotFound]),
         delete("/v1/devices/{id}", devices::forget).needs(Key(SessionsWrite)).stored().params(&["user_id"])
             .refuses(&[NotFound]),
+        post("/v1/users/{id}/erase", users::erase).needs(Key(UsersWrite)).stored()
+            .refuses(&[NotFound, RequestMalformed, BodyTooLarge]),
+        get("/.well-known/handstamp-erasure-keys.json", users::erasure_keys),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

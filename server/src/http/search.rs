@@ -13,6 +13,7 @@ use crate::app::search::{Filter, Which};
 use crate::app::update::Update;
 use axum::extract::State;
 use handstamp_core::address::Network;
+use handstamp_core::facet;
 use handstamp_core::refusal::Code;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub fn filter(params: &Params) -> Result<Filter, Problem> {
         user: params.get("user_id")?.map(|text| input::user("user_id", text)).transpose()?,
         tags: input::tags("tag", &tags)?,
         network: params.get("ip")?.map(|text| network("ip", text)).transpose()?,
+        browser: params.get("browser")?.map(|text| name("browser", text)).transpose()?,
+        os: params.get("os")?.map(|text| name("os", text)).transpose()?,
         which: match params.get("state")? {
             // Only what has ended has a code.
             None if params.get("code")?.is_some() => Which::Ended,
@@ -50,6 +53,12 @@ fn code(text: &str) -> Result<Code, Problem> {
     let known = Code::ENDINGS.iter().map(|c| c.text()).collect::<Vec<_>>().join(", ");
     let found = Code::ENDINGS.iter().copied().find(|c| c.text() == text);
     found.ok_or_else(|| Problem::field("code", format!("a session ends with one of: {known}")))
+}
+
+/// The name of a browser or system.
+fn name(pointer: &str, text: &str) -> Result<Vec<u8>, Problem> {
+    facet::name(text)
+        .ok_or_else(|| Problem::field(pointer, "a name of 1 to 64 bytes, such as Firefox or Windows"))
 }
 
 /// An address, or a network as address and prefix length. Any address of a network may name it here: who searches has
@@ -99,6 +108,8 @@ impl RevokeFilter {
             user: self.user_id.map(|text| input::user(&field("user_id"), &text)).transpose()?,
             tags: input::tags(&field("tags"), &self.tags.unwrap_or_default())?,
             network: self.ip.map(|text| network(&field("ip"), &text)).transpose()?,
+            browser: None,
+            os: None,
             which: Which::Live,
             code: None,
             created_after: self.after.map(|text| instant(&field("after"), &text)).transpose()?,
@@ -127,6 +138,12 @@ pub struct Wanted {
     /// Made or last used from this address or network.
     #[param(example = "203.0.113.0/24")]
     pub ip: Option<String>,
+    /// Made or last used with this browser, whatever the case: its full name (`Mobile Safari`) or its brand (`Safari`).
+    #[param(example = "Firefox")]
+    pub browser: Option<String>,
+    /// Made or last used on this system, whatever the case.
+    #[param(example = "Windows")]
+    pub os: Option<String>,
     /// `live`, `ended` or `all`. Left out: `live`; with `code`, `ended`.
     pub state: Option<String>,
     /// Ended with this code.

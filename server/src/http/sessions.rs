@@ -1,20 +1,22 @@
 //! The calls about one session: create, read, change, end.
 
 use super::Web;
+use super::assurance::{ActorRequest, AuthRequest};
 use super::caller::By;
 use super::devices::NewDevice;
+use super::hints::ClientHints;
 use super::input::{self, AddRemove, At, Json};
-use super::parse::{Object, present};
+use super::parse::{Object, given, present};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
 use super::wire::SessionBody;
 use crate::app::create::Create;
-use crate::app::update::{DataChange, Update};
+use crate::app::update::{DataChange, Login, Update};
 use axum::extract::State;
 use handstamp_core::id::SessionId;
 use handstamp_core::policy::Policy;
-use handstamp_core::time::Span;
+use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::update::Patch;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -29,12 +31,14 @@ use std::sync::Arc;
     "user_agent": "Mozilla/5.0"
 }))]
 pub struct CreateRequest {
-    /// Whatever the application calls its user: 1 to 256 bytes.
-    user_id: String,
+    /// Whatever the application calls its user: 1 to 256 bytes. A session type with a selector can find it in the data.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String)]
+    user_id: Option<String>,
     /// `name:value`, at most 32.
     #[serde(default)]
     tags: Vec<String>,
-    /// Any JSON up to 16 KiB, in which each object has each member once; encrypted at rest.
+    /// Any JSON up to 16 KiB, with each member once, that fits the session's type if it has one; encrypted at rest.
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
     /// Names, at most 64.
@@ -53,6 +57,15 @@ pub struct CreateRequest {
     method: Option<String>,
     /// The login request's URL, as the client sent it: with scheme and host. Needed with `device`.
     url: Option<String>,
+    /// The client hints that came with it.
+    #[schema(value_type = Option<ClientHints>)]
+    client_hints: Option<Object<ClientHints>>,
+    /// How the user authenticated.
+    #[schema(value_type = Option<AuthRequest>)]
+    auth: Option<Object<AuthRequest>>,
+    /// Who acts in the user's place: the session is short, is tagged `kind:impersonation`, and says so everywhere.
+    #[schema(value_type = Option<ActorRequest>)]
+    actor: Option<Object<ActorRequest>>,
 }
 
 /// A session and its credentials.
@@ -92,6 +105,13 @@ pub struct UpdateRequest {
     access_groups: Option<Object<AddRemove>>,
     /// Restart the idle time.
     extend: Option<bool>,
+    /// The user authenticated again, or more surely: both times restart, and the credentials rotate.
+    #[schema(value_type = Option<AuthRequest>)]
+    auth: Option<Object<AuthRequest>>,
+    /// With `auth`: the client's address then. Later requests are compared with it.
+    ip: Option<String>,
+    /// With `auth`: the client's user agent then.
+    user_agent: Option<String>,
 }
 
 /// A session that was changed.
@@ -99,6 +119,12 @@ pub struct UpdateRequest {
 pub struct Updated<'a> {
     /// As it is now.
     session: SessionBody<'a>,
+    /// With `auth`: the new token. The old one is no longer good for anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    /// With `auth`: ready `Set-Cookie` values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_cookie: Option<Vec<String>>,
     /// Ids of sessions that were ended to keep a limit on a tag that came.
     evicted: Vec<String>,
 }
@@ -128,7 +154,7 @@ pub async fn create(
     headers: HeaderMap,
     Json(ask, bytes): Json<CreateRequest>,
 ) -> Answer {
-    let mut ask = ask.read()?;
+    let mut ask = ask.read(web.app.now())?;
     ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
     let set_cookie =
@@ -156,8 +182,8 @@ pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
 
 /// Changes a live session.
 ///
-/// Tags, groups, data, or a new beginning of its idle time (`extend`). A tag that comes counts in the limits of that tag as
-/// if the session had been made with it.
+/// Tags, groups, data, a new beginning of its idle time (`extend`), or another authentication of its user (`auth`). A tag
+/// that comes counts in the limits of that tag as if the session had been made with it.
 #[utoipa::path(
     patch, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "update_session",
     params(("id" = String, Path, description = "`ses_...`")),
@@ -170,8 +196,20 @@ pub async fn update(
     At(id): At<String>,
     Json(ask, _): Json<UpdateRequest>,
 ) -> Answer {
-    let done = web.app.update(&caller, input::session(&id)?, &ask.read("")?).await?;
-    let body = Updated { session: SessionBody::of(&done.view), evicted: ids(&done.evicted) };
+    let id = input::session(&id)?;
+    let (login, ask) = ask.read_one(web.app.now())?;
+    let done = match login {
+        None => web.app.update(&caller, id, &ask).await?,
+        Some(login) => web.app.authenticate(&caller, id, login, &ask).await?,
+    };
+    let token = done.issued.as_ref().map(|issued| issued.session.reveal());
+    let cookie = |token| vec![web.cookie.session(token, done.view.ends.earliest(), web.app.now())];
+    let body = Updated {
+        session: SessionBody::of(&done.view),
+        token,
+        set_cookie: token.map(cookie),
+        evicted: ids(&done.evicted),
+    };
     Ok(json(StatusCode::OK, &body))
 }
 
@@ -180,30 +218,72 @@ impl CreateRequest {
     ///
     /// # Errors
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
-    pub fn read(self) -> Result<Create, Problem> {
-        let expires_in = self.expires_in.map(seconds).transpose()?;
+    pub fn read(self, now: Millis) -> Result<Create, Problem> {
         Ok(Create {
-            user: input::user("/user_id", &self.user_id)?,
+            user: self.user_id.map(|text| input::user("/user_id", &text)).transpose()?,
             tags: input::tags("/tags", &self.tags)?,
             groups: input::groups("/access_groups", &self.access_groups)?,
             data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),
-            expires_in,
+            expires_in: self.expires_in.map(seconds).transpose()?,
             client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
+            hints: self
+                .client_hints
+                .map(|Object(hints)| hints.read("/client_hints"))
+                .transpose()?
+                .unwrap_or_default(),
             idempotency: None,
             device: self
                 .device
                 .map(|Object(device)| device.read(self.method.as_deref(), self.url.as_deref()))
                 .transpose()?,
+            auth: self.auth.map(|Object(auth)| auth.read("/auth", now)).transpose()?,
+            actor: self.actor.map(|Object(actor)| actor.read("/actor")).transpose()?,
         })
     }
 }
 
 impl UpdateRequest {
+    /// The same for one session, which may also be about an authentication.
+    fn read_one(mut self, now: Millis) -> Result<(Option<Login>, Update), Problem> {
+        let (ip, user_agent) = (self.ip.take(), self.user_agent.take());
+        let Some(Object(auth)) = self.auth.take() else {
+            for (field, given) in [("/ip", &ip), ("/user_agent", &user_agent)] {
+                if given.is_some() {
+                    return Err(Problem::field(field, "only together with `auth`"));
+                }
+            }
+            return Ok((None, self.read("")?));
+        };
+        let proved = auth.read("/auth", now)?;
+        let client = input::client("", ip.as_deref(), user_agent.as_deref())?;
+        Ok((Some(Login { proved, client }), self.read_any("")?))
+    }
+
     /// Checks every value; `at` is where the patch lies in the body.
     ///
     /// # Errors
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
     pub fn read(self, at: &str) -> Result<Update, Problem> {
+        for (field, given) in [
+            ("auth", self.auth.is_some()),
+            ("ip", self.ip.is_some()),
+            ("user_agent", self.user_agent.is_some()),
+        ] {
+            if given {
+                return Err(Problem::field(format!("{at}/{field}"), "one user authenticates in one session"));
+            }
+        }
+        let update = self.read_any(at)?;
+        if update.is_empty() {
+            return Err(Problem::field(
+                at,
+                "nothing to change: send tags, data, data_patch, access_groups, extend or auth",
+            ));
+        }
+        Ok(update)
+    }
+
+    fn read_any(self, at: &str) -> Result<Update, Problem> {
         let Object(tags) = self.tags.unwrap_or_default();
         let Object(groups) = self.access_groups.unwrap_or_default();
         let data = input::data(&format!("{at}/data"), self.data)?;
@@ -226,12 +306,6 @@ impl UpdateRequest {
             data: None,
             extend: self.extend.unwrap_or(false),
         };
-        if patch.is_empty() && matches!(data, DataChange::Keep) {
-            return Err(Problem::field(
-                at,
-                "nothing to change: send tags, data, data_patch, access_groups or extend",
-            ));
-        }
         Ok(Update { patch, data })
     }
 }

@@ -1,14 +1,15 @@
-//! The calls about users: who is logged in.
+//! The calls about users: who is logged in; erasing one.
 
 use super::Web;
 use super::caller::By;
 use super::input::{self, At};
 use super::problem::{Answer, Problem};
 use super::query::Params;
-use super::reply::json;
+use super::reply::{document, json};
+use super::statement::{ErasureBody, KeyBody, KeysBody};
 use super::wire::{ClientBody, PageBody, Time};
 use crate::app::users::Person;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use handstamp_core::refusal::Code;
 use http::StatusCode;
 use serde::Serialize;
@@ -114,6 +115,42 @@ pub async fn list(State(web): State<Arc<Web>>, By(caller): By, params: Params) -
 pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>) -> Answer {
     let person = web.app.user(&caller, named(&id)?).await?;
     Ok(json(StatusCode::OK, &UserBody::of(&person)))
+}
+
+/// Erases a user.
+///
+/// Every session of theirs ends. Addresses, user agents, data, tags, access groups, and what anybody wrote about them are
+/// taken out of the records of their sessions, live and ended, and out of history; their id becomes a pseudonym. The
+/// answer is a signed statement of that. Sent again it does no harm: it erases what came since, and says 0 where there was
+/// nothing.
+#[utoipa::path(
+    post, path = "/v1/users/{id}/erase", tag = "users", operation_id = "erase_user",
+    params(("id" = String, Path, description = "The application's name for the user, percent-encoded.")),
+    responses((status = 200, description = "What was erased.", body = ErasureBody<'static>))
+)]
+pub async fn erase(
+    State(web): State<Arc<Web>>,
+    By(caller): By,
+    At(id): At<String>,
+    request: Request,
+) -> Answer {
+    let body = input::read(request.into_body(), input::BODY).await?;
+    if !matches!(body.trim_ascii(), b"" | b"{}") {
+        return Err(Problem::field("", "this call takes no body: it erases all there is of the user"));
+    }
+    let erased = web.app.erase(&caller, &named(&id)?).await?;
+    Ok(json(StatusCode::OK, &ErasureBody::of(&web.app, &erased)?))
+}
+
+/// The public keys of statements of what was erased.
+#[utoipa::path(
+    get, path = "/.well-known/handstamp-erasure-keys.json", tag = "users", operation_id = "erasure_keys",
+    responses((status = 200, description = "A set of JSON Web Keys.", body = KeysBody))
+)]
+pub async fn erasure_keys(State(web): State<Arc<Web>>) -> Answer {
+    let keys = KeysBody { keys: [KeyBody::of(&web.app)?] };
+    let text = serde_json::to_string(&keys).unwrap_or_default();
+    Ok(document("application/jwk-set+json", text))
 }
 
 /// A user id of a path. What can be none names nobody.

@@ -15,8 +15,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use handstamp_core::caller::Scope;
+use handstamp_core::policy::Policy;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
+use handstamp_core::step_up::{self, Assured, Level};
+use handstamp_core::time::Span;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
@@ -69,6 +72,10 @@ pub struct ValidateRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = Option<String>)]
     url: Option<Text<'a>>,
+    /// Seconds: the user's last authentication may be this old and no older; 0 demands one of this very moment.
+    max_auth_age: Option<u64>,
+    /// 1 to 3: what the last authentication must prove, at least.
+    min_level: Option<u8>,
     /// What the client proves about its device.
     #[serde(borrow)]
     #[schema(value_type = Option<DeviceProof<'static>>)]
@@ -165,6 +172,9 @@ pub enum ValidateResponse<'a> {
         /// Which session, when the token was genuine.
         #[serde(skip_serializing_if = "Option::is_none")]
         session_id: Option<String>,
+        /// With `reauthentication_required`: what to put into `WWW-Authenticate` for a client that understands it (RFC 9470).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        www_authenticate: Option<String>,
         /// What the device is to sign, when its proof is missing or stale.
         #[serde(skip_serializing_if = "Option::is_none")]
         device_challenge: Option<ChallengeBody>,
@@ -188,7 +198,10 @@ pub enum ValidateResponse<'a> {
                     "authenticated_at": "2026-01-01T00:00:00.000Z", "last_active_at": "2026-01-01T00:05:00.000Z",
                     "expires_at": "2026-01-02T00:05:00.000Z", "absolute_expires_at": "2026-01-31T00:00:00.000Z",
                     "idle_expires_at": "2026-01-02T00:05:00.000Z",
-                    "client": { "ip": "203.0.113.7", "user_agent": null }, "generation": 0
+                    "client": {
+                        "ip": "203.0.113.7", "user_agent": null, "browser": null, "os": null, "device_type": null,
+                        "display_name": null
+                    }, "generation": 0
                 }
             }))),
             ("refused" = (value = json!({
@@ -280,7 +293,19 @@ async fn judge(
         touch: ask.touch.unwrap_or(true),
         strong: ask.consistency == Consistency::Strong,
         device: Device::Unsent,
+        assured: Assured::default(),
     };
+    if let Some(seconds) = ask.max_auth_age {
+        let span = i64::try_from(seconds).ok().map(Span::secs).filter(|span| *span <= Policy::LONGEST);
+        let wrong =
+            || Problem::field(place.pointer("max_auth_age"), "seconds, at most 316224000 (3660 days)");
+        asked.assured.max_age = Some(span.ok_or_else(wrong)?);
+    }
+    if let Some(level) = ask.min_level {
+        let wrong = || Problem::field(place.pointer("min_level"), "1, 2 or 3");
+        asked.assured.level = Some(Level::new(level).ok_or_else(wrong)?);
+    }
+    let assured = asked.assured;
     if !ask.required_tags.is_empty() {
         asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
     }
@@ -321,6 +346,8 @@ async fn judge(
                 evidence: EvidenceBody::of_refusal(&refusal),
                 status: refusal.code.status(),
                 session_id: session.map(|id| id.to_string()),
+                www_authenticate: (refusal.code == Code::ReauthenticationRequired)
+                    .then(|| step_up::challenge(assured)),
                 device_challenge: challenge.map(|challenge| ChallengeBody::from(*challenge)),
             },
         ),

@@ -2,10 +2,10 @@
 //! credential.
 
 use crate::app::cache::Held;
-use crate::app::read::Line;
 use crate::app::view::View;
+use handstamp_core::agent::Agent;
 use handstamp_core::device::challenge::Given;
-use handstamp_core::refusal::{Evidence, Refusal, Value, detail};
+use handstamp_core::refusal::detail;
 use handstamp_core::session::{By, Client, End, HeldTag};
 use handstamp_core::tag::Group;
 use handstamp_core::time::Millis;
@@ -13,6 +13,10 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::net::IpAddr;
+
+pub mod event;
+
+pub use event::{ActorBody, EventBody, EvidenceBody};
 
 /// An instant: RFC 3339, UTC, milliseconds.
 #[derive(Clone, Copy)]
@@ -75,6 +79,10 @@ pub struct SessionBody<'a> {
     /// Counted from the last activity.
     #[schema(value_type = String, format = DateTime)]
     idle_expires_at: Time,
+    /// How the user authenticated, when somebody said.
+    auth: Option<AuthBody<'a>>,
+    /// Who acts in the user's place.
+    actor: Option<ActorBody<'a>>,
     /// From where it was made.
     client: ClientBody<'a>,
     /// From where it was last used, when that differs.
@@ -92,6 +100,19 @@ pub struct SessionBody<'a> {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<EndBody<'a>>,
+}
+
+/// An authentication.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Auth)]
+pub struct AuthBody<'a> {
+    /// How.
+    methods: Vec<&'a str>,
+    /// How much it proves: 1 to 3.
+    level: u8,
+    /// When it was.
+    #[schema(value_type = String, format = DateTime)]
+    at: Time,
 }
 
 /// The device that a session is bound to.
@@ -128,6 +149,14 @@ pub struct ClientBody<'a> {
     ip: Option<IpAddr>,
     /// Its user agent, as sent.
     user_agent: Option<&'a str>,
+    /// The family of its browser, as the uap-core project calls it, such as `Firefox` or `Mobile Safari`.
+    browser: Option<&'a str>,
+    /// The family of its system, such as `Windows` or `Mac OS X`.
+    os: Option<&'a str>,
+    /// `desktop`, `mobile`, `tablet`, `tv`, `bot` or `other`.
+    device_type: Option<&'static str>,
+    /// For a list of one's own devices: `Firefox 128 on Windows`.
+    display_name: Option<String>,
 }
 
 /// How a session ended.
@@ -147,107 +176,6 @@ pub struct EndBody<'a> {
     /// The reason that the caller gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
-}
-
-/// A line of history.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = Event)]
-pub struct EventBody<'a> {
-    /// Rises in the order of commits.
-    id: String,
-    /// When it happened.
-    #[schema(value_type = String, format = DateTime)]
-    at: Time,
-    /// What happened.
-    #[serde(rename = "type")]
-    kind: &'static str,
-    /// To which session; left out of what happened to a user or to the whole environment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<String>,
-    /// To whom; left out of what happened to the whole environment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<&'a str>,
-    /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<super::openapi::CodeList>)]
-    code: Option<&'static str>,
-    /// The rule that spoke.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'a str>,
-    /// Where the rule's value came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<String>,
-    /// What was compared.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    evidence: Option<EvidenceBody<'a>>,
-    /// What was changed, or the reason that the caller gave.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
-    /// From where.
-    client: ClientBody<'a>,
-    /// `system`, `client`, or the id of an access key.
-    by: String,
-    /// Who acted in the user's place, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<ActorBody<'a>>,
-    /// How often, when a refusal that changed nothing was repeated: those of a minute after the first; of an hour when
-    /// the session has ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    count: Option<u32>,
-}
-
-/// Who acts in a user's place.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = Actor)]
-pub struct ActorBody<'a> {
-    /// The application's name for them.
-    id: &'a str,
-    /// Why they do it.
-    reason: &'a str,
-}
-
-/// What a rule compared. Durations are seconds.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(untagged)]
-#[schema(as = Evidence)]
-pub enum EvidenceBody<'a> {
-    /// A limit.
-    Limit {
-        /// What the rule allows.
-        #[schema(value_type = serde_json::Value)]
-        allowed: ValueBody<'a>,
-        /// What was seen.
-        #[schema(value_type = serde_json::Value)]
-        seen: ValueBody<'a>,
-    },
-    /// A change.
-    Change {
-        /// What was known.
-        #[schema(value_type = serde_json::Value)]
-        before: ValueBody<'a>,
-        /// What came.
-        #[schema(value_type = serde_json::Value)]
-        after: ValueBody<'a>,
-    },
-}
-
-/// One value of evidence.
-pub struct ValueBody<'a>(&'a Value);
-
-impl Serialize for ValueBody<'_> {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Span(span) if span.0 % 1_000 == 0 => s.serialize_i64(span.as_secs()),
-            Value::Span(span) => {
-                let (seconds, ms) = (span.as_secs(), span.0.rem_euclid(1_000));
-                serde_json::from_str::<serde_json::Number>(&format!("{seconds}.{ms:03}")).ok().serialize(s)
-            }
-            Value::Time(at) => Time(*at).serialize(s),
-            Value::Number(n) => s.serialize_u64(*n),
-            Value::Text(text) => s.serialize_str(text),
-            Value::Texts(texts) => s.collect_seq(texts.iter().map(|t| &**t)),
-        }
-    }
 }
 
 impl<'a> SessionBody<'a> {
@@ -270,6 +198,15 @@ impl<'a> SessionBody<'a> {
             idle_expires_at: Time(view.ends.idle),
             client: ClientBody::of(&session.client),
             last_client: session.last_client.as_deref().map(ClientBody::of),
+            auth: session.auth.as_deref().map(|auth| AuthBody {
+                methods: auth.methods.iter().map(|method| &**method).collect(),
+                level: auth.level.get(),
+                at: Time(session.authenticated_at),
+            }),
+            actor: session
+                .actor
+                .as_deref()
+                .map(|actor| ActorBody { id: actor.id.as_str(), reason: &actor.reason }),
             device: session
                 .device
                 .as_deref()
@@ -290,7 +227,15 @@ impl From<Given> for ChallengeBody {
 impl<'a> ClientBody<'a> {
     /// Address and agent.
     pub(super) fn of(client: &'a Client) -> ClientBody<'a> {
-        ClientBody { ip: client.ip, user_agent: client.user_agent.as_deref() }
+        let agent = client.agent.as_deref();
+        ClientBody {
+            ip: client.ip,
+            user_agent: client.user_agent.as_deref(),
+            browser: agent.and_then(|agent| agent.browser.as_deref()),
+            os: agent.and_then(|agent| agent.os.as_deref()),
+            device_type: agent.map(|agent| agent.device.text()),
+            display_name: agent.map(Agent::display_name),
+        }
     }
 }
 
@@ -307,46 +252,7 @@ impl<'a> EndBody<'a> {
     }
 }
 
-impl<'a> EventBody<'a> {
-    /// A line of history.
-    pub fn of(line: &'a Line) -> EventBody<'a> {
-        let event = &line.event;
-        EventBody {
-            id: line.position.to_string(),
-            at: Time(event.at),
-            kind: event.kind.text(),
-            session_id: event.session.map(|id| id.to_string()),
-            user_id: event.user.as_ref().map(|user| user.as_str()),
-            code: event.code.map(handstamp_core::refusal::Code::text),
-            rule: event.rule.as_deref(),
-            origin: event.origin.as_ref().map(handstamp_core::policy::Origin::text),
-            evidence: event.evidence.as_ref().map(EvidenceBody::of),
-            note: event.note.as_deref(),
-            client: ClientBody::of(&event.client),
-            by: by(&event.by),
-            actor: event.actor.as_deref().map(|a| ActorBody { id: a.id.as_str(), reason: &a.reason }),
-            count: Some(event.count).filter(|count| *count > 1),
-        }
-    }
-}
-
-impl<'a> EvidenceBody<'a> {
-    /// Of a refusal, if it has any.
-    pub fn of_refusal(refusal: &'a Refusal) -> Option<EvidenceBody<'a>> {
-        refusal.evidence.as_ref().map(EvidenceBody::of)
-    }
-    fn of(evidence: &'a Evidence) -> EvidenceBody<'a> {
-        match evidence {
-            Evidence::Limit { allowed, seen } => {
-                EvidenceBody::Limit { allowed: ValueBody(allowed), seen: ValueBody(seen) }
-            }
-            Evidence::Change { before, after } => {
-                EvidenceBody::Change { before: ValueBody(before), after: ValueBody(after) }
-            }
-        }
-    }
-}
-
+/// `system`, `client`, or the id of an access key.
 pub(super) fn by(by: &By) -> String {
     match by {
         By::System => "system".to_owned(),

@@ -1,13 +1,13 @@
-//! What an operator does beside a running server: a backup, and telling it to read its configuration again.
+//! What an operator does beside a running server: a backup, a rewrite of its file, and telling it to read its configuration again.
 //! [`super::restore`] and [`super::doctor`] have files of their own.
 
 pub use super::doctor::doctor;
 use super::files;
-use super::presence::running;
+use super::presence::{lock, running};
 pub use super::restore::restore;
-use crate::cli::{BackupDone, Failure, Progress};
+use crate::cli::{BackupDone, CompactDone, Failure, Progress};
 use crate::config::Config;
-use crate::store::sqlite::{BackupError, backup as copy};
+use crate::store::sqlite::{BackupError, backup as copy, compact as rewrite};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 
@@ -23,6 +23,27 @@ pub fn backup(config: &Config, file: &Path, progress: &dyn Progress) -> Result<B
     })?;
     let bytes = std::fs::metadata(file).map_or(0, |m| m.len());
     Ok(BackupDone { bytes })
+}
+
+/// Rewrites the store without what was deleted, while no server runs.
+pub fn compact(config: &Config) -> Result<CompactDone, Failure> {
+    let path = files::database(config)?;
+    let size = || std::fs::metadata(&path).map_or(0, |found| found.len());
+    if !path.is_file() {
+        return Err(Failure::new(format!("there is no store at {}", path.display()))
+            .help("is --data-dir the one that the server runs with?"));
+    }
+    let Some(_lock) = lock(&path)? else {
+        return Err(Failure::new(format!("{} is in use: a server works on it", path.display()))
+            .help("stop the server, compact, and start it again"));
+    };
+    let before = size();
+    rewrite(&path).map_err(|why| {
+        Failure::new(why.to_string()).help(
+            "it takes room for two copies: beside the store, and where temporary files are made (SQLITE_TMPDIR names another place)",
+        )
+    })?;
+    Ok(CompactDone { before, after: size() })
 }
 
 /// Tells the running server to read its configuration again.

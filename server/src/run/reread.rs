@@ -40,6 +40,8 @@ pub(super) async fn reread(
         }
         logs.set(outcome.config.log.level);
         app.set_file_policy(outcome.config.policy.in_force()).await;
+        app.set_file_types(outcome.config.session_types.in_force()).await;
+        app.set_privacy(outcome.config.privacy);
         for change in &outcome.changed {
             tracing::info!(key = change.path, before = %change.before, after = %change.after, "changed");
         }

@@ -217,6 +217,7 @@ fn prepare(
             entropy: Arc::new(SystemEntropy),
             master,
             policy: config.policy.in_force(),
+            types: config.session_types.in_force(),
             cache_bytes: 1 << 20,
             retention: config.history.retention,
         };

@@ -59,6 +59,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
     let (app, mut first) = open(&config).await?;
     let app = Arc::new(app);
+    app.set_privacy(config.privacy);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));
@@ -145,6 +146,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         entropy: Arc::new(SystemEntropy),
         master,
         policy: config.policy.in_force(),
+        types: config.session_types.in_force(),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };

@@ -3,7 +3,7 @@
 //! A batch that breaks its own contract is a bug of the caller. It is refused here, alone and before anything is
 //! written, because in a store that commits many batches together it would take its neighbours down with it.
 
-use super::{Batch, Expect, Key, Op, StoreError};
+use super::{Amend, Batch, Expect, Key, Op, StoreError};
 use std::collections::HashSet;
 
 /// The most bytes of a key's id.
@@ -46,6 +46,17 @@ pub(super) fn check(batch: &Batch) -> Result<(), StoreError> {
         None => Ok(()),
         Some(what) => Err(StoreError::Unavailable(format!("a batch was put together wrongly: {what}"))),
     }
+}
+
+/// Looks at the shape of lines that are to be written anew.
+///
+/// # Errors
+/// [`StoreError::Unavailable`], as of a batch.
+pub(super) fn check_amended(lines: &[Amend]) -> Result<(), StoreError> {
+    if lines.iter().any(|line| line.after.len() > LONGEST_BODY) {
+        return Err(StoreError::Unavailable("a line of history is longer than 4 MiB".to_owned()));
+    }
+    Ok(())
 }
 
 fn fault(batch: &Batch) -> Option<&'static str> {

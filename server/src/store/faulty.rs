@@ -4,7 +4,10 @@
 //! only the answer is lost. Both look the same to the caller, as they do in life. Nothing here reads a clock:
 //! a delay is a number of turns of the scheduler, or a gate that the test opens.
 
-use super::{Batch, EventQuery, Key, Millis, Page, Query, Store, StoreError, StoredEvent, Tally, Versioned};
+use super::{
+    Amend, Batch, EventQuery, Key, Millis, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally,
+    Versioned,
+};
 use async_trait::async_trait;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +28,10 @@ pub enum Call {
     History,
     /// [`Store::head`]
     Head,
+    /// [`Store::amend`]
+    Amend,
+    /// [`Store::scrub`]
+    Scrub,
     /// [`Store::sweep`]
     Sweep,
     /// [`Store::tallies`]
@@ -165,6 +172,12 @@ impl Store for Faulty {
     }
     async fn head(&self) -> Result<u64, StoreError> {
         self.around(Call::Head, self.inner.head()).await
+    }
+    async fn amend(&self, lines: &[Amend]) -> Result<u32, StoreError> {
+        self.around(Call::Amend, self.inner.amend(lines)).await
+    }
+    async fn scrub(&self) -> Result<Scrubbed, StoreError> {
+        self.around(Call::Scrub, self.inner.scrub()).await
     }
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
         self.around(Call::Sweep, self.inner.sweep(now, limit)).await

@@ -4,8 +4,8 @@
 
 use super::query::{self, Place};
 use super::{
-    Batch, EventQuery, Expect, Key, Millis, Op, Page, Query, Store, StoreError, StoredEvent, Tally,
-    Versioned, bounds,
+    Amend, Batch, EventQuery, Expect, Key, Millis, Op, Page, Query, Scrubbed, Store, StoreError, StoredEvent,
+    Tally, Versioned, bounds,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,6 +153,23 @@ impl Store for Memory {
 
     async fn head(&self) -> Result<u64, StoreError> {
         Ok(self.open()?.position)
+    }
+
+    async fn amend(&self, lines: &[Amend]) -> Result<u32, StoreError> {
+        let mut state = self.open()?;
+        bounds::check_amended(lines)?;
+        let mut amended = 0;
+        for line in lines {
+            if let Some(event) = state.events.get_mut(&line.position).filter(|e| e.body == line.before) {
+                event.body.clone_from(&line.after);
+                amended += 1;
+            }
+        }
+        Ok(amended)
+    }
+
+    async fn scrub(&self) -> Result<Scrubbed, StoreError> {
+        self.open().map(|_| Scrubbed::Clean)
     }
 
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {

@@ -15,18 +15,21 @@ mod queue;
 mod readers;
 mod rows;
 mod schema;
+mod scrub;
 mod search;
 mod sweep;
 mod writer;
 
 use super::{
-    Batch, EventQuery, Key, Millis, Page, Query, Store, StoreError, StoredEvent, Tally, Versioned, bounds,
+    Amend, Batch, EventQuery, Key, Millis, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally,
+    Versioned, bounds,
 };
 use async_trait::async_trait;
 pub use backup::{BackupError, backup, verify_backup};
 pub use inspect::{Inspection, NotRead, fold_log};
 pub use open::{OpenError, Options, directory};
 use queue::{Lane, Queue, Worker};
+pub use scrub::compact;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -128,6 +131,15 @@ impl Store for Sqlite {
 
     async fn head(&self) -> Result<u64, StoreError> {
         self.reads.ask(Lane::Short, readers::Job::Head).await
+    }
+
+    async fn amend(&self, lines: &[Amend]) -> Result<u32, StoreError> {
+        bounds::check_amended(lines)?;
+        self.writes.ask(Lane::Short, |reply| writer::Job::Amend(lines.to_vec(), reply)).await
+    }
+
+    async fn scrub(&self) -> Result<Scrubbed, StoreError> {
+        self.writes.ask(Lane::Short, writer::Job::Scrub).await
     }
 
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {

@@ -5,10 +5,14 @@ use handstamp_core::device::Registered;
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::event::{Actor, Event, EventKind};
 use handstamp_core::id::{EnvironmentId, KeyId, SessionId, UserId};
+use handstamp_core::policy::Origin;
+use handstamp_core::policy::modes::Assurance;
+use handstamp_core::policy::session_type::TypeName;
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::seats::{Held, Ledger};
 use handstamp_core::secret::Verifier;
-use handstamp_core::session::{By, Client};
+use handstamp_core::session::{By, Client, End, State};
+use handstamp_core::step_up::{Auth, Level};
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
@@ -17,8 +21,58 @@ use handstamp_server::codec::bytes::{Reader, Writer};
 use handstamp_server::codec::control::{read_access_key, write_access_key};
 use handstamp_server::codec::packed::Outline;
 use handstamp_server::codec::seats::{read_seats, write_seats};
+use handstamp_server::codec::session_type::{
+    TypeRecord, read_session_type, session_types, write_session_type,
+};
 use handstamp_server::codec::{Unreadable, event, new_event, session};
 use handstamp_server::store::{NewEvent, StoreError, StoredEvent, Versioned};
+
+/// As it was written by the first version that had session types.
+#[test]
+fn a_session_type_reads_as_it_was_written() {
+    let body = b"\x01\x08checkout\x03\xd0\x0f\x02\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x13{\"expires_in\":\"1h\"}";
+    let env = EnvironmentId(7);
+    let record = TypeRecord {
+        name: TypeName::parse("checkout").unwrap(),
+        number: 3,
+        at: Millis(1_000),
+        by: By::Key(KeyId([9; 16])),
+        said: r#"{"expires_in":"1h"}"#.into(),
+    };
+    let written = write_session_type(env, &record);
+    assert_eq!(written.body.escape_ascii().to_string(), body.escape_ascii().to_string());
+    assert_eq!((&*written.key.id, written.key.space), (&b"checkout"[..], session_types(env)));
+    let mut found = Versioned { record: written, version: 1 };
+    assert!(read_session_type(&found).is_ok_and(|read| read == record));
+    for cut in 0..body.len() {
+        found.record.body.truncate(body.len() - cut - 1);
+        assert!(matches!(read_session_type(&found), Err(StoreError::Damaged(_))), "{cut}");
+    }
+}
+
+/// The rule that ended a session is told for as long as the session is readable.
+#[test]
+fn every_origin_of_an_end_is_kept() {
+    for (origin, bytes) in [
+        (Origin::Default, &b"\x01\x00"[..]),
+        (Origin::Creation, b"\x01\x01"),
+        (Origin::Stored, b"\x01\x02"),
+        (Origin::Tag("org:*".into()), b"\x01\x03\x05org:*"),
+        (Origin::Preset(Assurance::Aal2, None), b"\x01\x04\x04aal2\x00"),
+        (Origin::SessionType("checkout".into()), b"\x01\x05\x08checkout"),
+    ] {
+        let Ok((mut read, seen)) = session::read(SessionId([7; 16]), &plain(0)) else { panic!("a session") };
+        let (code, by) = (Code::SessionExpired, By::System);
+        let rule = Some("absolute".into());
+        let end =
+            End { at: Millis(5), code, by, rule, origin: Some(origin.clone()), evidence: None, reason: None };
+        read.state = State::Ended(Box::new(end));
+        let written = session::write(&read, seen);
+        assert!(written.windows(bytes.len()).any(|part| part == bytes), "{origin:?}");
+        let again = session::read(SessionId([7; 16]), &written).ok().map(|(again, _)| again.state);
+        assert_eq!(again, Some(read.state), "{origin:?}");
+    }
+}
 
 fn number(bytes: &[u8]) -> Result<u64, Unreadable> {
     let body = [&[1], bytes].concat();
@@ -118,7 +172,11 @@ fn line() -> Event {
         origin: None,
         evidence: Some(Evidence::Limit { allowed: Value::Number(1), seen: Value::Text("x".into()) }),
         note: Some("bye".into()),
-        client: Client { ip: Some("203.0.113.7".parse().unwrap()), user_agent: Some("own".into()) },
+        client: Client {
+            ip: Some("203.0.113.7".parse().unwrap()),
+            user_agent: Some("own".into()),
+            agent: None,
+        },
         by: By::Key(KeyId([9; 16])),
         actor: None,
         count: 3,
@@ -178,7 +236,14 @@ fn a_session_of_before_devices_has_none_and_a_device_is_kept() {
     let id = SessionId([7; 16]);
     let (mut session, seen) = session::read(id, &plain(1)).unwrap();
     assert!(session.device.is_none());
-    assert_eq!(session::write(&session, seen), [&[2], &plain(1)[1..], &[0]].concat(), "the next format");
+    // Nothing was read of the client's agent; no device, authentication, actor or anchor.
+    let first = plain(1);
+    let (body, live) = first.split_at(first.len() - 2);
+    assert_eq!(
+        session::write(&session, seen),
+        [&[2], &body[1..], &[0], live, &[0; 4]].concat(),
+        "the next format"
+    );
     let mut key = [0; 32];
     // The public key of RFC 8032, section 7.1, test 1.
     let hex = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
@@ -196,10 +261,104 @@ fn a_session_of_before_devices_has_none_and_a_device_is_kept() {
     for end in plain(1).len()..body.len() {
         assert!(session::read(id, &body[..end]).is_err(), "{end}");
     }
-    let at = body.len() - 32 - 2;
+    let at = body.len() - 32 - 2 - 3;
     let mut damaged = body.clone();
     damaged[at..at + 32].fill(0xff);
     assert!(session::read(id, &damaged).is_err());
+}
+
+/// A session of the first format, with user agents of which nothing was read: it is read as it was written, and its next
+/// format says the same and more.
+#[test]
+fn a_session_of_the_first_format() {
+    let body = |format: u8, agents: &[u8]| {
+        let mut w = Writer::new(format);
+        w.text("ada");
+        (0..3).for_each(|_| w.byte(0));
+        (0..3).for_each(|_| w.signed(1_000));
+        w.number(0);
+        w.byte(0);
+        (0..2).for_each(|_| w.signed(60_000));
+        w.number(0);
+        w.signed(1_000);
+        w.byte(0);
+        w.byte(1);
+        w.fixed(&[5; 32]);
+        (0..2).for_each(|_| w.byte(0));
+        w.byte(0);
+        (0..2).for_each(|_| w.number(0));
+        w.fixed(&[4, 203, 0, 113, 7, 1]);
+        w.text("Firefox/128");
+        w.fixed(agents);
+        w.fixed(&[1, 0, 1]); // a last client without an address
+        w.text("curl/8");
+        w.fixed(agents);
+        w.byte(0);
+        if format == 2 {
+            w.fixed(&[0; 4]);
+        }
+        w.finish()
+    };
+    let id = SessionId([7; 16]);
+    let (old, seen) = session::read(id, &body(1, &[])).unwrap();
+    assert_eq!(old.client.user_agent.as_deref(), Some("Firefox/128"));
+    assert_eq!(old.client.ip, Some([203, 0, 113, 7].into()));
+    assert_eq!(old.last_client.as_ref().and_then(|last| last.user_agent.as_deref()), Some("curl/8"));
+    assert!(old.client.agent.is_none() && old.last_client.as_ref().is_some_and(|last| last.agent.is_none()));
+    assert_eq!(session::write(&old, seen), body(2, &[0]), "the same, in today's format");
+
+    let agent = [&[1, 1, 7][..], b"Firefox", &[1, 128, 1, 1, 7], b"Windows", &[0, 0, 0, 1]].concat();
+    let (new, seen) = session::read(id, &body(2, &agent)).unwrap();
+    assert_eq!(
+        new.client.agent.as_ref().map(|agent| agent.display_name()).as_deref(),
+        Some("Firefox 128 on Windows")
+    );
+    assert!(
+        new.client.agent.as_ref().is_some_and(|agent| agent.is_browser && agent.device.text() == "desktop")
+    );
+    assert_eq!(session::write(&new, seen), body(2, &agent));
+
+    for (at, byte) in [(agent.len() - 2, 6), (agent.len() - 1, 2), (0, 2)] {
+        let mut damaged = agent.clone();
+        damaged[at] = byte;
+        assert!(session::read(id, &body(2, &damaged)).is_err(), "{at}");
+    }
+    assert!(session::read(id, &body(1, &[0])).is_err() && session::read(id, &body(3, &[0])).is_err());
+}
+
+#[test]
+fn who_authenticated_how_from_where_and_in_whose_place_is_kept() {
+    let id = SessionId([7; 16]);
+    let (mut session, seen) = session::read(id, &plain(1)).unwrap();
+    assert!(session.auth.is_none() && session.actor.is_none() && session.anchor.is_none());
+    let methods = ["password", "otp"].map(|text| Auth::method(text).unwrap());
+    let auth = Auth { methods: Box::new(methods), level: Level::new(2).unwrap() };
+    let actor = Actor { id: UserId::new("grace").unwrap(), reason: "ticket 4711".into() };
+    let anchor =
+        Client { ip: Some("203.0.113.7".parse().unwrap()), user_agent: Some("own".into()), agent: None };
+    session.auth = Some(Box::new(auth.clone()));
+    session.actor = Some(Box::new(actor.clone()));
+    session.anchor = Some(Box::new(anchor.clone()));
+    let body = session::write(&session, seen);
+    let (again, _) = session::read(id, &body).unwrap();
+    assert_eq!(again.auth.as_deref(), Some(&auth));
+    assert_eq!(again.actor.as_deref(), Some(&actor));
+    assert_eq!(again.anchor.as_deref(), Some(&anchor));
+    let outline = Outline::read(id, &body).unwrap();
+    let packed = outline.over(&body, [None; 2]);
+    assert_eq!((packed.level(), packed.actor()), (Level::new(2), Some(("grace", "ticket 4711"))));
+    assert_eq!(packed.methods().collect::<Vec<_>>(), ["password", "otp"]);
+    assert_eq!((packed.anchor().ip, packed.anchor().user_agent), (anchor.ip, Some("own")));
+    for end in plain(1).len()..body.len() {
+        assert!(session::read(id, &body[..end]).is_err(), "{end}");
+    }
+    // A level that nobody has.
+    let at = body.windows(10).position(|some| some == b"\x02\x02\x08passwor").unwrap();
+    for level in [0, 4] {
+        let mut damaged = body.clone();
+        damaged[at] = level;
+        assert!(session::read(id, &damaged).is_err());
+    }
 }
 
 /// A ledger of seats as it was first written, byte by byte; and what is not one is damage.

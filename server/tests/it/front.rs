@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use handstamp_core::time::Millis;
 use handstamp_server::store::faulty::Call;
 use handstamp_server::store::{
-    Batch, EventQuery, Key, Page, Query, Store, StoreError, StoredEvent, Tally, Versioned,
+    Amend, Batch, EventQuery, Key, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally, Versioned,
 };
 
 /// What happens.
@@ -52,6 +52,12 @@ impl<T: Front> Store for Fronted<T> {
     }
     async fn head(&self) -> Result<u64, StoreError> {
         self.inner(Call::Head).head().await
+    }
+    async fn amend(&self, lines: &[Amend]) -> Result<u32, StoreError> {
+        self.inner(Call::Amend).amend(lines).await
+    }
+    async fn scrub(&self) -> Result<Scrubbed, StoreError> {
+        self.inner(Call::Scrub).scrub().await
     }
     async fn sweep(&self, now: Millis, limit: u32) -> Result<u32, StoreError> {
         self.inner(Call::Sweep).sweep(now, limit).await

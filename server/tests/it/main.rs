@@ -1,6 +1,8 @@
 //! The one test binary: everything that is tried from outside of the crates. Its tree is the tree of `src`.
 
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod cli;
@@ -20,6 +22,8 @@ mod front;
 mod http;
 #[cfg(test)]
 mod listener;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]

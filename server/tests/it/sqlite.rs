@@ -6,4 +6,5 @@ mod kills;
 mod measure;
 mod opening;
 mod plans;
+mod scrub;
 mod syncs;

@@ -21,6 +21,7 @@ use handstamp_server::host::signals::{Stopper, stop};
 use handstamp_server::http::cookie::Style;
 use handstamp_server::http::listener::{Limits, Preface, serve};
 use handstamp_server::http::{Door, Web};
+use handstamp_server::schema::session_type::SessionTypes;
 use handstamp_server::store::Store;
 use handstamp_server::store::faulty::{self, Fault, Faulty};
 use handstamp_server::store::memory::Memory;
@@ -44,6 +45,8 @@ pub(crate) const BEGINNING: Millis = Millis(1_767_225_600_000);
 pub(crate) struct Options {
     /// The rules.
     pub(crate) policy: Option<Policy>,
+    /// The types of sessions.
+    pub(crate) types: Option<SessionTypes>,
     /// What stands behind the accidents.
     pub(crate) store: Arc<dyn Store>,
     /// The time; share it to open a second server at the same instant.
@@ -62,6 +65,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             policy: None,
+            types: None,
             store: Arc::new(Memory::new()),
             clock: Arc::new(ManualClock::new(BEGINNING)),
             cache_bytes: 1 << 20,
@@ -113,6 +117,7 @@ impl World {
             entropy: Arc::new(SeededEntropy::new(options.seed)),
             master: MasterKey::new([5; 32]),
             policy: options.policy,
+            types: options.types,
             cache_bytes: options.cache_bytes,
             retention: options.retention,
         };

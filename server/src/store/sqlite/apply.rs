@@ -4,7 +4,7 @@
 //! of every expectation, then the inserts of new records (an insert that finds its key taken is the refusal; it
 //! saves a read per new record). Only inserts can have to be taken back, and that is one delete each.
 
-use super::super::{Batch, Expect, Facet, Key, Millis, NewEvent, Op, Record, StoreError};
+use super::super::{Amend, Batch, Expect, Facet, Key, Millis, NewEvent, Op, Record, StoreError};
 use super::rows::{KeyBytes, decode_facets, encode_facets, place_bytes};
 use super::writer::Marks;
 use rusqlite::{Connection, OptionalExtension, Statement};
@@ -23,6 +23,7 @@ pub(super) struct Statements<'c> {
     drop_facet: Statement<'c>,
     add_event: Statement<'c>,
     pub(super) add_orphan: Statement<'c>,
+    amend: Statement<'c>,
     touch: Statement<'c>,
     count: Statement<'c>,
     pub(super) set_counter: Statement<'c>,
@@ -59,6 +60,7 @@ pub(super) const SQL: &[&str] = &[
     DROP_FACET,
     ADD_EVENT,
     ADD_ORPHAN,
+    AMEND,
     TOUCH,
     COUNT,
     SET_COUNTER,
@@ -76,6 +78,7 @@ const ADD_FACET: &str = "INSERT INTO facets (place, value, id) VALUES (?1, ?2, ?
 const DROP_FACET: &str = "DELETE FROM facets WHERE place = ?1 AND value = ?2 AND id = ?3";
 const ADD_EVENT: &str = "INSERT INTO events (position, subject, at, body) VALUES (?1, ?2, ?3, ?4)";
 const ADD_ORPHAN: &str = "INSERT INTO orphans (at, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+const AMEND: &str = "UPDATE events SET body = ?3 WHERE position = ?1 AND body = ?2";
 const TOUCH: &str = "UPDATE records SET seen = ?2 WHERE key = ?1 AND seen < ?2";
 // A sum that is no integer any more stays at the end of the scale.
 const COUNT: &str = "INSERT INTO counters (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value =
@@ -100,6 +103,7 @@ impl<'c> Statements<'c> {
             drop_facet: conn.prepare(DROP_FACET)?,
             add_event: conn.prepare(ADD_EVENT)?,
             add_orphan: conn.prepare(ADD_ORPHAN)?,
+            amend: conn.prepare(AMEND)?,
             touch: conn.prepare(TOUCH)?,
             count: conn.prepare(COUNT)?,
             set_counter: conn.prepare(SET_COUNTER)?,
@@ -137,6 +141,18 @@ impl<'c> Statements<'c> {
         }
         marks.floor = marks.floor.max(batch.at.0);
         Ok(Applied::Done)
+    }
+
+    /// Writes lines of history anew; how many.
+    pub(super) fn amend(&mut self, lines: &[Amend]) -> rusqlite::Result<u32> {
+        let mut amended = 0;
+        for line in lines {
+            // No position is that high: there is no such line.
+            let position = i64::try_from(line.position).unwrap_or(-1);
+            let changed = self.amend.execute((position, &line.before, &line.after))?;
+            amended += u32::try_from(changed).unwrap_or(0);
+        }
+        Ok(amended)
     }
 
     /// Raises activity.

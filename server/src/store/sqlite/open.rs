@@ -14,6 +14,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long a lock of somebody else is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -126,7 +129,8 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
         return Err(OpenError::Other { path: path.to_owned(), detail });
     }
     conn.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864",
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;
+         PRAGMA secure_delete = ON",
     )
     .map_err(said)?;
     migrate(&mut conn).map_err(said)?;
@@ -226,7 +230,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     // Only a backup's first moment, or a recovery, ever locks us out.
-    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.busy_timeout(PATIENCE)?;
     Ok(conn)
 }
 

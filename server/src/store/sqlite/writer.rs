@@ -6,7 +6,7 @@
 //! After that the store counts as failing until a turn has really written something and its disk has room again, for on a
 //! full disk a small write still fits here and there where a larger one does not.
 
-use super::super::{Batch, Key, Millis, StoreError, Tally};
+use super::super::{Amend, Batch, Key, Millis, Scrubbed, StoreError, Tally};
 use super::apply::{Applied, Statements};
 use super::fault::{fault, full};
 use super::open::directory;
@@ -23,6 +23,10 @@ pub(super) enum Job {
     Commit(Batch, Reply<()>),
     /// Activity.
     Touch(Vec<(Key, Millis)>, Reply<()>),
+    /// Lines of history that are written anew.
+    Amend(Vec<Amend>, Reply<u32>),
+    /// What was deleted is to be taken out of the files.
+    Scrub(Reply<Scrubbed>),
     /// A slice of housekeeping.
     Sweep(Millis, u32, Reply<Swept>),
     /// Whether a write goes through.
@@ -65,6 +69,7 @@ pub(super) struct Writer {
 enum Pending {
     Plain(Reply<()>, Result<(), StoreError>),
     Swept(Reply<Swept>, Swept),
+    Amended(Reply<u32>, u32),
 }
 
 impl Writer {
@@ -101,6 +106,7 @@ impl Writer {
             if cramped {
                 refuse_probes(&self.path, &mut jobs);
             }
+            let scrubs = take_scrubs(&mut jobs);
             WROTE.set(false);
             let failed = turn(&self.conn, &mut statements, &mut self.marks, &self.path, &mut jobs).err();
             // A full disk fails every turn: once said is enough, or the log fills what is left of it.
@@ -114,6 +120,13 @@ impl Writer {
                     failing = false;
                 }
                 _ => {}
+            }
+            if !scrubs.is_empty() {
+                // After the turn: what it deleted goes as well.
+                let scrubbed = super::scrub::scrub(&self.conn, &self.path);
+                for reply in scrubs {
+                    drop(reply.send(scrubbed.clone()));
+                }
             }
             let pages = WAL_PAGES.get();
             if pages < self.checkpoint_at {
@@ -164,8 +177,22 @@ fn refuse_probes(path: &Path, jobs: &mut VecDeque<Job>) {
     }
 }
 
+/// Takes those out that are no part of a transaction.
+fn take_scrubs(jobs: &mut VecDeque<Job>) -> Vec<Reply<Scrubbed>> {
+    let mut scrubs = Vec::new();
+    for job in std::mem::take(jobs) {
+        match job {
+            Job::Scrub(reply) => scrubs.push(reply),
+            job => jobs.push_back(job),
+        }
+    }
+    scrubs
+}
+
 fn weigh(job: &Job) -> usize {
     match job {
+        Job::Amend(lines, _) => lines.len(),
+        Job::Scrub(_) => 1,
         Job::Commit(batch, _) => batch.ops.len() + batch.events.len(),
         Job::Touch(seen, _) => seen.len(),
         Job::Sweep(_, limit, _) => usize::try_from(*limit).unwrap_or(usize::MAX).saturating_mul(8),
@@ -190,6 +217,7 @@ fn turn(
                 match answer {
                     Pending::Plain(reply, result) => drop(reply.send(result)),
                     Pending::Swept(reply, swept) => drop(reply.send(Ok(swept))),
+                    Pending::Amended(reply, amended) => drop(reply.send(Ok(amended))),
                 }
             }
             Ok(())
@@ -205,6 +233,7 @@ fn turn(
                 match answer {
                     Pending::Plain(reply, _) => drop(reply.send(Err(error.clone()))),
                     Pending::Swept(reply, _) => drop(reply.send(Err(error.clone()))),
+                    Pending::Amended(reply, _) => drop(reply.send(Err(error.clone()))),
                 }
             }
             for job in jobs.drain(..) {
@@ -213,6 +242,8 @@ fn turn(
                         drop(reply.send(Err(error.clone())))
                     }
                     Job::Sweep(_, _, reply) => drop(reply.send(Err(error.clone()))),
+                    Job::Amend(_, reply) => drop(reply.send(Err(error.clone()))),
+                    Job::Scrub(reply) => drop(reply.send(Err(error.clone()))),
                 }
             }
             Err(error)
@@ -260,6 +291,15 @@ fn transact(
                     *answer = swept;
                 }
             }
+            Job::Amend(lines, reply) => {
+                pending.push(Pending::Amended(reply, 0));
+                let amended = statements.amend(&lines)?;
+                if let Some(Pending::Amended(_, answer)) = pending.last_mut() {
+                    *answer = amended;
+                }
+            }
+            // Was taken out before.
+            Job::Scrub(reply) => drop(reply.send(Ok(Scrubbed::Later))),
             Job::Probe(reply) => {
                 pending.push(Pending::Plain(reply, Ok(())));
                 statements.count(b"probe", 1)?;

@@ -224,3 +224,35 @@ fn a_reload_without_a_server() {
     assert!(place.data().join("handstamp.db.run").exists());
     place.run(&["config", "reload"]).failed(&["no server works on"]);
 }
+
+/// What was erased is not in the file any more, however large it is; everybody else is logged in as before.
+#[test]
+fn a_store_is_compacted_while_it_is_stopped() {
+    let place = Place::new();
+    place.run(&["compact"]).failed(&["there is no store", "--data-dir"]);
+    let server = place.serve();
+    let (_, kept) = server.create("ada");
+    let data = serde_json::json!({ "text": "x".repeat(15_000) });
+    for n in 0..100 {
+        let ask =
+            serde_json::json!({ "user_id": "planted", "user_agent": format!("PLANTED-{n}"), "data": data });
+        assert_eq!(server.call("POST", "/v1/sessions", Some(ask)).0, 201);
+    }
+    let (status, answer) = server.call("POST", "/v1/users/planted/erase", None);
+    assert_eq!((status, &answer["statement"]["sessions_erased"]), (200, &serde_json::json!(100)));
+    place.run(&["compact"]).failed(&["in use", "stop the server"]);
+    server.stop();
+    let file = place.data().join("handstamp.db");
+    let before = fs::metadata(&file).unwrap().len();
+    let said = place.run(&["compact"]).done();
+    assert!(said.contains(&format!("before, it had {before}")), "{said}");
+    let bytes = fs::read(&file).unwrap();
+    assert!(bytes.len() as u64 <= before && memchr::memmem::find(&bytes, b"PLANTED").is_none());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut names = names(&place);
+    names.retain(|name| name.starts_with("handstamp.db"));
+    assert_eq!(names, ["handstamp.db", "handstamp.db.lock"]);
+    let server = place.serve();
+    assert_eq!(server.validate(&kept), None);
+    server.stop();
+}

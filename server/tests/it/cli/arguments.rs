@@ -25,6 +25,8 @@ fn what_is_not_understood_is_a_usage_error() {
         "sessions revoke --all --user u",
         "sessions revoke --all --after 2026-01-31T13:45:00Z",
         "environments create",
+        "session-types",
+        "session-types show",
         "backup",
         "bench --connections 0",
         "bench --duration 0s",

@@ -119,3 +119,13 @@ fn a_bench_that_is_refused_is_a_failure() {
     assert!(said.contains("a validation was answered 200 and not valid"), "{said}");
     assert_eq!(server.asked()[2].line, "DELETE /v1/sessions/ses_1");
 }
+
+#[test]
+fn compacting_says_what_it_saved() {
+    let ran = handstamp("compact --data-dir /d").run();
+    assert_eq!(ran.asked, ["compact /d"]);
+    assert!(ran.done().contains("43 bytes now; before, it had 44"));
+    let said = handstamp("compact --json").run().done();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said, serde_json::json!({"bytes_before": 44, "bytes": 43}));
+}

@@ -11,12 +11,14 @@ mod events;
 mod keys;
 mod local;
 mod server;
+mod session_types;
 mod sessions;
 mod users;
 
 use crate::config::directory;
 use handstamp_server::cli::{
-    self, BackupDone, Exit, Failure, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions, Terminal,
+    self, BackupDone, CompactDone, Exit, Failure, Finding, Hooks, Level, Progress, RestoreDone,
+    RestoreOptions, Terminal,
 };
 use handstamp_server::config::{Config, Environment, Secret, Sources};
 use std::cell::RefCell;
@@ -47,6 +49,10 @@ impl Hooks for Rooms {
         progress.at(1, 2);
         self.note(format!("backup {}", file.file_name().unwrap().display()))?;
         Ok(BackupDone { bytes: 42 })
+    }
+    fn compact(&self, config: &Config) -> Result<CompactDone, Failure> {
+        self.note(format!("compact {}", config.server.data_dir.display()))?;
+        Ok(CompactDone { before: 44, after: 43 })
     }
     fn restore(
         &self,

@@ -35,3 +35,22 @@ fn lists_and_one_of_them() {
         ]
     );
 }
+
+#[test]
+fn erasing_asks_first_and_prints_the_statement() {
+    let statement = json!({"pseudonym": "erased_x", "sessions_erased": 3});
+    let answer = json!({"statement": statement, "jws": "eyJ.e30.c2ln", "public_key": {}});
+    let server = Server::start([ok(answer.clone()), ok(answer.clone()), ok(answer.clone())]);
+    assert!(handstamp("users erase ada").to(&server).run().usage().contains("--yes"));
+    assert!(
+        handstamp("users erase ada").to(&server).person("n\n").run().failed().contains("nothing was changed")
+    );
+    let ran = handstamp("users erase ada").to(&server).person("y\n").run();
+    assert!(ran.out.contains("erased_x") && ran.out.ends_with("\neyJ.e30.c2ln\n"), "{}", ran.out);
+    ran.done();
+    handstamp("users erase --yes").argument("a b").to(&server).run().done();
+    let said = handstamp("users erase ada --yes --json").to(&server).run().done();
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), answer);
+    let path = |id| format!("POST /v1/users/{id}/erase");
+    assert_eq!(server.lines(), [path("ada"), path("a%20b"), path("ada")]);
+}

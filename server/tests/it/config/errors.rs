@@ -195,7 +195,37 @@ fn a_wrong_value_says_what_would_be_right() {
             "[session_type.a]\nselector = \"userId\"",
             "2: session_type.a.selector: `userId` is not a selector: write it such as \"$Session{userId}\"",
         ),
+        (
+            "[session_type.a]\nselector = \"$Session{a}{}\"",
+            "2: session_type.a.selector: `$Session{a}{}` is not a selector",
+        ),
         ("[session_type.a]\nschema = 1", "2: session_type.a.schema: is a number: write a table"),
+        (
+            "[session_type.a]\nschema = { a = \"strin\", b = { c = 1 } }",
+            "2: session_type.a.schema: /a is no type: write string, number, integer, boolean, object, array or any",
+        ),
+        (
+            "[session_type.a]\nexpires_in = \"1h\"\n[session_type.a.schema]\ntype = \"object\"\nunevaluated = true",
+            "3: session_type.a.schema: /unevaluated is no keyword that this server knows",
+        ),
+        (
+            "[session_type.a]\nschema = { type = \"string\", const = 1979-05-27 }",
+            "2: session_type.a.schema: has a date in it, which JSON does not have",
+        ),
+        (
+            "[session_type.a]\nexpires_in = \"0s\"",
+            "2: session_type.a.expires_in: 0s is out of range: choose between 1s",
+        ),
+        (
+            "[session_type.\"a b\"]\nexpires_in = \"1h\"",
+            "1: session_type.\"a b\": is not the name of a session type",
+        ),
+        (
+            "[session_type.\"a:b\"]\nexpires_in = \"1h\"",
+            "1: session_type.\"a:b\": is not the name of a session type",
+        ),
+        ("[session_type.a]", "1: session_type.a: says nothing: give it a key, or leave it out"),
+        ("[session_type]\na = 1", "2: session_type.a: is a number: write a section [session_type.a]"),
         (
             "[server]\nmaster_key = \"m\"",
             "2: server.master_key: is not taken from this file: set HANDSTAMP_SERVER__MASTER_KEY or",

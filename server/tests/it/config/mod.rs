@@ -5,6 +5,7 @@
 mod errors;
 mod precedence;
 mod print;
+mod privacy;
 mod reload;
 mod unsafe_combinations;
 

@@ -9,6 +9,8 @@ use handstamp_server::config::log::{Format, Level};
 use handstamp_server::config::server::MasterKey;
 use handstamp_server::config::store::StoreUrl;
 use handstamp_server::config::{Config, ConfigFile, Environment, Flags, Origin, Sources};
+use handstamp_server::schema::session_type::SessionTypes;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 fn one(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
@@ -182,6 +184,33 @@ fn the_policy_of_the_file_reaches_core() {
     assert_eq!(config.policy.policy, wanted);
     assert!(config.policy.managed_by_file);
     assert!(!good("[log]\nlevel = \"info\"").policy.managed_by_file);
+}
+
+#[test]
+fn the_session_types_of_the_file_are_ready_for_use() {
+    let config = good(
+        "[session_type.checkout-session]\nexpires_in = \"90m\"\nselector = \"$Session{user}{id}\"\n\
+         [session_type.checkout-session.schema]\nuser = { id = \"integer\" }\n\"nick?\" = \"string\"\n\
+         [session_type.\"2fa\"]\nrefresh_expires_in = \"7d\"\nschema = { type = \"number\", minimum = 0.5 }\n",
+    );
+    let types = config.session_types.in_force().unwrap();
+    let shown: Vec<_> = types.iter().map(|(name, said)| (name.as_str(), said.show())).collect();
+    assert_eq!(
+        shown,
+        [
+            ("2fa", json!({ "refresh_expires_in": "7d", "schema": { "type": "number", "minimum": 0.5 } })),
+            (
+                "checkout-session",
+                json!({
+                    "expires_in": "1h30m", "selector": "$Session{user}{id}",
+                    "schema": { "user": { "id": "integer" }, "nick?": "string" }
+                })
+            ),
+        ]
+    );
+    assert!(!config.policy.managed_by_file);
+    assert_eq!(good("[session_type]").session_types.in_force(), Some(SessionTypes::new()));
+    assert_eq!(good("[policy.default]\nidle_timeout = \"1h\"").session_types.in_force(), None);
 }
 
 #[test]

@@ -76,6 +76,9 @@ async fn a_closed_store_says_so(world: World) {
             .await
             .unwrap_err(),
     );
+    closed(world.store.head().await.unwrap_err());
+    closed(world.store.amend(&[]).await.unwrap_err());
+    closed(world.store.scrub().await.unwrap_err());
     closed(world.store.sweep(NOW, 1).await.unwrap_err());
     closed(world.store.tallies().await.unwrap_err());
     closed(world.store.clock_floor().await.unwrap_err());

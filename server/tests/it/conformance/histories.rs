@@ -2,13 +2,14 @@
 
 use super::world::{Ask, NOW, World, batch, cases, create, delete, event, key, record, rewrite};
 use handstamp_core::time::Millis;
-use handstamp_server::store::{Batch, EventQuery, Key, NewEvent, Space};
+use handstamp_server::store::{Amend, Batch, EventQuery, Key, NewEvent, Scrubbed, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 cases![
     history_by_record_and_in_all,
     history_by_environment,
+    lines_are_written_anew_if_they_are_what_they_were,
     positions_rise_without_gaps_for_who_resumes,
     positions_are_never_reused
 ];
@@ -83,6 +84,40 @@ async fn history_by_environment(mut world: World) {
     let query = EventQuery { subject, env: Some(2), after: None, limit: 100 };
     let seen = world.store.history(&query).await.unwrap();
     assert!(!seen.is_empty() && seen.iter().all(|event| event.subject == all[0].subject));
+}
+
+async fn lines_are_written_anew_if_they_are_what_they_were(mut world: World) {
+    let events = ["a", "b", "c", "d"].map(|body| event(1, body)).to_vec();
+    world.store.done(Batch { events, ..batch([create(record(1))]) }).await;
+    let before = world.store.events(None).await;
+    let amend = |n: usize, was: &str, body: &str| Amend {
+        position: before[n].position,
+        before: was.into(),
+        after: body.into(),
+    };
+    let gone = Amend { position: before[3].position + 1, ..amend(3, "d", "never") };
+    let lines = [amend(0, "a", ""), amend(1, "a", "never"), amend(2, "c", &"long ".repeat(3_000)), gone];
+    assert_eq!(world.store.amend(&lines).await, Ok(2));
+    assert_eq!(world.store.amend(&lines).await, Ok(0), "they are not what they were any more");
+    // The same line twice: the second meets what the first left.
+    assert_eq!(world.store.amend(&[amend(3, "d", "e"), amend(3, "e", "f")]).await, Ok(2));
+    assert_eq!(world.store.amend(&[]).await, Ok(0));
+    let too_long = Amend { after: vec![0; (4 << 20) + 1], ..amend(1, "b", "") };
+    assert!(world.store.amend(&[too_long]).await.is_err());
+    if world.durable() {
+        world.reopen().await;
+    }
+    let after = world.store.events(None).await;
+    let bodies: Vec<&[u8]> = after.iter().map(|event| &event.body[..]).collect();
+    assert_eq!(bodies, [b"".as_slice(), b"b", "long ".repeat(3_000).as_bytes(), b"f"]);
+    for (old, new) in before.iter().zip(&after) {
+        assert_eq!((old.position, &old.subject, old.at), (new.position, &new.subject, new.at));
+    }
+    // Scrubbing changes nothing that can be read.
+    assert_eq!(world.store.scrub().await, Ok(Scrubbed::Clean));
+    assert_eq!(world.store.events(None).await, after);
+    assert_eq!(world.store.one(1).await.map(|found| found.record), Some(record(1)));
+    assert_eq!(world.store.head().await, Ok(after[3].position));
 }
 
 async fn positions_rise_without_gaps_for_who_resumes(world: World) {

@@ -1,7 +1,6 @@
 //! A small application of the real rules over any store: load, judge, commit, and again when somebody else came first.
-//!
 //! It has what the service does not have yet (refresh), and nothing of what makes the service fast: no cache, no
-//! turns. What is safe here is safe by the rules and by the store alone. Its clock stands until a case moves it.
+//! turns. What is safe here is safe by rules and store alone. Its clock stands until a case moves it.
 
 use super::world::NOW;
 use handstamp_core::epoch::{Ledger, Scope};
@@ -100,6 +99,8 @@ pub(super) struct Found {
 /// A login of that user, without anything special.
 pub(super) fn login(who: &str, refresh: bool) -> NewSession {
     NewSession {
+        auth: None,
+        actor: None,
         user: crate::engine::house::user(who),
         tags: Vec::new(),
         groups: Vec::new(),
@@ -242,7 +243,7 @@ impl Small {
             let Found { session, seen, version, ledger } = self.load(token.session).await?;
             let (ground, effective) = (self.ground(&ledger, now), self.effective(&session));
             let verdict = if kind == Kind::Refresh {
-                judge_refresh(&session, seen, &token, ground.bench(), &effective, now)
+                judge_refresh(&session, seen, &token, ground.bench(), &effective, Default::default(), now)
             } else {
                 let demand = Demand { can_deliver: true, ..Demand::default() };
                 judge(&session, seen, &token, ground.bench(), &effective, demand, now)
@@ -386,9 +387,8 @@ impl Stage<'_> {
     /// Whether it went through; if not, somebody else came first.
     async fn commit(self) -> Result<bool, StoreError> {
         match self.small.store.commit(self.batch).await {
-            Ok(()) => Ok(true),
             Err(StoreError::Conflict) => Ok(false),
-            Err(error) => Err(error),
+            other => other.map(|()| true),
         }
     }
 }

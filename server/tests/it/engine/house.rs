@@ -3,6 +3,7 @@
 
 use crate::front::Front;
 use async_trait::async_trait;
+use handstamp_core::agent::hints::Hints;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::policy::setting::Every;
@@ -97,6 +98,7 @@ impl House {
             entropy: Arc::new(SeededEntropy::new(plan.seed)),
             master: MasterKey::new(MASTER),
             policy: Some(plan.policy),
+            types: None,
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };
@@ -209,12 +211,15 @@ pub(crate) fn tags(texts: &[&str]) -> Vec<Tag> {
 
 pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
     Create {
-        user: user(of),
+        auth: None,
+        actor: None,
+        user: Some(user(of)),
         tags: tags(with),
         groups: Vec::new(),
         data: None,
         expires_in: None,
         client: Client::default(),
+        hints: Hints::default(),
         idempotency: None,
         device: None,
     }

@@ -1,5 +1,6 @@
 //! The cache's table against a map, and a session in it against the session.
 
+use handstamp_core::agent::{Agent, Device};
 use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::rotation::{Chain, Verifiers};
 use handstamp_core::secret::Verifier;
@@ -27,9 +28,18 @@ fn held(id: SessionId, env: EnvironmentId, texts: &[String], data: Option<&str>,
     let mut chain = Chain::new(verifiers, 1, Millis(5), false);
     chain.generation = u32::try_from(texts.len()).unwrap();
     let agent = |n: usize| texts.get(n).map(|text| text.as_str().into());
+    let spoken = texts.get(1).map(|text| {
+        let (version, model) =
+            (texts.get(3).map(|text| text.as_str().into()), texts.get(4).map(|_| "K".into()));
+        let (browser, major, device) = (Some(text.as_str().into()), Some(128), Device::Tablet);
+        Arc::new(Agent { browser, major, os: None, os_version: version, model, device, is_browser: true })
+    });
     let ip = texts.get(1).map(|_| [10, 0, 0, 1].into());
-    let last = texts.get(2).map(|_| Box::new(Client { ip: None, user_agent: agent(2) }));
+    let last = texts.get(2).map(|_| Box::new(Client { ip: None, user_agent: agent(2), agent: None }));
     let session = Session {
+        auth: None,
+        actor: None,
+        anchor: None,
         id,
         user: UserId::new(texts.first().map_or("ada", String::as_str)).unwrap(),
         tags: (0..texts.len())
@@ -43,7 +53,7 @@ fn held(id: SessionId, env: EnvironmentId, texts: &[String], data: Option<&str>,
         expires_in: texts.first().map(|_| Span::secs(77)),
         limits: Limits { absolute: Span::days(30), idle: Span::hours(24) },
         chain,
-        client: Client { ip, user_agent: agent(1) },
+        client: Client { ip, user_agent: agent(1), agent: spoken },
         last_client: last,
         device: None,
         state: State::Live,

@@ -30,7 +30,8 @@ async fn everything_that_can_be_said_of_a_session() {
             "created_at": "2026-01-01T00:00:00.000Z", "authenticated_at": "2026-01-01T00:00:00.000Z",
             "last_active_at": "2026-01-01T00:00:00.000Z", "expires_at": "2026-01-01T01:00:00.000Z",
             "absolute_expires_at": "2026-01-01T01:00:00.000Z", "idle_expires_at": "2026-01-02T00:00:00.000Z",
-            "client": { "ip": "203.0.113.7", "user_agent": "Mozilla/5.0 (X11)" }, "generation": 0
+            "auth": null, "actor": null,
+            "client": { "ip": "203.0.113.7", "user_agent": "Mozilla/5.0 (X11)", "browser": null, "os": null, "device_type": "other", "display_name": "Unknown browser" }, "generation": 0
         })
     );
     let cookie = format!("__Host-handstamp={token}; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax; Secure");
@@ -47,7 +48,10 @@ async fn the_least_that_can_be_said() {
         world.post("/v1/sessions", json!({ "user_id": "ada" })).await.expect(201)["session"].clone();
     assert_eq!(session["tags"], json!([]));
     assert_eq!(session["data"], Value::Null);
-    assert_eq!(session["client"], json!({ "ip": null, "user_agent": null }));
+    assert_eq!(
+        session["client"],
+        json!({ "ip": null, "user_agent": null, "browser": null, "os": null, "device_type": null, "display_name": null })
+    );
     assert_eq!(session["expires_at"], "2026-01-02T00:00:00.000Z");
     assert_eq!(session["absolute_expires_at"], "2026-01-31T00:00:00.000Z");
 }

@@ -25,7 +25,10 @@ async fn a_life_in_events() {
             ["session.ended", "2026-01-01T00:00:02.000Z", "bye", "session_revoked"],
         ])
     );
-    assert_eq!(items[0]["client"], json!({ "ip": "203.0.113.7", "user_agent": "own" }));
+    assert_eq!(
+        items[0]["client"],
+        json!({ "ip": "203.0.113.7", "user_agent": "own", "browser": null, "os": null, "device_type": "other", "display_name": "Unknown browser" })
+    );
     assert_eq!((&items[0]["session_id"], &items[0]["user_id"]), (&json!(made.id), &json!("ada")));
     assert!(items[0]["by"].as_str().unwrap().starts_with("key_"));
     assert!(!answer.text().contains("secret") && !answer.text().contains("hst_"));

@@ -1,15 +1,18 @@
 //! The management door over real sockets. One file an address; what every address has in common is in `refusals`,
 //! `callers`, `outage` and `random`.
 
+mod agents;
 mod batch;
 mod callers;
 mod create;
 mod devices;
 mod docs;
 mod environments;
+mod erase;
 mod errors;
 mod events;
 mod expiry;
+mod explain;
 mod history;
 mod idempotency;
 mod input;
@@ -30,9 +33,12 @@ mod rotation;
 mod search;
 mod secrets;
 mod session;
+mod session_types;
+mod step_up;
 mod update;
 mod users;
 mod validate;
+mod whereabouts;
 
 use crate::world::World;
 use handstamp_server::http::routes::{Needs, Route, table};
@@ -61,7 +67,23 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
             let token = world.login(&user).await.token;
             (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
         }
+        ("GET", "/v1/sessions/{id}/explain") => (format!("/v1/sessions/{}/explain", session().await), None),
+        ("POST", "/v1/policies/explain") => (path, Some(json!({ "user_id": user }))),
+        ("POST", "/v1/policies/preview") => (path, Some(json!({ "policy": {} }))),
         ("PUT", "/v1/policies") => (path, Some(json!({}))),
+        ("PUT", "/v1/session-types/{name}") => {
+            (format!("/v1/session-types/t{n}"), Some(json!({ "expires_in": "1h" })))
+        }
+        (_, "/v1/session-types/{name}") => {
+            let path = format!("/v1/session-types/t{n}");
+            world
+                .call(http::Method::PUT, &path)
+                .json(&json!({ "expires_in": "1h" }))
+                .send()
+                .await
+                .expect(200);
+            (path, None)
+        }
         ("POST", "/v1/policies/rollback") => {
             world.call(http::Method::PUT, "/v1/policies").json(&json!({})).send().await.expect(200);
             (path, Some(json!({ "version": 1 })))

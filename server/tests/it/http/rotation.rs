@@ -108,7 +108,10 @@ async fn theft_is_told_with_both_contexts() {
     let events = world.get(&format!("/v1/sessions/{}/events", made.id)).await.expect(200)["items"].clone();
     let last = events.as_array().unwrap().last().unwrap().clone();
     assert_eq!((&last["type"], &last["code"]), (&json!("session.ended"), &json!("token_reused")));
-    assert_eq!(last["client"], json!({ "ip": "198.51.100.9", "user_agent": "thief" }));
+    assert_eq!(
+        last["client"],
+        json!({ "ip": "198.51.100.9", "user_agent": "thief", "browser": null, "os": null, "device_type": "other", "display_name": "Unknown browser" })
+    );
     let evidence = last["evidence"].to_string();
     assert!(evidence.contains("203.0.113.7, own") && evidence.contains("198.51.100.9, thief"), "{evidence}");
     assert!(!events.to_string().contains("hst_"));

@@ -20,15 +20,19 @@ const ROOMS: &[Room] = &[
     Room { room: "store", may: &[], never: &[] },
     // The one place that knows how a domain value lies in a store.
     Room { room: "codec", may: &["store"], never: BACK_ENDS },
+    // What user agents say is known to nobody else, and knows nobody.
+    Room { room: "agents", may: &[], never: &[] },
     // Load, judge, commit. No HTTP, and no store by name: any store will do.
-    Room { room: "app", may: &["store", "codec", "host"], never: BACK_ENDS },
+    Room { room: "app", may: &["store", "codec", "host", "agents", "schema"], never: BACK_ENDS },
     // A door translates: parse, one verb of the service, render. It never touches a store.
-    Room { room: "http", may: &["app", "host::clock", "host::process", "sections"], never: &[] },
+    Room { room: "http", may: &["app", "host::clock", "host::process", "sections", "schema"], never: &[] },
     // The edge is older than any request: it knows bytes and clients, not even the service.
     Room { room: "http::listener", may: &["host::signals"], never: &[] },
     // How JSON says a policy: the same words in a file and in a body.
     Room { room: "sections", may: &[], never: &[] },
-    Room { room: "config", may: &["sections"], never: &[] },
+    // What the data of a session must look like. Pure.
+    Room { room: "schema", may: &[], never: &[] },
+    Room { room: "config", may: &["sections", "schema"], never: &[] },
     // The command line is one more client of the API.
     Room { room: "cli", may: &["config"], never: &[] },
     // Where all of them meet.
@@ -43,6 +47,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[];
 
 /// Crates that belong to some rooms only; any other crate may be named anywhere in the server.
 const CRATES: &[(&str, &[&str])] = &[
+    ("aho_corasick", &["agents"]),
     ("axum", &["http"]),
     ("clap", &["cli"]),
     ("comfy_table", &["cli"]),
@@ -51,6 +56,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
     ("indicatif", &["cli"]),
+    ("regex_automata", &["agents", "schema::pattern"]),
+    ("regex_syntax", &["agents"]),
     ("rusqlite", &["store::sqlite"]),
     // The wire owns its shapes and the codec its bytes: neither may freeze the domain.
     ("serde", &["http", "cli", "config"]),

@@ -36,7 +36,9 @@ async fn a_login_says_whether_its_device_is_new() {
     let expected = json!({
         "id": hand.id(), "user_id": "ada", "name": null, "key": "P-256",
         "first_seen_at": "2026-01-01T00:00:00.000Z", "last_seen_at": "2026-01-01T00:00:00.000Z",
-        "client": { "ip": null, "user_agent": null }
+        "client": {
+            "ip": null, "user_agent": null, "browser": null, "os": null, "device_type": null, "display_name": null
+        }
     });
     assert_eq!(known[0], expected);
     // Without a device, nothing is said of one.

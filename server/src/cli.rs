@@ -18,9 +18,11 @@ pub mod failure;
 pub mod hooks;
 mod keys;
 mod local;
+mod policy;
 mod progress;
 mod session_types;
 mod sessions;
+mod stream;
 mod table;
 mod tls;
 mod users;
@@ -168,6 +170,7 @@ impl Context<'_, '_> {
             Command::Sessions(group) => self.sessions(group),
             Command::SessionTypes(group) => self.session_types(&group),
             Command::Users(group) => self.users(group),
+            Command::Policy(group) => self.policy(group),
             Command::Events(args) => self.events(&args),
             Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),

@@ -135,14 +135,18 @@ impl App {
     /// `insufficient_scope`; faults.
     pub async fn devices(&self, caller: &Caller, user: &UserId) -> Result<Vec<Known>, Stop> {
         caller.allow(Scope::SessionsRead)?;
-        let mut devices = self.known_devices(caller, user).await?;
+        let mut devices = self.known_devices(caller.env.record.id, user).await?;
         devices.sort_by(|a, b| b.last_seen.cmp(&a.last_seen).then_with(|| a.id.cmp(&b.id)));
         Ok(devices)
     }
 
-    async fn known_devices(&self, caller: &Caller, user: &UserId) -> Result<Vec<Known>, Stop> {
+    pub(super) async fn known_devices(
+        &self,
+        env: handstamp_core::id::EnvironmentId,
+        user: &UserId,
+    ) -> Result<Vec<Known>, Stop> {
         let now = self.now();
-        let found = self.find_devices(caller.env.record.id, user).await?;
+        let found = self.find_devices(env, user).await?;
         let mut devices = Vec::with_capacity(found.len());
         for found in &found {
             let known = read_device(found)?;

@@ -384,6 +384,7 @@ impl Filter {
             && self.network.is_none_or(in_network)
             && self.browser.as_ref().is_none_or(|name| facet::browsers(session).any(|known| known == *name))
             && self.os.as_ref().is_none_or(|name| facet::systems(session).any(|known| known == *name))
+            && self.device.is_none_or(|id| session.device.as_ref().is_some_and(|device| device.id == id))
             && self.created_after.is_none_or(|at| session.id.made_at() >= at)
             && self.created_before.is_none_or(|at| session.id.made_at() < at)
     }

@@ -121,6 +121,9 @@ impl App {
     ) -> Result<Preview, Stop> {
         caller.allow(Scope::SessionsRead)?;
         let env = self.env(caller.env.record.id)?;
+        // The types of sessions stay as they are, whoever replaces the policy.
+        let types = env.policy.type_lives().map(|(name, life)| (name.clone(), *life)).collect();
+        let candidate = &candidate.with_types(types);
         let mut preview = Preview::default();
         let mut looked_at = 0;
         let mut query = Query {

@@ -9,6 +9,7 @@ use super::{App, Stop};
 use crate::codec::{digest, sessions};
 use crate::store::{Condition, Cursor, FacetRange, Query, StoreError, Versioned};
 use handstamp_core::caller::Scope;
+use handstamp_core::device::key::DeviceId;
 use handstamp_core::facet;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
@@ -42,6 +43,8 @@ pub struct Filter {
     pub browser: Option<Vec<u8>>,
     /// Made or last used on this system.
     pub os: Option<Vec<u8>>,
+    /// Bound to this device.
+    pub device: Option<DeviceId>,
     /// Live, ended, or both.
     pub which: Which,
     /// Ended with this code.
@@ -106,6 +109,7 @@ impl Filter {
         if let Some((low, high)) = self.network.and_then(|(ip, prefix)| facet::network(ip, prefix)) {
             all.push(on(facet::IP, &low, &high));
         }
+        all.extend(self.device.iter().map(|device| on(facet::DEVICE, &device.0, &device.0)));
         for (name, value) in [(facet::BROWSER, &self.browser), (facet::OS, &self.os)] {
             all.extend(value.as_ref().map(|value| on(name, value, value)));
         }

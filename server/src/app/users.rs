@@ -9,6 +9,7 @@ use crate::codec::{event, read_user, session_id, session_key, users};
 use crate::store::{EventQuery, Key, Query, StoredEvent};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
+use handstamp_core::device::known::Known;
 use handstamp_core::event::EventKind;
 use handstamp_core::id::UserId;
 use handstamp_core::refusal::Code;
@@ -25,6 +26,8 @@ pub struct Person {
     pub last_active: Option<Millis>,
     /// From where they were last used, each once, the latest first; at most [`Person::CLIENTS`].
     pub clients: Vec<Seen>,
+    /// The devices that they are known to have.
+    pub devices: Vec<Known>,
     /// What was refused in the last day, the latest first; of ended sessions, too.
     pub refused: Vec<Refused>,
 }
@@ -112,8 +115,10 @@ impl App {
 
     async fn person(&self, env: &Env, user: UserId) -> Result<Person, Stop> {
         let filter = Filter { user: Some(user.clone()), ..Filter::default() };
+        let devices = self.known_devices(env.record.id, &user).await?;
+        let (sessions, last_active) = (0, None);
         let mut person =
-            Person { user, sessions: 0, last_active: None, clients: Vec::new(), refused: Vec::new() };
+            Person { user, sessions, last_active, clients: Vec::new(), devices, refused: Vec::new() };
         let mut cursor = None;
         loop {
             let (found, next) = self.candidates(env, &filter, 1_000, cursor).await?;

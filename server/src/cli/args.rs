@@ -2,6 +2,7 @@
 
 use super::address::Target;
 use super::events::Events;
+use super::policy::Policy;
 use super::session_types::SessionTypes;
 use super::users::Users;
 use crate::config::setting::seconds;
@@ -67,6 +68,9 @@ pub(super) enum Command {
     /// Who is logged in
     #[command(arg_required_else_help = true)]
     Users(Users),
+    /// The rules of sessions: checked, tried, explained, changed
+    #[command(arg_required_else_help = true)]
+    Policy(Policy),
     /// What happened in the environment
     Events(Events),
     /// The devices that users are known to have
@@ -301,6 +305,9 @@ pub(super) struct Filter {
     /// On this system, such as Windows
     #[arg(long, value_name = "NAME")]
     pub(super) os: Option<String>,
+    /// Bound to this device
+    #[arg(long, value_name = "ID")]
+    pub(super) device_id: Option<String>,
     /// live, ended or all
     #[arg(long, value_parser = ["live", "ended", "all"])]
     pub(super) state: Option<String>,

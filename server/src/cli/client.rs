@@ -4,7 +4,7 @@ use super::address::Address;
 pub use super::address::Target;
 use super::{Failure, progress, tls};
 use crate::config::{Config, Environment, Secret};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT};
 use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -141,6 +141,28 @@ impl Client {
         what: &'static str,
     ) -> Result<Answer, Failure> {
         let request = self.request(method, path, body)?;
+        self.send(request, what)
+    }
+
+    /// The same, if `version` is still the one in force.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; `policy_changed` when it is not.
+    pub(super) fn call_if_match(
+        &mut self,
+        (method, path): (Method, &str),
+        version: u64,
+        body: &Json,
+        what: &'static str,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.request(method, path, Some(body))?;
+        let seen = HeaderValue::from_str(&format!("\"{version}\""))
+            .map_err(|_| Failure::new("the version cannot be written as HTTP"))?;
+        request.headers_mut().insert(IF_MATCH, seen);
+        self.send(request, what)
+    }
+
+    fn send(&mut self, request: Request<Full<Bytes>>, what: &'static str) -> Result<Answer, Failure> {
         let wait = Wait { what, draws: self.draws, limit: ANSWER };
         let link = Link { address: &self.address, tls: self.tls.as_ref() };
         let (answer, connection) =

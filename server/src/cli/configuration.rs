@@ -2,7 +2,7 @@
 
 use super::args::ConfigVerb;
 use super::{Context, Exit, Failure};
-use crate::config::{Config, Problems, print};
+use crate::config::{Config, Problem, Problems, print};
 use serde_json::json;
 
 impl Context<'_, '_> {
@@ -40,6 +40,17 @@ impl Context<'_, '_> {
             Ok(config) => (Vec::new(), config.warnings, config.file),
             Err(Problems(problems)) => (problems, Vec::new(), None),
         };
+        let what = file.map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string());
+        self.checked(&what, &problems, &warnings)
+    }
+
+    /// Tells what a look at `what` has found.
+    pub(super) fn checked(
+        &mut self,
+        what: &str,
+        problems: &[Problem],
+        warnings: &[String],
+    ) -> Result<Exit, Failure> {
         let exit = if problems.is_empty() { Exit::Done } else { Exit::Failed };
         if self.json {
             let problems: Vec<_> = problems
@@ -50,14 +61,13 @@ impl Context<'_, '_> {
             self.print_json(&json!({"ok": ok, "problems": problems, "warnings": warnings}))?;
             return Ok(exit);
         }
-        for problem in &problems {
+        for problem in problems {
             self.line(format!("error: {problem}"))?;
         }
-        for warning in &warnings {
+        for warning in warnings {
             self.line(format!("warning: {warning}"))?;
         }
         if problems.is_empty() {
-            let what = file.map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string());
             self.line(format!("{what} is right"))?;
         }
         Ok(exit)

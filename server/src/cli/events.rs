@@ -2,13 +2,13 @@
 
 use super::address::query;
 use super::args::Connection;
-use super::client::{Client, Link};
+use super::client::Client;
 use super::sessions::pages;
+use super::stream::{self, Blocks, SILENCE};
 use super::{Context, Exit, Failure, table};
 use clap::Args;
-use http::header::ACCEPT;
 use http::{HeaderName, HeaderValue, Method};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value as Json, json};
 use std::future::pending;
@@ -16,10 +16,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const PATH: &str = "/v1/events";
-/// The server breaks its silence at least every 10 seconds.
-const SILENCE: Duration = Duration::from_secs(30);
-/// No line of history is near this.
-const LONGEST: usize = 4 << 20;
 const HEADS: [(&str, &str); 9] = [
     ("ID", "id"),
     ("AT (UTC)", "at"),
@@ -94,7 +90,7 @@ impl Context<'_, '_> {
         after: Option<String>,
     ) -> Result<Exit, Failure> {
         let path = format!("{PATH}{}", query(parameters));
-        let mut told = Told { last: after, retry: Duration::from_secs(1), part: Vec::new() };
+        let mut told = Told { last: after, retry: Duration::from_secs(1), blocks: Blocks::default() };
         let mut stream = Some(client.block_on(begin(client, &path, told.last.as_deref()))?);
         loop {
             let Some(open) = &mut stream else {
@@ -110,7 +106,7 @@ impl Context<'_, '_> {
             let frame = client.block_on(async { timeout(SILENCE, open.frame()).await });
             let Ok(Some(Ok(frame))) = frame else {
                 self.note("the stream broke off; taking it up again")?;
-                (stream, told.part) = (None, Vec::new());
+                (stream, told.blocks) = (None, Blocks::default());
                 continue;
             };
             let Ok(bytes) = frame.into_data() else { continue };
@@ -135,28 +131,19 @@ impl Context<'_, '_> {
 struct Told {
     last: Option<String>,
     retry: Duration,
-    part: Vec<u8>,
+    blocks: Blocks,
 }
 
 impl Told {
     /// Takes bytes, and gives what they complete.
     fn take(&mut self, bytes: &[u8]) -> Result<Vec<Json>, Failure> {
-        self.part.extend_from_slice(bytes);
-        if self.part.len() > LONGEST {
-            return Err(Failure::new("the server sends an event without an end"));
-        }
         let mut events = Vec::new();
-        // What stands before an empty line belongs together: of a part that broke off neither line nor id is told.
-        while let Some(end) = self.part.windows(2).position(|two| two == b"\n\n") {
-            let block: Vec<u8> = self.part.drain(..end + 2).collect();
-            for line in String::from_utf8_lossy(&block).lines() {
+        for block in self.blocks.take(bytes)? {
+            for line in block.lines() {
                 match line.split_once(": ") {
                     Some(("id", id)) => self.last = Some(id.to_owned()),
                     Some(("retry", ms)) => self.retry = ms.parse().map_or(self.retry, Duration::from_millis),
-                    Some(("data", data)) => {
-                        let not_json = |_| Failure::new("the stream is not JSON");
-                        events.push(serde_json::from_str(data).map_err(not_json)?);
-                    }
+                    Some(("data", data)) => events.push(stream::data(data)?),
                     _ => {}
                 }
             }
@@ -166,24 +153,13 @@ impl Told {
 }
 
 async fn begin(client: &Client, path: &str, last: Option<&str>) -> Result<Incoming, Failure> {
-    let link: Link<'_> = client.link();
     let mut request = client.request(Method::GET, path, None)?;
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     if let Some(last) = last {
         let last = HeaderValue::from_str(last)
             .map_err(|_| Failure::usage("--after takes the id of a line", "such as 4711"))?;
         request.headers_mut().insert(HeaderName::from_static("last-event-id"), last);
     }
-    let broke = |e: &dyn std::fmt::Display| Failure::new(format!("{} broke off: {e}", client.url()));
-    let mut sender = link.connect().await?;
-    let response = sender.send_request(request).await.map_err(|e| broke(&e))?;
-    let status = response.status().as_u16();
-    if status == 200 {
-        return Ok(response.into_body());
-    }
-    let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(|e| broke(&e))?;
-    let document = serde_json::from_slice(&body.to_bytes()).unwrap_or(Json::Null);
-    Err(Failure::from_answer(status, document))
+    stream::open(client, request).await
 }
 
 async fn wait(time: Duration) {

@@ -58,15 +58,20 @@ impl Failure {
     }
 
     pub(super) fn configuration(problems: Problems) -> Failure {
+        Failure::not_right("the configuration", problems)
+    }
+
+    /// A file that somebody wrote is not right.
+    pub(super) fn not_right(what: &str, problems: Problems) -> Failure {
         let Problems(all) = problems;
         let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
         let list = all.iter().map(|problem| {
             json!({"place": problem.place.to_string(), "key": problem.key, "message": problem.message})
         });
         Failure {
-            code: Some("configuration_invalid".to_owned()),
+            code: Some(format!("{}_invalid", what.trim_start_matches("the "))),
             problem: Some(json!({"problems": list.collect::<Vec<_>>()})),
-            ..Failure::new(format!("the configuration is not right\n  {}", lines.join("\n  ")))
+            ..Failure::new(format!("{what} is not right\n  {}", lines.join("\n  ")))
         }
     }
 
@@ -134,6 +139,12 @@ fn advice(code: &str, status: u16) -> Option<&'static str> {
         ("publishable_key_forbidden", _) => Some("use an access key (hsk_...), not a publishable one"),
         ("session_not_found", _) => {
             Some("is it of another environment? An operator's key chooses with --env")
+        }
+        ("policy_changed", _) => {
+            Some("somebody changed it meanwhile: look with `handstamp policy show`, and try again")
+        }
+        ("policy_managed_by_file", _) => {
+            Some("put the rules under [policy] of the server's file, then `handstamp config reload`")
         }
         ("access_key_suspended", _) => Some("`handstamp keys resume` with another key takes it back"),
         ("access_key_expired", _) => Some("`handstamp keys create` with another key makes a new one"),

@@ -58,3 +58,33 @@ pub(super) fn spinner(what: &'static str) -> ProgressBar {
     spinner.set_message(what);
     spinner
 }
+
+/// For what says how far it is, and not how far it has to go.
+pub(super) struct Tally {
+    what: &'static str,
+    draws: bool,
+    spinner: Option<ProgressBar>,
+}
+
+impl Tally {
+    pub(super) const fn new(what: &'static str, draws: bool) -> Tally {
+        Tally { what, draws, spinner: None }
+    }
+
+    /// So much of `things` is done. Whoever tells it has let [`PATIENCE`] go by.
+    pub(super) fn at(&mut self, done: u64, things: &str) {
+        if self.draws {
+            let spinner = self.spinner.get_or_insert_with(|| spinner(self.what));
+            spinner.set_message(format!("{}: {done} {things}", self.what));
+            spinner.tick();
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+}

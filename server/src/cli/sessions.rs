@@ -197,6 +197,7 @@ fn parameters(filter: &Filter) -> Vec<(&str, Option<&str>)> {
         ("ip", filter.ip.as_deref()),
         ("browser", filter.browser.as_deref()),
         ("os", filter.os.as_deref()),
+        ("device_id", filter.device_id.as_deref()),
         ("state", filter.state.as_deref()),
         ("code", filter.code.as_deref()),
         ("created_after", filter.created_after.as_deref()),

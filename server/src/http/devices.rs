@@ -293,7 +293,8 @@ fn device(text: &str) -> Result<DeviceId, Problem> {
     })
 }
 
-fn body(known: &Known) -> DeviceBody<'_> {
+/// A known device, as it is told.
+pub(super) fn body(known: &Known) -> DeviceBody<'_> {
     DeviceBody {
         id: known.id.to_string(),
         user_id: known.user.as_str(),

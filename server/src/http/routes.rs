@@ -43,14 +43,25 @@ pub enum Needs {
     Operator,
 }
 
-const FILTERS: &[&str] =
-    &["user_id", "tag", "ip", "browser", "os", "state", "code", "created_after", "created_before"];
+const FILTERS: &[&str] = &[
+    "user_id",
+    "tag",
+    "ip",
+    "browser",
+    "os",
+    "device_id",
+    "state",
+    "code",
+    "created_after",
+    "created_before",
+];
 const SEARCH: &[&str] = &[
     "user_id",
     "tag",
     "ip",
     "browser",
     "os",
+    "device_id",
     "state",
     "code",
     "created_after",

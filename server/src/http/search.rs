@@ -13,6 +13,7 @@ use crate::app::search::{Filter, Which};
 use crate::app::update::Update;
 use axum::extract::State;
 use handstamp_core::address::Network;
+use handstamp_core::device::key::DeviceId;
 use handstamp_core::facet;
 use handstamp_core::refusal::Code;
 use http::StatusCode;
@@ -32,6 +33,7 @@ pub fn filter(params: &Params) -> Result<Filter, Problem> {
         network: params.get("ip")?.map(|text| network("ip", text)).transpose()?,
         browser: params.get("browser")?.map(|text| name("browser", text)).transpose()?,
         os: params.get("os")?.map(|text| name("os", text)).transpose()?,
+        device: params.get("device_id")?.map(device).transpose()?,
         which: match params.get("state")? {
             // Only what has ended has a code.
             None if params.get("code")?.is_some() => Which::Ended,
@@ -53,6 +55,11 @@ fn code(text: &str) -> Result<Code, Problem> {
     let known = Code::ENDINGS.iter().map(|c| c.text()).collect::<Vec<_>>().join(", ");
     let found = Code::ENDINGS.iter().copied().find(|c| c.text() == text);
     found.ok_or_else(|| Problem::field("code", format!("a session ends with one of: {known}")))
+}
+
+fn device(text: &str) -> Result<DeviceId, Problem> {
+    DeviceId::parse(text)
+        .ok_or_else(|| Problem::field("device_id", "the id of a device: 43 letters and digits"))
 }
 
 /// The name of a browser or system.
@@ -110,6 +117,7 @@ impl RevokeFilter {
             network: self.ip.map(|text| network(&field("ip"), &text)).transpose()?,
             browser: None,
             os: None,
+            device: None,
             which: Which::Live,
             code: None,
             created_after: self.after.map(|text| instant(&field("after"), &text)).transpose()?,
@@ -144,6 +152,8 @@ pub struct Wanted {
     /// Made or last used on this system, whatever the case.
     #[param(example = "Windows")]
     pub os: Option<String>,
+    /// Bound to this device.
+    pub device_id: Option<String>,
     /// `live`, `ended` or `all`. Left out: `live`; with `code`, `ended`.
     pub state: Option<String>,
     /// Ended with this code.

@@ -2,6 +2,7 @@
 
 use super::Web;
 use super::caller::By;
+use super::devices::{self, DeviceBody};
 use super::input::{self, At};
 use super::problem::{Answer, Problem};
 use super::query::Params;
@@ -28,9 +29,8 @@ pub struct UserBody<'a> {
     last_active_at: Option<Time>,
     /// From where the live sessions were last used, each once, the latest first; at most 20.
     clients: Vec<SeenBody<'a>>,
-    /// Known devices; none in this version.
-    #[schema(value_type = Vec<serde_json::Value>)]
-    devices: [(); 0],
+    /// The devices that they are known to have.
+    devices: Vec<DeviceBody<'a>>,
     /// What was refused in the last 24 hours, by code, the latest first; of ended sessions, too.
     recent_refusals: Vec<RefusedBody>,
 }
@@ -81,7 +81,7 @@ impl<'a> UserBody<'a> {
             sessions: person.sessions,
             last_active_at: person.last_active.map(Time),
             clients: person.clients.iter().map(seen).collect(),
-            devices: [],
+            devices: person.devices.iter().map(devices::body).collect(),
             recent_refusals: person.refused.iter().map(refused).collect(),
         }
     }

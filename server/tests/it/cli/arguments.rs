@@ -28,6 +28,11 @@ fn what_is_not_understood_is_a_usage_error() {
         "session-types",
         "session-types show",
         "backup",
+        "policy",
+        "policy check",
+        "policy explain --session ses_1 --user ada",
+        "policy explain --user ada --tag role:admin",
+        "policy rollback first",
         "bench --connections 0",
         "bench --duration 0s",
         "--json",
@@ -46,6 +51,7 @@ fn what_is_not_understood_is_a_usage_error() {
         ("sessions list --url 127.0.0.1:7411", "--url is not the address of a server"),
         ("sessions list --url http://u:PLANTED@h", "--url is not the address of a server"),
         ("sessions validate", "no token was given"),
+        ("policy rollback 1", "Nobody is here to answer (say --yes to go on without)"),
         ("keys revoke key_1", "Nobody is here to answer (say --yes to go on without)"),
     ] {
         let said = handstamp(words).keyed().run().usage();

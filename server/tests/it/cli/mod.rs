@@ -10,6 +10,7 @@ mod devices;
 mod events;
 mod keys;
 mod local;
+mod policy;
 mod server;
 mod session_types;
 mod sessions;

@@ -3,11 +3,14 @@
 
 use super::house::{House, Plan, asked, good, of_tag, of_user, tags};
 use super::limits::{MODES, Watcher, accidents, faulty, is_refused, most, nodes, policy};
+use handstamp_core::address::network::Network;
 use handstamp_core::id::SessionId;
 use handstamp_core::limit::OnLimit;
 use handstamp_core::policy::Rules;
 use handstamp_core::refusal::{Code, Evidence, Value};
+use handstamp_core::step_up::{Auth, Level};
 use handstamp_core::time::Span;
+use handstamp_core::transition::create::Proved;
 use handstamp_server::app::Stop;
 use handstamp_server::app::update::{Update, Updated};
 use handstamp_server::store::Store;
@@ -267,4 +270,34 @@ async fn a_change_of_many_takes_seats_for_all_or_none() {
     assert!(house.found(&of_tag("plan:pro")).await.is_empty());
     good(house.revoke_user("dan").await);
     assert_eq!(good(house.app.update_all(&house.caller(), &of_tag("team:a"), &ask).await).count, 3);
+}
+
+/// Nobody goes for a session that is refused for another reason, nor for a change that is.
+#[tokio::test]
+async fn nobody_goes_for_what_cannot_be() {
+    let here = Arc::new([Network::parse("192.0.2.0/24").unwrap()].into_iter().collect());
+    let rules = Rules { ip_allow: Some(here), ..seats(1) };
+    let plan = policy(most(10, OnLimit::EndOldest), &[(ACME, rules), ("plan:pro", seats(1))]);
+    let (house, _) = faulty(plan).await;
+    let from = |user: &str, last: u8| {
+        let mut ask = asked(user, &[ACME, "plan:pro"]);
+        ask.client.ip = Some([192, 0, last, 7].into());
+        ask
+    };
+    let sits = good(house.make(from("ada", 2)).await).view.session().id;
+    let elsewhere = house.make(from("bob", 3)).await;
+    assert_eq!(super::house::why(&elsewhere.err().unwrap()), "refused: ip_not_allowed");
+    let mut long_ago = from("bob", 2);
+    let auth = Auth { methods: Box::new([]), level: Level::new(1).unwrap() };
+    long_ago.auth = Some(Proved { auth, at: Some(house.now().plus(Span::days(-31))) });
+    let refused = house.make(long_ago).await;
+    assert_eq!(super::house::why(&refused.err().unwrap()), "refused: invalid_request");
+    // A tag that may not come.
+    let (other, _) = house.create("bob", &[]).await;
+    let mut ask = Update::default();
+    ask.patch.add_tags = tags(&[ACME, "plan:pro"]);
+    let refused = house.update(other, &ask).await;
+    assert_eq!(super::house::why(&refused.err().unwrap()), "refused: tag_create_only");
+    assert!(house.get(sits).await.ended.is_none());
+    assert_eq!(good(house.make(from("cy", 2)).await).evicted, [sits]);
 }

@@ -34,7 +34,7 @@ const ROOMS: &[Room] = &[
     Room { room: "schema", may: &[], never: &[] },
     Room { room: "config", may: &["sections", "schema"], never: &[] },
     // The command line is one more client of the API.
-    Room { room: "cli", may: &["config"], never: &[] },
+    Room { room: "cli", may: &["config", "sections"], never: &[] },
     // Where all of them meet.
     Room { room: "run", may: &["app", "cli", "codec", "config", "host", "http", "store"], never: &[] },
     Room { room: "main", may: &["cli", "config", "run"], never: &[] },

@@ -181,3 +181,21 @@ async fn a_user_has_a_bounded_number_of_known_devices_and_each_for_a_bounded_tim
     world.advance(Span::days(400));
     assert!(devices(&world, "ada").await.is_empty());
 }
+
+#[tokio::test]
+async fn sessions_are_found_by_their_device_and_users_have_theirs() {
+    let (world, hand, other) = (World::new().await, Hand::new(), Hand::new());
+    let mine = hand.login(&world, "ada", true).await;
+    other.login(&world, "ada", true).await;
+    let found = world.get(&format!("/v1/sessions?device_id={}", hand.id())).await.expect(200);
+    let ids: Vec<_> = found["items"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+    assert_eq!(ids, [mine["session"]["id"].clone()]);
+    let count = world.get(&format!("/v1/sessions/count?device_id={}", hand.id())).await.expect(200);
+    assert_eq!(count["count"], 1);
+    world.get("/v1/sessions?device_id=x").await.invalid("device_id");
+    let user = world.get("/v1/users/ada").await.expect(200);
+    assert_eq!(user["devices"].as_array().unwrap().len(), 2);
+    // What is erased is no longer known.
+    world.post("/v1/users/ada/erase", json!({})).await;
+    assert!(devices(&world, "ada").await.is_empty());
+}

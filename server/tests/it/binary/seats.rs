@@ -101,6 +101,8 @@ fn killed_while_seats_change_hands() {
     }
     assert_eq!(server.call("POST", "/v1/sessions", Some(ask(0, "team:refuses"))).0, 409);
     assert_eq!(server.call("POST", "/v1/sessions", Some(ask(0, "team:ends"))).0, 201);
-    assert_eq!(count(&server, "team:ends"), SEATS);
+    // Of the other tag, no more are missing than leases may have been left.
+    let ends = count(&server, "team:ends");
+    assert!(ends <= SEATS && ends + CLIENTS * kills >= SEATS, "{ends}");
     server.stop();
 }

@@ -42,6 +42,7 @@ pub mod privacy;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;
+pub mod seats;
 pub mod secret;
 pub mod session;
 pub mod step_up;

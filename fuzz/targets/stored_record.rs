@@ -5,10 +5,12 @@
 mod heap;
 
 use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId};
+use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 use handstamp_server::codec::control::{self, access_key_key, environment_key, ledger_key, root_key};
 use handstamp_server::codec::device::{device_record, read_device};
 use handstamp_server::codec::policy;
+use handstamp_server::codec::seats::{read_seats, seats_key, write_seats};
 use handstamp_server::codec::session_type::{read_session_type, write_session_type};
 use handstamp_server::codec::{
     CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
@@ -22,7 +24,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 12 {
+    match which % 13 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -48,9 +50,13 @@ fuzz_target!(|data: &[u8]| {
         10 => keeps(control_key(kind::DEVICE, b"ada"), body, read_device, |known| {
             device_record(ENV, Bucket::new(1), known).body
         }),
-        _ => keeps(control_key(kind::SESSION_TYPE, b"checkout"), body, read_session_type, |said| {
+        11 => keeps(control_key(kind::SESSION_TYPE, b"checkout"), body, read_session_type, |said| {
             write_session_type(ENV, said).body
         }),
+        _ => {
+            let tag = Tag::parse("org:acme").unwrap();
+            keeps(seats_key(ENV, &tag), body, read_seats, |known| write_seats(ENV, &tag, known, AT).body);
+        }
     }
 });
 

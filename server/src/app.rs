@@ -4,7 +4,8 @@
 //! * [`control`]: environments, access keys and ledgers, held in memory; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
-//! * [`view`]: what is told of a session. `limits`: how many sessions a user may have.
+//! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
+//!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
@@ -49,10 +50,12 @@ mod purge;
 pub mod read;
 pub mod records;
 pub mod search;
+mod seats;
 pub mod table;
 pub mod tighter;
 pub mod types;
 pub mod update;
+pub mod update_many;
 pub mod users;
 pub mod validate;
 pub mod verdicts;
@@ -69,6 +72,8 @@ pub struct App {
     keys: Keyring,
     control: Arc<control::Room>,
     turns: records::Turns,
+    /// The turns of ledgers of seats.
+    ledgers: records::Turns,
     agents: Agents,
     cache: Arc<cache::Cache>,
     activity: Arc<activity::Activity>,

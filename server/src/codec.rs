@@ -16,6 +16,7 @@ pub mod device;
 pub mod event;
 pub mod packed;
 pub mod policy;
+pub mod seats;
 pub mod session;
 pub mod session_type;
 
@@ -51,6 +52,8 @@ pub mod kind {
     pub const DEVICE: u8 = 20;
     /// Challenges of an environment that were used.
     pub const CHALLENGE: u8 = 21;
+    /// Ledgers of seats of an environment, one for each tag that has been counted.
+    pub const SEATS: u8 = 24;
     /// The session types of an environment.
     pub const SESSION_TYPE: u8 = 22;
 }

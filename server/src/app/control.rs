@@ -2,6 +2,7 @@
 //! through the store first.
 
 use super::policies::FromFile;
+use super::seats::{Era, Standing};
 use super::types::{Kept, known};
 use super::{App, Fault};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
@@ -31,6 +32,7 @@ pub struct Control {
     names: HashMap<EnvironmentName, EnvironmentId>,
     keys: HashMap<KeyId, Arc<Key>>,
     file: FromFile,
+    era: Era,
 }
 
 /// An environment, ready for work.
@@ -56,6 +58,8 @@ pub struct Env {
     pub types: Arc<SessionTypes>,
     /// Recognises their times.
     pub(super) times: [u8; 32],
+    /// What they say of seats.
+    pub(super) seats: Arc<Standing>,
     /// What was said over the API, if anything was, and the version of its record.
     pub(super) stored: Option<(Arc<PolicyVersion>, u64)>,
     /// The session types that were said over the API.
@@ -102,9 +106,9 @@ impl Control {
         all.sort_by_key(|k| (k.key.created_at, k.key.id));
         all
     }
-    /// Without an environment yet, under what the configuration says.
-    pub(super) fn under(file: FromFile) -> Control {
-        Control { file, ..Control::default() }
+    /// The same without an environment yet, and without keys.
+    pub(super) fn emptied(&self) -> Control {
+        Control { file: self.file.clone(), era: self.era, ..Control::default() }
     }
     /// Whether the configuration decides about policies.
     pub fn is_managed_by_file(&self) -> bool {
@@ -118,15 +122,18 @@ impl Control {
         let stored = || env.stored.as_ref().map(|(version, _)| version.policy.clone());
         env.base = self.file.policy.clone().or_else(stored).unwrap_or_default();
         env.types = self.file.types.clone().unwrap_or_else(|| env.stored_types.types.clone());
-        match self.envs.get(&env.record.id) {
+        let before = self.envs.get(&env.record.id);
+        match before {
             Some(known) if Arc::ptr_eq(&known.base, &env.base) && Arc::ptr_eq(&known.types, &env.types) => {
                 (env.policy, env.times) = (known.policy.clone(), known.times);
+                env.seats = known.seats.clone();
             }
             _ => {
                 let lives = lives(&env.types);
                 let untouched = lives.values().all(|life| life.is_empty());
                 env.policy = if untouched { env.base.clone() } else { Arc::new(env.base.with_types(lives)) };
                 env.times = times_digest(&env.policy);
+                env.seats = self.era.standing(before.map(|known| &known.seats), &env.policy);
             }
         }
         self.names.insert(env.record.name.clone(), env.record.id);
@@ -200,6 +207,7 @@ pub(super) fn ready(
         policy: Arc::default(),
         types: Arc::default(),
         times: [0; 32],
+        seats: Arc::default(),
         stored: None,
         stored_types: Arc::default(),
         base: Arc::default(),
@@ -210,10 +218,9 @@ pub(super) fn ready(
 pub(super) async fn load(
     store: &dyn Store,
     master: &MasterKey,
-    file: FromFile,
+    mut held: Control,
 ) -> Result<Control, StoreError> {
     let control = |kind| Space { kind, env: 0 };
-    let mut held = Control::under(file);
     let mut policies: HashMap<Box<[u8]>, (Arc<PolicyVersion>, u64)> = HashMap::new();
     for found in all(store, control(kind::POLICY)).await? {
         let version = Arc::new(read_policy(&found)?);
@@ -282,9 +289,9 @@ pub(super) struct Turn {
 }
 
 impl Room {
-    pub(super) fn new(file: FromFile) -> Room {
+    pub(super) fn new(file: FromFile, era: Era) -> Room {
         Room {
-            held: ArcSwap::from_pointee(Control::under(file)),
+            held: ArcSwap::from_pointee(Control { file, era, ..Control::default() }),
             turn: Arc::default(),
             stale: AtomicBool::new(false),
         }
@@ -292,17 +299,13 @@ impl Room {
     pub(super) fn load(&self) -> Guard<Arc<Control>> {
         self.held.load()
     }
-    /// What the configuration says of policies and session types.
-    pub(super) fn file(&self) -> FromFile {
-        self.held.load().file.clone()
-    }
     pub(super) fn replace(&self, control: Control) {
         self.held.store(Arc::new(control));
     }
 
     /// Reads everything again. What is held only in memory is kept.
     async fn refresh(&self, store: &dyn Store, master: &MasterKey) -> Result<(), StoreError> {
-        let mut fresh = load(store, master, self.file()).await?;
+        let mut fresh = load(store, master, self.load().emptied()).await?;
         for (id, key) in &self.held.load().keys {
             match fresh.keys.get(id) {
                 Some(known) => {

@@ -6,6 +6,7 @@ use super::control::Env;
 use super::devices::prove::{self, Introduction};
 use super::limits::Rules;
 use super::records::{Decision, Loaded, Stage};
+use super::seats::{Guest, Seats};
 use super::types::user_of_new;
 use super::view::View;
 use super::{App, Stop};
@@ -26,7 +27,8 @@ use handstamp_core::session::{Actor, Client};
 use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
-use handstamp_core::transition::create::{NewSession, Proved, create, repeat};
+use handstamp_core::transition::create::{NewSession, Proved, create_as, repeat};
+use handstamp_core::user::User;
 use handstamp_core::whereabouts;
 use std::sync::Arc;
 
@@ -70,9 +72,12 @@ pub struct Made {
 
 /// What an attempt comes to.
 enum Attempt {
-    Made(Box<Made>),
+    /// It was made; and whether it sits on the seats that were held for it.
+    Made(Box<Made>, bool),
     /// So many have to go for it that they go first.
     Crowded(Rules),
+    /// Other seats are needed by now than were taken.
+    Unseated,
 }
 
 impl App {
@@ -120,15 +125,61 @@ impl App {
             idempotency: again.as_ref().map(|again| again.request),
         };
         let asking = Asking { caller, new, again, device: ask.device.as_ref() };
-        let mut evicted = Vec::new();
+        let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
-            match self.attempt(&asking).await.inspect_err(|stop| self.note_refused(&asking, stop))? {
-                Attempt::Made(made) => {
-                    evicted.extend(made.evicted);
-                    return Ok(Made { evicted, ..*made });
+            let env = self.env(env_id)?;
+            let rules = seats_for(&env, &asking.new);
+            if rules.limits.is_empty() {
+                match self.make(&asking, &Seats::default(), None, &mut evicted).await? {
+                    Some((made, _)) => return Ok(Made { evicted, ..made }),
+                    None => continue,
                 }
+            }
+            let turns = self.seat_turns(env_id, &rules.limits).await;
+            // Nobody goes for a request that was answered already, or that cannot be.
+            if let Before::Made(made) = self.look_before(&env, &asking).await? {
+                return Ok(Made { evicted, ..*made });
+            }
+            self.rehearse(&env, &asking.new).inspect_err(|stop| self.note_refused(&asking, stop))?;
+            let session = self.draw()?.session(self.now(), self.keys.bucket(env_id, &asking.new.user));
+            let guest =
+                Guest { session, user: &asking.new.user, own: own_limits(&env, &asking.new), but: None };
+            let seats = self.take_seats(env_id, &rules, &guest).await;
+            let Some(seats) = seats.inspect_err(|stop| self.note_refused(&asking, stop))? else {
+                drop(turns);
+                self.wait_for_seats(&mut waited).await?;
+                continue;
+            };
+            evicted.extend(seats.evicted.iter().copied());
+            let turns = seats.crowded.then_some(turns);
+            let made = self.make(&asking, &seats, Some(session), &mut evicted).await;
+            drop(turns);
+            match self.sit(env_id, &seats, session, made).await? {
+                Some(made) => return Ok(Made { evicted, ..made }),
+                None => self.wait_for_seats(&mut waited).await?,
+            }
+        }
+    }
+
+    /// Makes it on the seats that are held for it, in as many commits as it takes; `None`: it needs others.
+    async fn make(
+        &self,
+        asking: &Asking<'_>,
+        seats: &Seats,
+        id: Option<SessionId>,
+        evicted: &mut Vec<SessionId>,
+    ) -> Result<Option<(Made, bool)>, Stop> {
+        loop {
+            let tried = self.attempt(asking, seats, id).await;
+            match tried.inspect_err(|stop| self.note_refused(asking, stop))? {
+                Attempt::Made(made, sits) => {
+                    evicted.extend(made.evicted.iter().copied());
+                    return Ok(Some((*made, sits)));
+                }
+                Attempt::Unseated => return Ok(None),
                 Attempt::Crowded(rules) => {
-                    evicted.extend(self.evict_ahead(env_id, &asking.new.user, &rules, None).await?);
+                    let env = asking.caller.env.record.id;
+                    evicted.extend(self.evict_ahead(env, &asking.new.user, &rules, None).await?);
                 }
             }
         }
@@ -147,28 +198,36 @@ impl App {
         }
     }
 
-    async fn attempt(&self, asking: &Asking<'_>) -> Result<Attempt, Stop> {
+    async fn attempt(
+        &self,
+        asking: &Asking<'_>,
+        seats: &Seats,
+        id: Option<SessionId>,
+    ) -> Result<Attempt, Stop> {
         let (env_id, new) = (asking.caller.env.record.id, &asking.new);
         let bucket = self.keys.bucket(env_id, &new.user);
         self.decide(bucket, || async {
             self.doubts().await?;
             let env = self.env(env_id)?;
             let (replaces, device) = match self.look_before(&env, asking).await? {
-                Before::Made(made) => return Ok(Decision::Answer(Attempt::Made(made))),
+                Before::Made(made) => return Ok(Decision::Answer(Attempt::Made(made, false))),
                 Before::Free { replaces, device } => (replaces, device),
             };
+            if !seats.cover(&seats_for(&env, new).limits) {
+                return Ok(Decision::Answer(Attempt::Unseated));
+            }
             let known = self.load_user(env_id, &new.user).await?;
-            let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
-            whereabouts::judge_first(&effective, new.client.ip)?;
-            let limits = limit::of_new(limit::RULE, &effective.max_sessions, &new.tags);
-            let rules = Rules { limits, mode: effective.on_limit.value };
+            let rules = own_limits(&env, new);
             let room = self.room(&env, &known.user, &rules, None).await?;
             if room.is_crowded() {
                 return Ok(Decision::Answer(Attempt::Crowded(rules)));
             }
             let now = room.now;
+            seats.are_in_time(now)?;
             let new = NewSession { device: device.as_ref().map(|(key, _)| *key), ..new.clone() };
-            let made = create(self.ground(&env, now), new, room.user(), &self.draw()?)?;
+            let (entropy, ground) = (self.draw()?, self.ground(&env, now));
+            let id = id.unwrap_or_else(|| entropy.session(now, bucket));
+            let made = create_as(ground, id, new, room.user(), &entropy)?;
             let mut stage = Stage::new(bucket, now);
             room.make(self, &env, &mut stage);
             stage.session(self, &env, None, &made.change.session, now);
@@ -191,12 +250,11 @@ impl App {
             let after = Loaded { session: made.change.session, seen: now, offered: now, version: 1 };
             let view = self.view(&env, after, now)?;
             if view.ended.is_some() {
-                let message = "is longer ago than a session may last: the user must authenticate again";
-                return Err(Stop::field("/auth/at", message));
+                return Err(too_long_ago());
             }
             let evicted = room.evicted();
             let made = Made { view, issued: made.issued, evicted, new_device };
-            Ok(Decision::Commit(stage, Attempt::Made(Box::new(made))))
+            Ok(Decision::Commit(stage, Attempt::Made(Box::new(made), true)))
         })
         .await
     }
@@ -217,6 +275,8 @@ impl App {
             }
         }
         let new = &asking.new;
+        let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
+        whereabouts::judge_first(&effective, new.client.ip)?;
         user_of_new(env, &new.tags, new.data.as_deref(), Some(&new.user))?;
         let device = match asking.device {
             None => None,
@@ -226,6 +286,17 @@ impl App {
             }
         };
         Ok(Before::Free { replaces, device })
+    }
+
+    /// Whether a session that is made now would live, before anybody has to go for it.
+    fn rehearse(&self, env: &Env, new: &NewSession) -> Result<(), Stop> {
+        let now = self.now();
+        let (id, user) = (SessionId::floor(now), User::new(new.user.clone()));
+        let made = create_as(self.ground(env, now), id, new.clone(), user, &self.draw()?)?;
+        match self.ended(env, &made.change.session, now, now) {
+            None => Ok(()),
+            Some(_) => Err(too_long_ago()),
+        }
     }
 
     /// The same request again: the same credentials, as long as nobody has presented them. Nobody goes for it again.
@@ -251,6 +322,24 @@ impl App {
         };
         Ok(Made { view, issued, evicted: Vec::new(), new_device })
     }
+}
+
+fn too_long_ago() -> Stop {
+    Stop::field("/auth/at", "is longer ago than a session may last: the user must authenticate again")
+}
+
+/// The limits of the user's own sessions, for a new one.
+fn own_limits(env: &Env, new: &NewSession) -> Rules {
+    let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
+    let limits = limit::of_new(limit::RULE, &effective.max_sessions, &new.tags);
+    Rules { limits, mode: effective.on_limit.value }
+}
+
+/// The limits of all users' sessions, for a new one.
+fn seats_for(env: &Env, new: &NewSession) -> Rules {
+    let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
+    let limits = limit::of_new(limit::SEATS, &effective.seats, &new.tags);
+    Rules { limits, mode: effective.on_limit.value }
 }
 
 /// An `Idempotency-Key`, the digest of the body it came with, and that of the whole request.

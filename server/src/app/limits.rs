@@ -6,7 +6,7 @@ use super::records::{Decision, Loaded, LoadedUser, Stage};
 use super::search::Filter;
 use super::{App, Stop};
 use handstamp_core::id::{EnvironmentId, SessionId, UserId};
-use handstamp_core::limit::{Limit, OnLimit};
+use handstamp_core::limit::{Limit, OnLimit, RULE};
 use handstamp_core::session::Session;
 use handstamp_core::time::Millis;
 use handstamp_core::transition::admit::{Admission, admit};
@@ -26,7 +26,7 @@ pub(super) struct Rules {
 
 /// How many sessions begin to count at once where nobody would go for them: all or none of them shall.
 #[derive(Default)]
-pub(super) struct Demand(Vec<(UserId, Limit, u32)>);
+pub(super) struct Demand(Vec<(Option<UserId>, Limit, u32)>);
 
 impl Demand {
     /// One more, under these rules.
@@ -35,9 +35,10 @@ impl Demand {
             return;
         }
         for limit in &rules.limits {
-            match self.0.iter_mut().find(|(user, known, _)| *user == session.user && known == limit) {
+            let user = (limit.rule == RULE).then_some(&session.user);
+            match self.0.iter_mut().find(|(of, known, _)| of.as_ref() == user && known == limit) {
                 Some((.., count)) => *count += 1,
-                None => self.0.push((session.user.clone(), limit.clone(), 1)),
+                None => self.0.push((user.cloned(), limit.clone(), 1)),
             }
         }
     }
@@ -136,8 +137,7 @@ impl App {
     /// `session_limit_reached`; faults.
     pub(super) async fn is_met(&self, env: &Env, demand: Demand) -> Result<(), Stop> {
         for (user, limit, more) in demand.0 {
-            let filter =
-                Filter { user: Some(user), tags: limit.tag.iter().cloned().collect(), ..Filter::default() };
+            let filter = Filter { user, tags: limit.tag.iter().cloned().collect(), ..Filter::default() };
             let (_, all) = self.unended(env, &filter).await?;
             let current = all.iter().filter(|(_, ended)| ended.is_none()).count();
             let current = u32::try_from(current).unwrap_or(u32::MAX);

@@ -6,6 +6,7 @@ use super::control::{Control, Room, batch, load, put, ready};
 use super::observe::Observer;
 use super::policies::FromFile;
 use super::records::Turns;
+use super::seats::Era;
 use super::{App, Fault, aging, callers, keys, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
@@ -93,6 +94,10 @@ impl App {
                 StoreError::Damaged("the bucket key does not open under this master key".to_owned())
             })?;
         let keys = Keyring::new(&parts.master, root.key_set, &root.older_sets, &bucket_key);
+        let mut process = [0; 16];
+        if !parts.entropy.fill(&mut process) {
+            return Err(Fault::Entropy.into());
+        }
         let activity = Arc::new(Activity::default());
         let app = App {
             cache: Arc::new(Cache::new(parts.cache_bytes, activity.clone())),
@@ -101,11 +106,12 @@ impl App {
             entropy: parts.entropy,
             master: Arc::new(parts.master),
             keys,
-            control: Arc::new(Room::new(FromFile {
-                policy: parts.policy.map(Arc::new),
-                types: parts.types.map(Arc::new),
-            })),
+            control: Arc::new(Room::new(
+                FromFile { policy: parts.policy.map(Arc::new), types: parts.types.map(Arc::new) },
+                Era::new(process),
+            )),
             turns: Turns::new(),
+            ledgers: Turns::new(),
             agents: Agents::default(),
             activity,
             behind: Arc::default(),
@@ -120,11 +126,12 @@ impl App {
         if fresh {
             app.begin(&root, &first_key()?).await?;
         } else {
-            let control = load(app.store.as_ref(), &app.master, app.control.file()).await?;
+            let control = load(app.store.as_ref(), &app.master, app.control.load().emptied()).await?;
             app.control.replace(control);
         }
         let mut control = Control::clone(&app.control.load());
         control.put_key(callers::root_entry(&app.master, app.keys.current()));
+        control.envs().iter().for_each(|env| env.seats.has_settled());
         app.control.replace(control);
         app.recall_rules(fresh).await?;
         Ok((app, fresh))
@@ -142,7 +149,7 @@ impl App {
             put(write_access_key(&key, Millis(0)), 0),
         ];
         self.store.commit(batch(self.now(), ops)).await?;
-        let mut control = Control::under(self.control.file());
+        let mut control = self.control.load().emptied();
         control.put_env(ready(&self.master, env.record, 1, (Ledger::default(), 0), 0)?);
         control.put_key(keys::entry(key, 1, Millis(0)));
         self.control.replace(control);

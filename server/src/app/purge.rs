@@ -10,7 +10,7 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 8] = [
+const SPACES: [u8; 9] = [
     kind::SESSION,
     kind::USER,
     kind::IDEMPOTENCY,
@@ -18,6 +18,7 @@ const SPACES: [u8; 8] = [
     kind::TIMES,
     kind::DEVICE,
     kind::CHALLENGE,
+    kind::SEATS,
     kind::SESSION_TYPE,
 ];
 

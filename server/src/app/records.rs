@@ -54,6 +54,23 @@ impl Turns {
     }
 }
 
+impl Turns {
+    /// All of these, in one order for everybody.
+    pub(super) async fn take_all(
+        &self,
+        buckets: impl Iterator<Item = Bucket>,
+    ) -> Vec<tokio::sync::MutexGuard<'_, ()>> {
+        // Two buckets may share a turn.
+        let places: BTreeSet<usize> =
+            buckets.map(|bucket| usize::from(bucket.get()) % self.0.len()).collect();
+        let mut taken = Vec::with_capacity(places.len());
+        for turn in places.into_iter().filter_map(|place| self.0.get(place)) {
+            taken.push(turn.lock().await);
+        }
+        taken
+    }
+}
+
 /// How often a transition that others overtook is decided again.
 const TRIES: u32 = 40;
 
@@ -300,12 +317,21 @@ impl App {
     }
 
     /// Load, judge, commit: decides again while others come first. The turn of the bucket is held throughout.
-    pub(super) async fn decide<T, F, D>(&self, bucket: Bucket, mut decision: D) -> Result<T, Stop>
+    pub(super) async fn decide<T, F, D>(&self, bucket: Bucket, decision: D) -> Result<T, Stop>
     where
         D: FnMut() -> F,
         F: Future<Output = Result<Decision<T>, Stop>>,
     {
         let _turn = self.turns.take(bucket).await;
+        self.try_again(decision).await
+    }
+
+    /// The same for who has taken another turn, or none.
+    pub(super) async fn try_again<T, F, D>(&self, mut decision: D) -> Result<T, Stop>
+    where
+        D: FnMut() -> F,
+        F: Future<Output = Result<Decision<T>, Stop>>,
+    {
         for attempt in 0..TRIES {
             match decision().await? {
                 Decision::Answer(answer) => return Ok(answer),

@@ -2,14 +2,13 @@
 
 use super::callers::Caller;
 use super::control::Env;
-use super::limits::{Demand, Rules};
+use super::limits::Rules;
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage, open_data};
-use super::search::Filter;
+use super::seats::{Guest, Seats};
 use super::types::{check_change, parsed};
 use super::view::View;
 use super::{App, Fault, Stop};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::limit;
@@ -28,9 +27,6 @@ use std::collections::BTreeMap;
 
 /// The most bytes of a session's data, as JSON text.
 pub const DATA_MOST: usize = 16 * 1_024;
-
-/// The most sessions that one call may change.
-pub const UPDATE_MOST: usize = 1_000;
 
 /// What is asked. The door has checked each value.
 #[derive(Clone, Default)]
@@ -66,21 +62,30 @@ pub struct Updated {
     pub evicted: Vec<SessionId>,
 }
 
-/// What a change of many came to.
-pub struct UpdatedAll {
-    /// How many were changed.
-    pub count: usize,
-    /// The first hundred.
-    pub sessions: Vec<SessionId>,
-    /// Who had to go for the tags that they have got: the first hundred.
-    pub evicted: Vec<SessionId>,
+/// A change, ready to be tried more than once.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    caller: &'a Caller,
+    id: SessionId,
+    ask: &'a Update,
+    login: Option<&'a Login>,
+}
+
+/// The seats that a change needs, and the limits of its user's own sessions.
+struct Wanted {
+    user: UserId,
+    seats: Rules,
+    own: Rules,
 }
 
 /// What an attempt comes to.
 enum Attempt {
-    Done(Box<Updated>),
+    /// It was changed; and whether it sits on the seats that were held for it.
+    Done(Box<Updated>, bool),
     /// So many have to go for it that they go first.
     Crowded(UserId, Rules),
+    /// Other seats are needed by now than were taken.
+    Unseated,
 }
 
 /// What becomes of a session's data.
@@ -138,48 +143,97 @@ impl App {
         login: Option<&Login>,
     ) -> Result<Updated, Stop> {
         caller.allow(Scope::SessionsWrite)?;
-        let mut evicted = Vec::new();
+        let env = caller.env.record.id;
+        let asking = Asking { caller, id, ask, login };
+        let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
-            match self.attempt_update(caller, id, ask, login).await? {
-                Attempt::Done(done) => {
-                    evicted.extend(done.evicted);
-                    return Ok(Updated { evicted, ..*done });
+            let Some(wanted) = self.wanted(asking).await? else {
+                match self.make_update(asking, &Seats::default(), &mut evicted).await? {
+                    Some((done, _)) => return Ok(Updated { evicted, ..done }),
+                    None => continue,
                 }
+            };
+            let turns = self.seat_turns(env, &wanted.seats.limits).await;
+            // Somebody else may have had the turn, and changed the same session.
+            let same = self.wanted(asking).await?;
+            if same.is_none_or(|same| same.seats != wanted.seats) {
+                continue;
+            }
+            let guest = Guest { session: id, user: &wanted.user, own: wanted.own, but: Some(id) };
+            let Some(seats) = self.take_seats(env, &wanted.seats, &guest).await? else {
+                drop(turns);
+                self.wait_for_seats(&mut waited).await?;
+                continue;
+            };
+            evicted.extend(seats.evicted.iter().copied());
+            let turns = seats.crowded.then_some(turns);
+            let done = self.make_update(asking, &seats, &mut evicted).await;
+            drop(turns);
+            match self.sit(env, &seats, id, done).await? {
+                Some(done) => return Ok(Updated { evicted, ..done }),
+                None => self.wait_for_seats(&mut waited).await?,
+            }
+        }
+    }
+
+    /// The seats that it needs; `None`: it needs none. Nobody goes for a change that cannot be.
+    async fn wanted(&self, asking: Asking<'_>) -> Result<Option<Wanted>, Stop> {
+        let env = self.env(asking.caller.env.record.id)?;
+        let coming = asking.ask.patch.add_tags.iter().map(Tag::as_str);
+        if env.policy.of_tags(coming).seats.is_empty() {
+            return Ok(None);
+        }
+        let id = asking.id;
+        let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
+        let after = self.changes(&env, &loaded, asking, self.now())?.0.session;
+        let seats = gained(limit::SEATS, &env, &loaded.session, &after);
+        let own = gained(limit::RULE, &env, &loaded.session, &after);
+        Ok((!seats.limits.is_empty()).then_some(Wanted { user: loaded.session.user, seats, own }))
+    }
+
+    /// Changes it, on the seats that are held for it, in as many commits as it takes; `None`: it needs others.
+    async fn make_update(
+        &self,
+        asking: Asking<'_>,
+        seats: &Seats,
+        evicted: &mut Vec<SessionId>,
+    ) -> Result<Option<(Updated, bool)>, Stop> {
+        loop {
+            match self.attempt_update(asking, seats).await? {
+                Attempt::Done(done, sits) => {
+                    evicted.extend(done.evicted.iter().copied());
+                    return Ok(Some((*done, sits)));
+                }
+                Attempt::Unseated => return Ok(None),
                 Attempt::Crowded(user, rules) => {
-                    let env = caller.env.record.id;
+                    let (env, id) = (asking.caller.env.record.id, asking.id);
                     evicted.extend(self.evict_ahead(env, &user, &rules, Some(id)).await?);
                 }
             }
         }
     }
 
-    async fn attempt_update(
-        &self,
-        caller: &Caller,
-        id: SessionId,
-        ask: &Update,
-        login: Option<&Login>,
-    ) -> Result<Attempt, Stop> {
+    async fn attempt_update(&self, asking: Asking<'_>, seats: &Seats) -> Result<Attempt, Stop> {
+        let Asking { caller, id, ask, login } = asking;
         self.decide(id.bucket(), || async {
             self.doubts().await?;
             let env = self.env(caller.env.record.id)?;
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
-            let mut change = if login.is_some() && ask.is_empty() {
-                Change { session: loaded.session.clone(), user: None, events: Vec::new() }
-            } else {
-                self.changed(&env, &loaded, ask, caller, now)?
-            };
-            let mut issued = None;
-            if let Some(login) = login {
-                let (after, new) = self.logged_in(&env, &loaded, change, login, caller, now)?;
-                (change, issued) = (after, Some(new));
-            }
+            let (mut change, issued) = self.changes(&env, &loaded, asking, now)?;
             let active = ask.patch.extend || login.is_some();
             let seen = if active { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);
             let (mut user, mut evicted) = (None, Vec::new());
-            let rules = gained(&env, &loaded.session, &change.session);
+            let needed = gained(limit::SEATS, &env, &loaded.session, &change.session).limits;
+            if !seats.cover(&needed) {
+                return Ok(Decision::Answer(Attempt::Unseated));
+            }
+            let sits = !needed.is_empty();
+            if sits {
+                seats.are_in_time(now)?;
+            }
+            let rules = gained(limit::RULE, &env, &loaded.session, &change.session);
             if !rules.limits.is_empty() {
                 let known = self.load_user(env.record.id, &loaded.session.user).await?;
                 let room = self.room(&env, &known.user, &rules, Some(id)).await?;
@@ -194,13 +248,14 @@ impl App {
             stage.change(self, &env, &loaded, user.as_ref(), &change, seen);
             let after = Loaded { session: change.session, seen, offered: seen, version: loaded.version + 1 };
             let view = self.view(&env, after, now)?;
-            Ok(Decision::Commit(stage, Attempt::Done(Box::new(Updated { view, issued, evicted }))))
+            let done = Updated { view, issued, evicted };
+            Ok(Decision::Commit(stage, Attempt::Done(Box::new(done), sits)))
         })
         .await
     }
 
     /// What becomes of a loaded session.
-    fn changed(
+    pub(super) fn changed(
         &self,
         env: &Env,
         loaded: &Loaded,
@@ -214,6 +269,24 @@ impl App {
         check_change(env, &loaded.session, &ask.patch, ask.data.place(), data.as_deref(), old)?;
         let patch = Patch { data, ..ask.patch.clone() };
         update(living, &patch, caller.by(), &self.draw()?)?.map_err(objected)
+    }
+
+    /// The same with the authentication that comes with it, and the credentials that come of that.
+    fn changes(
+        &self,
+        env: &Env,
+        loaded: &Loaded,
+        Asking { caller, ask, login, .. }: Asking<'_>,
+        now: Millis,
+    ) -> Result<(Change, Option<Issued>), Stop> {
+        let change = if login.is_some() && ask.is_empty() {
+            Change { session: loaded.session.clone(), user: None, events: Vec::new() }
+        } else {
+            self.changed(env, loaded, ask, caller, now)?
+        };
+        let Some(login) = login else { return Ok((change, None)) };
+        let (change, issued) = self.logged_in(env, loaded, change, login, caller, now)?;
+        Ok((change, Some(issued)))
     }
 
     /// The same, after an authentication of its user: both times restart, and the credentials rotate.
@@ -238,76 +311,13 @@ impl App {
         let events = first.events.into_iter().chain(change.events).collect();
         Ok((Change { events, ..change }, issued))
     }
-
-    /// Changes all live sessions of a filter: how many, and the first hundred. All are counted, and each is judged, before
-    /// any is changed.
-    ///
-    /// # Errors
-    /// `too_many_matches`, `session_limit_reached` and bad input, before anything has changed; faults.
-    pub async fn update_all(
-        &self,
-        caller: &Caller,
-        filter: &Filter,
-        ask: &Update,
-    ) -> Result<UpdatedAll, Stop> {
-        caller.allow(Scope::SessionsWrite)?;
-        let mut ids = Vec::new();
-        let mut demand = Demand::default();
-        let mut cursor = None;
-        loop {
-            let (found, next) = self.candidates(&caller.env, filter, 1_000, cursor).await?;
-            for loaded in &found {
-                match self.changed(&caller.env, loaded, ask, caller, self.now()) {
-                    Ok(change) => {
-                        ids.push(loaded.session.id);
-                        demand.add(&gained(&caller.env, &loaded.session, &change.session), &loaded.session);
-                    }
-                    Err(Stop::Refused(why)) if why.refusal.code == Code::SessionEnded => {}
-                    Err(why) => return Err(why),
-                }
-            }
-            if ids.len() > UPDATE_MOST {
-                return Err(Stop::refuse(
-                    Code::TooManyMatches,
-                    format!("more than {UPDATE_MOST} sessions match; nothing was changed"),
-                ));
-            }
-            match next {
-                None => break,
-                next => cursor = next,
-            }
-        }
-        self.is_met(&caller.env, demand).await?;
-        // The first made first, as if each had been made with its new tags.
-        ids.reverse();
-        let changed: Vec<Option<(SessionId, Vec<SessionId>)>> = stream::iter(ids)
-            .map(|id| async move {
-                match self.update(caller, id, ask).await {
-                    Ok(updated) => Ok(Some((id, updated.evicted))),
-                    // It ended or was forgotten since it was counted.
-                    Err(Stop::Refused(why))
-                        if matches!(why.refusal.code, Code::SessionEnded | Code::NotFound) =>
-                    {
-                        Ok(None)
-                    }
-                    Err(other) => Err(other),
-                }
-            })
-            .buffered(64)
-            .try_collect()
-            .await?;
-        let (mut sessions, evicted): (Vec<_>, Vec<_>) = changed.into_iter().flatten().unzip();
-        sessions.reverse();
-        let count = sessions.len();
-        sessions.truncate(100);
-        Ok(UpdatedAll { count, sessions, evicted: evicted.into_iter().flatten().take(100).collect() })
-    }
 }
 
 /// The limits in which a session begins to count by a change of its tags.
-fn gained(env: &Env, before: &Session, after: &Session) -> Rules {
+pub(super) fn gained(rule: &'static str, env: &Env, before: &Session, after: &Session) -> Rules {
     let effective = env.policy.of(after);
-    let limits = limit::of_gained(limit::RULE, &effective.max_sessions, before, after);
+    let caps = if rule == limit::SEATS { &effective.seats } else { &effective.max_sessions };
+    let limits = limit::of_gained(rule, caps, before, after);
     Rules { limits, mode: effective.on_limit.value }
 }
 

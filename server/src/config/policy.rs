@@ -77,7 +77,7 @@ pub(super) const DEFAULT: Section = Section {
 
 /// What a tag may say besides the keys of the default.
 pub(super) const TAG_ONLY: &[Key] =
-    &[rule::<u32>("seats", "", "Sessions of all users with this tag").range(1, COUNT).later()];
+    &[rule::<u32>("seats", "", "Sessions of all users with this tag").range(1, COUNT)];
 
 /// The keys that a tag's rule may set, in order.
 pub(super) fn of_a_tag() -> impl Iterator<Item = &'static Key> {

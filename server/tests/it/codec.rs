@@ -9,15 +9,18 @@ use handstamp_core::policy::Origin;
 use handstamp_core::policy::modes::Assurance;
 use handstamp_core::policy::session_type::TypeName;
 use handstamp_core::refusal::{Code, Evidence, Value};
+use handstamp_core::seats::{Held, Ledger};
 use handstamp_core::secret::Verifier;
 use handstamp_core::session::{By, Client, End, State};
 use handstamp_core::step_up::{Auth, Level};
 use handstamp_core::subject::Subject;
+use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 use handstamp_core::token::Kind;
 use handstamp_server::codec::bytes::{Reader, Writer};
 use handstamp_server::codec::control::{read_access_key, write_access_key};
 use handstamp_server::codec::packed::Outline;
+use handstamp_server::codec::seats::{read_seats, write_seats};
 use handstamp_server::codec::session_type::{
     TypeRecord, read_session_type, session_types, write_session_type,
 };
@@ -355,5 +358,28 @@ fn who_authenticated_how_from_where_and_in_whose_place_is_kept() {
         let mut damaged = body.clone();
         damaged[at] = level;
         assert!(session::read(id, &damaged).is_err());
+    }
+}
+
+/// A ledger of seats as it was first written, byte by byte; and what is not one is damage.
+#[test]
+fn a_ledger_of_seats() {
+    let ledger = Ledger {
+        basis: [9; 16],
+        counted_at: Millis(1_000),
+        taken: 300,
+        held: vec![Held { session: SessionId([7; 16]), until: Millis(-2) }],
+    };
+    let (env, tag) = (EnvironmentId(5), Tag::parse("org:acme").unwrap());
+    let record = write_seats(env, &tag, &ledger, Millis(9));
+    let golden = [&[1][..], &[9; 16], &[0xD0, 0x0F, 0xAC, 0x02, 1], &[7; 16], &[3]].concat();
+    assert_eq!((record.body.as_slice(), record.forget_at), (golden.as_slice(), Some(Millis(9))));
+    assert_eq!((record.key.space.kind, &*record.key.id), (24, &b"org:acme"[..]));
+    let mut found = Versioned { record, version: 1 };
+    assert_eq!(read_seats(&found), Ok(ledger));
+    for wrong in [&golden[..golden.len() - 1], &[&golden[..], &[0]].concat(), &[&[2], &golden[1..]].concat()]
+    {
+        found.record.body = wrong.to_vec();
+        assert!(matches!(read_seats(&found), Err(StoreError::Damaged(_))), "{wrong:?}");
     }
 }

@@ -8,6 +8,7 @@ mod kill;
 mod operate;
 mod owners;
 mod process;
+mod seats;
 mod signals;
 mod start;
 mod trouble;

@@ -2,7 +2,7 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
-//! * [`limits`]: never one session too many. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`], [`seats`], [`leases`]: never one session too many. * [`rotations`]: honest clients on a bad network.
 //! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
@@ -11,10 +11,12 @@ mod aging;
 mod background;
 mod following;
 pub(crate) mod house;
+mod leases;
 mod limits;
 mod memory;
 mod model;
 mod rotations;
+mod seats;
 mod sim;
 mod table;
 

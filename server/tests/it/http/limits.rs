@@ -1,6 +1,7 @@
 //! Limits over HTTP: who had to go is in the answer and in the history, and a refusal says how many there are.
 
 use crate::world::World;
+use handstamp_core::time::Span;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ async fn who_had_to_go_is_named() {
     let mut made = Vec::new();
     for _ in 0..10 {
         made.push(world.login("ada").await);
+        world.advance(Span(1));
     }
     // The default of ten, of one user.
     world.login("bob").await;
@@ -89,4 +91,37 @@ async fn a_change_names_who_had_to_go() {
     let done =
         world.patch(&format!("/v1/sessions/{}", third.id), json!({ "extend": true })).await.expect(200);
     assert_eq!(done["evicted"], json!([]));
+}
+
+#[tokio::test]
+async fn seats_of_all_users() {
+    let world = World::new().await;
+    policy(
+        &world,
+        json!({ "tag": { "org:acme": { "seats": 2 }, "plan:*": { "seats": 1, "on_limit": "reject" } } }),
+    )
+    .await;
+    let ask = |user: &str, tag: &str| json!({ "user_id": user, "tags": [tag] });
+    let first = world.create(ask("ada", "org:acme")).await;
+    world.advance(Span(1));
+    world.create(ask("bob", "org:acme")).await;
+    let made = world.post("/v1/sessions", ask("cy", "org:acme")).await.expect(201);
+    assert_eq!(made["evicted"], json!([first.id]));
+    let told = world.validate(&first.token).await;
+    assert_eq!(told["code"], "session_evicted");
+    assert_eq!(told["detail"], "seats would be 3, allowed 2 by tag org:acme");
+    let events = world.get(&format!("/v1/sessions/{}/events", first.id)).await.expect(200);
+    let event = &events["items"][1];
+    assert_eq!((&event["rule"], &event["origin"]), (&json!("seats"), &json!("tag org:acme")));
+    assert_eq!(event["evidence"], json!({ "allowed": 2, "seen": 3 }));
+    world.create(ask("ada", "plan:pro")).await;
+    let problem =
+        world.post("/v1/sessions", ask("bob", "plan:pro")).await.refused(409, "session_limit_reached");
+    assert_eq!((&problem["current"], &problem["maximum"]), (&json!(1), &json!(1)));
+    assert_eq!(problem["detail"], "seats would be 2, allowed 1 by tag plan:*");
+    let other = world.create(ask("bob", "plan:free")).await;
+    let patch = json!({ "tags": { "add": ["plan:pro"] } });
+    let refused = world.patch(&format!("/v1/sessions/{}", other.id), patch).await;
+    refused.refused(409, "session_limit_reached");
+    assert_eq!(world.get("/v1/sessions/count?tag=org:acme").await.expect(200)["count"], 2);
 }

@@ -8,7 +8,7 @@ use crate::id::SessionId;
 pub use crate::policy::modes::OnLimit;
 use crate::policy::{Cap, Origin, Pattern};
 use crate::refusal::{Code, Evidence, Refusal, Value};
-use crate::session::Session;
+use crate::session::{Actor, Session};
 use crate::subject::Subject;
 use crate::tag::Tag;
 use crate::time::Millis;
@@ -32,9 +32,15 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Whether a session counts.
+    /// Whether a session counts. Whoever acts in the user's place takes nobody's room, and nobody goes for them: theirs count
+    /// only where a limit is set on just that.
     pub fn counts(&self, session: &impl Subject) -> bool {
-        self.tag.as_ref().is_none_or(|tag| session.has_tag(tag))
+        self.is_for(session.actor().is_some()) && self.tag.as_ref().is_none_or(|tag| session.has_tag(tag))
+    }
+
+    /// Whether it is about sessions in which somebody acts in the user's place, or those in which nobody does.
+    pub fn is_for(&self, acting: bool) -> bool {
+        !acting || self.tag.as_ref().is_some_and(|tag| tag.as_str() == Actor::TAG)
     }
 
     /// What was compared: how many there would be with one more than `current`.
@@ -62,12 +68,21 @@ pub fn of_new(rule: &'static str, caps: &[Cap], tags: &[Tag]) -> Vec<Limit> {
     caps.iter().flat_map(|cap| of_cap(rule, cap, &sorted)).collect()
 }
 
-/// What caps come to for a live session that has got other tags: only where it begins to count.
-pub fn of_gained(rule: &'static str, caps: &[Cap], before: &Session, after: &Session) -> Vec<Limit> {
+/// What caps come to for a live session that has got other tags: only where it begins to count. `was` are the caps that held
+/// before: without the tag whose limit took its place, the limit of all sessions holds again.
+pub fn of_gained(
+    rule: &'static str,
+    was: &[Cap],
+    caps: &[Cap],
+    before: &Session,
+    after: &Session,
+) -> Vec<Limit> {
     let gained: Vec<&Tag> =
         after.tags.iter().map(|held| &held.tag).filter(|tag| !before.has_tag(tag)).collect();
-    let of_tags = caps.iter().filter(|cap| cap.of.is_some());
-    of_tags.flat_map(|cap| of_cap(rule, cap, &gained)).collect()
+    let counted = was.iter().any(|cap| cap.of.is_none());
+    let begins = caps.iter().filter(|cap| cap.of.is_some() || !counted);
+    let limits = begins.flat_map(|cap| of_cap(rule, cap, &gained));
+    limits.filter(|limit| limit.is_for(after.actor.is_some())).collect()
 }
 
 fn of_cap(rule: &'static str, cap: &Cap, tags: &[&Tag]) -> Vec<Limit> {

@@ -10,8 +10,8 @@
 //! | an address | the same | [`Change::Same`] |
 //! | any | one of the same /24 (IPv4) or /56 (IPv6) | [`Change::Near`] |
 //! | local | local, of either family | [`Change::Near`]: nobody outside has such an address |
-//! | IPv4 | IPv6, or the other way round | [`Change::OtherFamily`]: there is nothing to compare |
-//! | local | public, of the same family, or the other way round | [`Change::Moved`] |
+//! | IPv4 | IPv6, or the other way round | [`Change::Unlike`]: there is nothing to compare |
+//! | local | public, or the other way round | [`Change::Unlike`]: which of the two is seen depends on the way in |
 //! | public | public, of the same family and another prefix | [`Change::Moved`] |
 
 use super::Network;
@@ -29,9 +29,9 @@ pub enum Change {
     Same,
     /// Another address of the same network, or another one inside of somebody's own network.
     Near,
-    /// From IPv4 to IPv6 or back. A client with both uses them in turn, so this is no move; nor can it be told that it
-    /// is none.
-    OtherFamily,
+    /// From IPv4 to IPv6, or from inside of somebody's own network to the outside, or back. A client with both uses them in
+    /// turn, so this is no move; nor can it be told that it is none.
+    Unlike,
     /// Another network.
     Moved,
 }
@@ -43,8 +43,8 @@ pub fn change(before: IpAddr, after: IpAddr) -> Change {
         Change::Same
     } else if network(before) == network(after) || (is_local(before) && is_local(after)) {
         Change::Near
-    } else if before.is_ipv4() != after.is_ipv4() {
-        Change::OtherFamily
+    } else if before.is_ipv4() != after.is_ipv4() || is_local(before) != is_local(after) {
+        Change::Unlike
     } else {
         Change::Moved
     }
@@ -109,14 +109,14 @@ mod tests {
             ("fd12::1", "fdff::1", Change::Near),
             ("192.168.1.5", "fd12::1", Change::Near),
             // From inside to outside.
-            ("192.168.1.5", "203.0.113.7", Change::Moved),
-            ("100.64.0.1", "203.0.113.7", Change::Moved),
-            ("fd12::1", "2001:db8::1", Change::Moved),
-            ("::1", "2001:db8::1", Change::Moved),
+            ("192.168.1.5", "203.0.113.7", Change::Unlike),
+            ("100.64.0.1", "203.0.113.7", Change::Unlike),
+            ("fd12::1", "2001:db8::1", Change::Unlike),
+            ("::1", "2001:db8::1", Change::Unlike),
             // Between the families. A host in a private IPv4 network commonly has a public IPv6 address as well.
-            ("203.0.113.7", "2001:db8::1", Change::OtherFamily),
-            ("192.168.1.5", "2001:db8::1", Change::OtherFamily),
-            ("fd12::1", "203.0.113.7", Change::OtherFamily),
+            ("203.0.113.7", "2001:db8::1", Change::Unlike),
+            ("192.168.1.5", "2001:db8::1", Change::Unlike),
+            ("fd12::1", "203.0.113.7", Change::Unlike),
         ] {
             both_ways(before, after, expected);
         }

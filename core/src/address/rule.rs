@@ -86,7 +86,7 @@ fn compared(mode: &Sourced<OnAddress>, known: IpAddr, now: IpAddr) -> Outcome {
     };
     match (change(known, now), mode.value) {
         (Change::Same | Change::Near, _) | (_, OnAddress::Ignore) => Outcome::Allowed,
-        (Change::OtherFamily, _) | (Change::Moved, OnAddress::Log) => Outcome::Logged(said(Code::IpChanged)),
+        (Change::Unlike, _) | (Change::Moved, OnAddress::Log) => Outcome::Logged(said(Code::IpChanged)),
         (Change::Moved, OnAddress::Reauthenticate) => Outcome::Refused(said(Code::ReauthenticationRequired)),
         (Change::Moved, OnAddress::Refuse) => Outcome::Refused(said(Code::IpChanged)),
         (Change::Moved, OnAddress::End) => Outcome::Ended(said(Code::IpChanged)),

@@ -311,8 +311,8 @@ proptest! {
             Change::Same
         } else if prefix(&a) == prefix(&b) || (local(&a) && local(&b)) {
             Change::Near
-        } else if a[..1] != b[..1] {
-            Change::OtherFamily
+        } else if a[..1] != b[..1] || local(&a) != local(&b) {
+            Change::Unlike
         } else {
             Change::Moved
         };
@@ -348,7 +348,7 @@ proptest! {
             }
             Some(_) => match (moved, mode) {
                 (None | Some(Change::Same | Change::Near), _) | (_, OnAddress::Ignore) => None,
-                (Some(Change::OtherFamily), _) | (_, OnAddress::Log) => Some((Code::IpChanged, false, false)),
+                (Some(Change::Unlike), _) | (_, OnAddress::Log) => Some((Code::IpChanged, false, false)),
                 (_, OnAddress::Reauthenticate) => Some((Code::ReauthenticationRequired, false, true)),
                 (_, OnAddress::Refuse) => Some((Code::IpChanged, false, true)),
                 (_, OnAddress::End) => Some((Code::IpChanged, true, true)),

@@ -158,7 +158,7 @@ fn a_tag_that_comes_later() {
         let entropy = world.draw();
         let living = world.ground().living(&made.session, made.seen).unwrap();
         let after = update(living, &patch, By::System, &entropy).unwrap().unwrap().session;
-        let found = of_gained(RULE, &caps, &made.session, &after);
+        let found = of_gained(RULE, &caps, &caps, &made.session, &after);
         let found: Vec<_> = found.iter().map(|limit| limit.tag.as_ref().unwrap().as_str()).collect();
         assert_eq!(found, expected);
     }

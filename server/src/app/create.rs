@@ -331,14 +331,16 @@ fn too_long_ago() -> Stop {
 /// The limits of the user's own sessions, for a new one.
 fn own_limits(env: &Env, new: &NewSession) -> Rules {
     let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
-    let limits = limit::of_new(limit::RULE, &effective.max_sessions, &new.tags);
+    let mut limits = limit::of_new(limit::RULE, &effective.max_sessions, &new.tags);
+    limits.retain(|limit| limit.is_for(new.actor.is_some()));
     Rules { limits, mode: effective.on_limit.value }
 }
 
 /// The limits of all users' sessions, for a new one.
 fn seats_for(env: &Env, new: &NewSession) -> Rules {
     let effective = env.policy.of_tags(new.tags.iter().map(Tag::as_str));
-    let limits = limit::of_new(limit::SEATS, &effective.seats, &new.tags);
+    let mut limits = limit::of_new(limit::SEATS, &effective.seats, &new.tags);
+    limits.retain(|limit| limit.is_for(new.actor.is_some()));
     Rules { limits, mode: effective.on_limit.value }
 }
 

@@ -18,6 +18,7 @@ use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::limit::{Counted, Limit, OnLimit};
 use handstamp_core::policy::Policy;
 use handstamp_core::seats::{Basis, Count, Held, Ledger, Seat};
+use handstamp_core::session::Actor;
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
@@ -256,7 +257,10 @@ impl App {
     ) -> Result<(Count, Millis), Stop> {
         let filter = Filter { tags: vec![tag.clone()], ..Filter::default() };
         let (now, all) = self.unended(env, &filter).await?;
-        let (over, live): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, ended)| ended.is_some());
+        let all = all
+            .into_iter()
+            .filter(|(loaded, _)| loaded.session.actor.is_none() || tag.as_str() == Actor::TAG);
+        let (over, live): (Vec<_>, Vec<_>) = all.partition(|(_, ended)| ended.is_some());
         let over: Vec<SessionId> = over.into_iter().map(|(loaded, _)| loaded.session.id).collect();
         self.settle_all(env.record.id, over.clone(), Look::Ended).await?;
         let mut live: Vec<Counted> =

@@ -315,9 +315,12 @@ impl App {
 
 /// The limits in which a session begins to count by a change of its tags.
 pub(super) fn gained(rule: &'static str, env: &Env, before: &Session, after: &Session) -> Rules {
-    let effective = env.policy.of(after);
-    let caps = if rule == limit::SEATS { &effective.seats } else { &effective.max_sessions };
-    let limits = limit::of_gained(rule, caps, before, after);
+    let (was, effective) = (env.policy.of(before), env.policy.of(after));
+    let limits = if rule == limit::SEATS {
+        limit::of_gained(rule, &was.seats, &effective.seats, before, after)
+    } else {
+        limit::of_gained(rule, &was.max_sessions, &effective.max_sessions, before, after)
+    };
     Rules { limits, mode: effective.on_limit.value }
 }
 

@@ -340,3 +340,19 @@ async fn who_may_and_with_what() {
     call("{}").send().await.expect(200);
     world.post_nothing(&format!("/v1/users/{}/erase", "x".repeat(257))).await.refused(404, "not_found");
 }
+
+#[tokio::test]
+async fn a_login_that_was_refused_leaves_nothing_behind_an_erasing() {
+    let world = World::new().await;
+    let policy = json!({ "default": { "ip_block": ["198.51.100.0/24"] } });
+    world.call(Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
+    let refused = json!({ "user_id": "ada", "ip": "198.51.100.9", "user_agent": "Agent991/1" });
+    for _ in 0..3 {
+        world.post("/v1/sessions", refused.clone()).await.refused(403, "ip_blocked");
+    }
+    world.call(Method::POST, "/v1/users/ada/erase").send().await.expect(200);
+    world.advance(Span::minutes(2));
+    assert!(world.app.tidy().await.is_ok());
+    let events = world.get("/v1/events?user_id=ada").await.expect(200);
+    assert_eq!(events["items"], json!([]));
+}

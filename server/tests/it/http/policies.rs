@@ -263,3 +263,29 @@ async fn history_knows_each_change() {
     );
     assert_eq!(events["items"][0]["session_id"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_tag_that_brings_a_rule_does_not_come_against_it() {
+    let world = World::new().await;
+    let policy = json!({
+        "default": { "max_sessions": 2, "on_limit": "reject" },
+        "tag": { "role:admin": { "create_only_tags": ["role"] }, "kind:bulk": { "max_sessions": 50 } },
+    });
+    replace(&world, &policy).await.expect(200);
+    let made = world.create(json!({ "user_id": "ada", "tags": ["role:user"] })).await;
+    let up = json!({ "tags": { "add": ["role:admin"], "remove": ["role:user"] } });
+    world.patch(&format!("/v1/sessions/{}", made.id), up).await.refused(409, "tag_create_only");
+    // Without the tag whose limit took its place, the limit of all sessions holds again.
+    let mut under_default = 0;
+    for _ in 0..4 {
+        let bulk = world.create(json!({ "user_id": "bob", "tags": ["kind:bulk"] })).await;
+        let off = json!({ "tags": { "remove": ["kind:bulk"] } });
+        let answer = world.patch(&format!("/v1/sessions/{}", bulk.id), off).await;
+        if answer.status == 200 {
+            under_default += 1
+        } else {
+            drop(answer.refused(409, "session_limit_reached"))
+        }
+    }
+    assert_eq!(under_default, 2);
+}

@@ -203,3 +203,26 @@ async fn a_policy_says_how_long_somebody_acts_in_anothers_place() {
     let told = look(&world, &made.token, json!({})).await;
     assert_eq!(told["detail"], "idle 10m, allowed 10m by tag kind:impersonation");
 }
+
+#[tokio::test]
+async fn nobody_goes_for_somebody_in_the_users_place() {
+    let world = World::new().await;
+    let policy = json!({ "default": { "max_sessions": 1 }, "tag": { "org:a": { "seats": 1 } } });
+    world.call(Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
+    let user = world.create(json!({ "user_id": "ada", "tags": ["org:a"] })).await;
+    let actor = json!({ "id": "grace", "reason": "ticket 4711" });
+    let body = json!({ "user_id": "ada", "tags": ["org:a"], "actor": actor });
+    let acting = world.post("/v1/sessions", body).await.expect(201);
+    assert_eq!(acting["evicted"], json!([]));
+    assert_eq!(world.verdict(&user.token).await, "valid");
+    // And whoever acts takes no room, and does not go for the user either.
+    let again = world.post("/v1/sessions", json!({ "user_id": "ada", "tags": ["org:a"] })).await.expect(201);
+    assert_eq!(again["evicted"], json!([user.id]));
+    assert_eq!(world.verdict(acting["token"].as_str().unwrap()).await, "valid");
+    // A rule about every kind of session does not say how long this one lasts.
+    let long = json!({ "tag": { "kind:*": { "absolute_timeout": "365d" } } });
+    world.call(Method::PUT, "/v1/policies").json(&long).send().await.expect(200);
+    let body = json!({ "user_id": "ada", "actor": { "id": "grace", "reason": "x" } });
+    let told = world.post("/v1/sessions", body).await.expect(201);
+    assert_eq!(told["session"]["absolute_expires_at"], "2026-01-01T01:00:00.000Z");
+}

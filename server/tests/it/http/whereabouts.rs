@@ -198,3 +198,46 @@ async fn attackers_end_nobody() {
     let counted = lines(&world, &made.id, "session.refused").await;
     assert!(counted.iter().any(|line| line["count"].as_u64().is_some_and(|n| n >= 1_999)), "{counted:?}");
 }
+
+#[tokio::test]
+async fn an_authentication_again_is_judged_too_and_keeps_what_it_does_not_say() {
+    let world = with(json!({ "default": { "ip_change": "end", "ip_block": ["198.51.100.0/24"] } })).await;
+    let made = login(&world, "203.0.113.7", FIREFOX).await;
+    let at = format!("/v1/sessions/{}", made.id);
+    let again = |body: Value| world.patch(&at, body);
+    again(json!({ "auth": {} })).await.refused(403, "ip_missing");
+    again(json!({ "auth": {}, "ip": "198.51.100.1" })).await.refused(403, "ip_blocked");
+    let stepped = again(json!({ "auth": {}, "ip": "203.0.113.9" })).await.expect(200);
+    let token = stepped["token"].as_str().unwrap();
+    // The agent is still the one of before.
+    assert_eq!(code(&from(&world, token, Some("203.0.113.9"), Some(SAFARI)).await), "user_agent_changed");
+
+    let world = World::new().await;
+    let made = login(&world, "203.0.113.7", FIREFOX).await;
+    let policy = json!({ "default": { "user_agent": "end" } });
+    let body = json!({ "auth": {}, "user_agent": FIREFOX });
+    let stepped = world.patch(&format!("/v1/sessions/{}", made.id), body).await.expect(200);
+    world
+        .call(Method::PUT, "/v1/policies")
+        .json(&json!({ "default": { "ip_change": "refuse" } }))
+        .send()
+        .await
+        .expect(200);
+    let token = stepped["token"].as_str().unwrap();
+    assert_eq!(code(&from(&world, token, Some("192.0.2.1"), None).await), "ip_changed", "{policy}");
+}
+
+#[tokio::test]
+async fn who_was_told_ended_stays_so_under_looser_rules() {
+    let world = World::new().await;
+    let made = world.login("ada").await;
+    world.advance(Span::minutes(10));
+    let put = async |body: Value| {
+        world.call(Method::PUT, "/v1/policies").json(&body).send().await.expect(200);
+    };
+    put(json!({ "default": { "idle_timeout": "5m" } })).await;
+    let session = world.get(&format!("/v1/sessions/{}", made.id)).await.expect(200);
+    assert_eq!(session["state"], "ended");
+    put(json!({})).await;
+    assert_eq!(world.verdict(&made.token).await, "session_idle");
+}

@@ -138,6 +138,22 @@ impl Event {
         if session.is_live() { Span::minutes(1) } else { Span::hours(1) }
     }
 
+    /// How long refusals of one user's logins are counted together.
+    pub const LOGIN_WINDOW: Span = Span::minutes(1);
+
+    /// A login that was refused.
+    pub fn refused_login(user: &UserId, refusal: &Refusal, at: Millis, by: By, client: Client) -> Event {
+        Event {
+            user: Some(user.clone()),
+            code: Some(refusal.code),
+            rule: Some(refusal.rule.into()),
+            origin: refusal.origin.clone(),
+            evidence: refusal.evidence.clone(),
+            client,
+            ..Event::beside_sessions(EventKind::Refused, at, by)
+        }
+    }
+
     /// A refusal worth a line.
     pub fn refused(session: &Session, refusal: &Refusal, at: Millis, by: By, client: Client) -> Event {
         Event {

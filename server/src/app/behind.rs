@@ -5,10 +5,10 @@
 //! when its window is over (design, section 5).
 
 use handstamp_core::event::{Event, EventKind};
-use handstamp_core::id::{EnvironmentId, SessionId};
+use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::refusal::Refusal;
 use handstamp_core::session::Session;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,12 +32,20 @@ struct Waiting {
 #[derive(Clone)]
 pub(super) struct Line {
     pub(super) env: EnvironmentId,
-    pub(super) session: SessionId,
+    /// `None` of a login that made none.
+    pub(super) session: Option<SessionId>,
     pub(super) event: Event,
 }
 
-/// What makes two refusals the same: session, whether it passed, code, rule.
-type Same = (SessionId, EventKind, &'static str, &'static str);
+/// What makes two refusals the same: whose, whether it passed, code, rule.
+type Same = (Whose, EventKind, &'static str, &'static str);
+
+/// Whose request it was.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Whose {
+    Session(SessionId),
+    Login(EnvironmentId, UserId),
+}
 
 /// Refusals since the one that was a line of its own.
 struct Counted {
@@ -63,7 +71,26 @@ impl Behind {
             // Erased: nothing more is collected.
             return;
         }
-        let same = (session.id, event.kind, what.code.text(), what.rule);
+        let same = (Whose::Session(session.id), event.kind, what.code.text(), what.rule);
+        self.count(env, Some(session.id), same, Event::window(session), event, now);
+    }
+
+    /// Takes note of a login that was refused: there is no session that the line could be about.
+    pub(super) fn note_login(&self, env: EnvironmentId, user: &UserId, refusal: &Refusal, event: Event) {
+        let same = (Whose::Login(env, user.clone()), event.kind, refusal.code.text(), refusal.rule);
+        let now = event.at;
+        self.count(env, None, same, Event::LOGIN_WINDOW, event, now);
+    }
+
+    fn count(
+        &self,
+        env: EnvironmentId,
+        session: Option<SessionId>,
+        same: Same,
+        window: Span,
+        event: Event,
+        now: Millis,
+    ) {
         let mut inner = self.inner();
         inner.close(now);
         if let Some(counted) = inner.counted.get_mut(&same) {
@@ -72,10 +99,10 @@ impl Behind {
                 none => *none = Some(event),
             }
         } else if inner.counted.len() < Behind::MOST && inner.lines.len() < Behind::MOST {
-            let until = now.plus(Event::window(session));
+            let until = now.plus(window);
             inner.counted.insert(same, Counted { env, until, event: None });
             inner.soonest = Some(inner.soonest.map_or(until, |soonest| soonest.min(until)));
-            inner.lines.push(Line { env, session: session.id, event });
+            inner.lines.push(Line { env, session, event });
         } else {
             inner.dropped += 1;
         }
@@ -125,7 +152,11 @@ impl Waiting {
             return;
         }
         let over = self.counted.extract_if(|_, counted| counted.until <= now);
-        for ((session, ..), counted) in over {
+        for ((whose, ..), counted) in over {
+            let session = match whose {
+                Whose::Session(id) => Some(id),
+                Whose::Login(..) => None,
+            };
             let Some(event) = counted.event else { continue };
             if self.lines.len() < Behind::MOST {
                 self.lines.push(Line { env: counted.env, session, event });

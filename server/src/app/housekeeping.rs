@@ -6,7 +6,7 @@ use super::control::Env;
 use super::records::{Decision, Stage};
 use super::search::Filter;
 use super::{App, Fault, Stop};
-use crate::codec::{new_event, session_id, sessions};
+use crate::codec::{CONTROL, new_event, session_id, sessions};
 use crate::host::clock::pause;
 use crate::store::{Batch, Condition, FacetRange, Page, Query, StoreError, Versioned};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -103,12 +103,15 @@ impl App {
     /// Writes a line about a session that is there, and was not erased since it was noted. In the turn of its bucket: who
     /// erases must not be overtaken.
     async fn write_line(&self, Line { env, session, event }: &Line) -> Result<(), StoreError> {
-        let _turn = self.turns.take(session.bucket()).await;
-        match self.load_session(*env, *session).await? {
-            Some(loaded) if event.user.as_ref() == Some(&loaded.session.user) => {}
-            _ => return Ok(()),
+        let bucket = session.map_or(CONTROL, |session| session.bucket());
+        let _turn = self.turns.take(bucket).await;
+        if let Some(session) = session {
+            match self.load_session(*env, *session).await? {
+                Some(loaded) if event.user.as_ref() == Some(&loaded.session.user) => {}
+                _ => return Ok(()),
+            }
         }
-        let (bucket, at, events) = (session.bucket().get(), event.at, vec![new_event(*env, event)]);
+        let (bucket, at, events) = (bucket.get(), event.at, vec![new_event(*env, event)]);
         self.store.commit(Batch { bucket, at, ops: Vec::new(), events, tallies: Vec::new() }).await
     }
 

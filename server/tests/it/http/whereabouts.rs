@@ -65,6 +65,15 @@ async fn lists_are_judged_at_creation_and_on_every_request() {
         assert_eq!(code(&told), expected, "{ip:?}");
         assert_eq!(told["valid"] == false, told["status"] == 403);
     }
+    // History knows of the logins that were refused.
+    assert!(world.app.tidy().await.is_ok());
+    let refused = world.get("/v1/events?user_id=ada&type=session.refused").await.expect(200);
+    let of_logins: Vec<_> =
+        refused["items"].as_array().unwrap().iter().filter(|e| e["session_id"].is_null()).collect();
+    assert_eq!(
+        of_logins.iter().map(|e| e["code"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["ip_missing", "ip_blocked", "ip_not_allowed"]
+    );
     // Nothing has ended; a list that was saved just now holds at once.
     let open = json!({ "default": { "ip_allow": ["198.51.100.0/24"] } });
     world.call(Method::PUT, "/v1/policies").json(&open).send().await.expect(200);

@@ -125,19 +125,25 @@ impl App {
             idempotency: again.as_ref().map(|again| again.request),
         };
         let asking = Asking { caller, new, again, device: ask.device.as_ref() };
+        self.seat_and_make(&asking).await.inspect_err(|stop| self.note_refused(&asking, stop))
+    }
+
+    /// Makes it once there are seats for it, where one of its tags has seats.
+    async fn seat_and_make(&self, asking: &Asking<'_>) -> Result<Made, Stop> {
+        let env_id = asking.caller.env.record.id;
         let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
             let env = self.env(env_id)?;
             let rules = seats_for(&env, &asking.new);
             if rules.limits.is_empty() {
-                match self.make(&asking, &Seats::default(), None, &mut evicted).await? {
+                match self.make(asking, &Seats::default(), None, &mut evicted).await? {
                     Some((made, _)) => return Ok(Made { evicted, ..made }),
                     None => continue,
                 }
             }
             let turns = self.seat_turns(env_id, &rules.limits).await;
             // Nobody goes for a request that was answered already, or that cannot be.
-            if let Before::Made(made) = self.look_before(&env, &asking).await? {
+            if let Before::Made(made) = self.look_before(&env, asking).await? {
                 return Ok(Made { evicted, ..*made });
             }
             self.rehearse(&env, &asking.new).inspect_err(|stop| self.note_refused(&asking, stop))?;
@@ -152,7 +158,7 @@ impl App {
             };
             evicted.extend(seats.evicted.iter().copied());
             let turns = seats.crowded.then_some(turns);
-            let made = self.make(&asking, &seats, Some(session), &mut evicted).await;
+            let made = self.make(asking, &seats, Some(session), &mut evicted).await;
             drop(turns);
             match self.sit(env_id, &seats, session, made).await? {
                 Some(made) => return Ok(Made { evicted, ..made }),

@@ -146,12 +146,12 @@ impl App {
             if let Before::Made(made) = self.look_before(&env, asking).await? {
                 return Ok(Made { evicted, ..*made });
             }
-            self.rehearse(&env, &asking.new).inspect_err(|stop| self.note_refused(&asking, stop))?;
+            self.rehearse(&env, &asking.new).inspect_err(|stop| self.note_refused(asking, stop))?;
             let session = self.draw()?.session(self.now(), self.keys.bucket(env_id, &asking.new.user));
             let guest =
                 Guest { session, user: &asking.new.user, own: own_limits(&env, &asking.new), but: None };
             let seats = self.take_seats(env_id, &rules, &guest).await;
-            let Some(seats) = seats.inspect_err(|stop| self.note_refused(&asking, stop))? else {
+            let Some(seats) = seats.inspect_err(|stop| self.note_refused(asking, stop))? else {
                 drop(turns);
                 self.wait_for_seats(&mut waited).await?;
                 continue;

@@ -197,7 +197,7 @@ impl App {
     }
 
     async fn note_erasing(&self, env: &Env, erased: &Erased) -> Result<(), Stop> {
-        let note = format!("{} sessions, {} lines of history", erased.sessions, erased.events);
+        let note = format!("sessions: {}, lines of history: {}", erased.sessions, erased.events);
         let line = Event {
             user: Some(erased.pseudonym.clone()),
             note: Some(note.into()),

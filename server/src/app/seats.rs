@@ -1,5 +1,4 @@
 //! Seats, a limit over all users of a tag: one is held in the tag's ledger before a session is made, or gets the tag.
-//!
 //! A ledger's turn is always taken before that of a user's bucket, and those of several ledgers in their order, so that
 //! nobody waits in a circle. Between nodes the version of the ledger decides.
 
@@ -255,11 +254,9 @@ impl App {
         tag: &Tag,
         ledger: Option<&Ledger>,
     ) -> Result<(Count, Millis), Stop> {
-        let filter = Filter { tags: vec![tag.clone()], ..Filter::default() };
-        let (now, all) = self.unended(env, &filter).await?;
-        let all = all
-            .into_iter()
-            .filter(|(loaded, _)| loaded.session.actor.is_none() || tag.as_str() == Actor::TAG);
+        let (now, all) = self.unended(env, &Filter { tags: vec![tag.clone()], ..Filter::default() }).await?;
+        let acting = tag.as_str() == Actor::TAG;
+        let all = all.into_iter().filter(|(loaded, _)| acting || loaded.session.actor.is_none());
         let (over, live): (Vec<_>, Vec<_>) = all.partition(|(_, ended)| ended.is_some());
         let over: Vec<SessionId> = over.into_iter().map(|(loaded, _)| loaded.session.id).collect();
         self.settle_all(env.record.id, over.clone(), Look::Ended).await?;

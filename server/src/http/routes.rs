@@ -98,7 +98,8 @@ pub fn table() -> Vec<Route> {
             .refuses(&[TagInvalid]),
         get("/v1/sessions/{id}", sessions::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         patch("/v1/sessions/{id}", sessions::update).needs(Key(SessionsWrite)).json().stored()
-            .refuses(&[NotFound, TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, SessionEnded, ImpersonationForbidden]),
+            .refuses(&[NotFound, TagInvalid, TagCreateOnly, DataInvalid, SessionLimitReached, SessionEnded, ImpersonationForbidden])
+            .refuses(&[IpBlocked, IpMissing, IpNotAllowed]),
         delete("/v1/sessions/{id}", sessions::end).needs(Key(SessionsWrite)).stored().params(&["user_id", "reason"])
             .refuses(&[NotFound]),
         get("/v1/sessions/{id}/events", search::events).needs(Key(EventsRead)).stored().params(&["limit", "cursor"])

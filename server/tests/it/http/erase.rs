@@ -209,7 +209,7 @@ async fn no_answer_tells_of_the_user_any_more() {
     // History says that it was done, by whom, and how much.
     let done = world.get("/v1/events?type=user.erased").await.expect(200)["items"].clone();
     assert_eq!((&done[0]["user_id"], &done[0]["session_id"]), (&json!(name), &Value::Null));
-    assert!(done[0]["note"].as_str().unwrap().starts_with("5 sessions, "), "{done}");
+    assert!(done[0]["note"].as_str().unwrap().starts_with("sessions: 5, "), "{done}");
     assert_eq!(done[0]["by"], statement["by"]);
     // In another environment nothing has happened, and the name would be another one.
     let call = |method, path: &str| world.call(method, path).key(&other.token);

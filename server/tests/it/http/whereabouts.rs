@@ -184,7 +184,10 @@ async fn attackers_end_nobody() {
     }
     assert_eq!(code(&from(&world, &made.token, Some("203.0.113.7"), Some(FIREFOX)).await), "valid");
     // A token that was replaced, from elsewhere: late, and ends nothing.
-    let stepped = world.patch(&format!("/v1/sessions/{}", made.id), json!({ "auth": {} })).await.expect(200);
+    let stepped = world
+        .patch(&format!("/v1/sessions/{}", made.id), json!({ "auth": {}, "ip": "203.0.113.7" }))
+        .await
+        .expect(200);
     assert_eq!(code(&from(&world, &made.token, Some("192.0.2.1"), Some(SAFARI)).await), "token_superseded");
     let token = stepped["token"].as_str().unwrap();
     assert_eq!(code(&from(&world, token, Some("203.0.113.7"), Some(FIREFOX)).await), "valid");

@@ -13,7 +13,7 @@
 //! * [`explain`]: what each rule says; what a policy would do.
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
-//! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
@@ -39,6 +39,7 @@ pub mod judge;
 pub mod limit;
 pub mod policy;
 pub mod privacy;
+pub mod rate;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;

@@ -2,11 +2,12 @@
 //!
 //! A handler returns a [`Problem`]; its body is written at the very end, where the request's name is known.
 
-use super::RequestId;
 use super::wire::ChallengeBody;
+use super::{RequestId, budget};
 use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
+use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -20,6 +21,8 @@ pub struct Problem {
     /// How many sessions there are, and how many may be.
     limit: Option<Box<(u64, u64)>>,
     challenge: Option<ChallengeBody>,
+    /// The budget that does not cover the request.
+    over: Option<Over>,
     /// What happened, for the log alone.
     accident: Option<String>,
 }
@@ -79,7 +82,7 @@ impl Problem {
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, accident: None }
+        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, over: None, accident: None }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -91,6 +94,10 @@ impl Problem {
             wrong.into_iter().map(|(pointer, message)| FieldError { pointer, message }).collect();
         let detail = first_of(&errors);
         Problem { errors, ..Problem::new(Code::InvalidRequest, detail) }
+    }
+    /// The same with the budget that does not cover the request.
+    pub fn over(self, over: Over) -> Problem {
+        Problem { over: Some(over), ..self }
     }
     /// Its code.
     pub const fn named(&self) -> Code {
@@ -174,7 +181,13 @@ impl From<Stop> for Problem {
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
                 let (limit, challenge) =
                     (limit(&refused.refusal).map(Box::new), refused.challenge.map(ChallengeBody::from));
-                Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
+                Problem {
+                    errors: errors.collect(),
+                    limit,
+                    challenge,
+                    over: refused.over,
+                    ..Problem::new(code, detail)
+                }
             }
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
@@ -208,9 +221,10 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
             "a request met an accident"
         );
     }
-    let retry_after = match problem.code {
-        Code::StoreUnavailable | Code::RateLimitExceeded => Some(1),
-        _ => None,
+    let retry_after = match (problem.over, problem.code) {
+        (Some(over), _) => Some(over.retry_after),
+        (None, Code::StoreUnavailable | Code::RateLimitExceeded) => Some(1),
+        (None, _) => None,
     };
     let document = ProblemDocument {
         kind: format!("/docs/errors/{}", problem.code.text()),
@@ -232,6 +246,9 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(over) = problem.over {
+        budget::write(headers, over.standing);
     }
     if problem.code.status() == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -13,7 +13,7 @@
 //! * [`explain`]: what each rule says; what a policy would do.
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
-//! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`caller`], [`environment`]: who may ask, and where. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
@@ -25,6 +25,7 @@ pub mod address;
 pub mod agent;
 pub mod base62;
 pub mod caller;
+pub mod csrf;
 pub mod device;
 pub mod ending;
 pub mod environment;

@@ -18,6 +18,7 @@ use std::time::Instant;
 pub mod assurance;
 pub mod caller;
 pub mod cookie;
+pub mod cookies;
 pub mod devices;
 pub mod docs;
 pub mod door;

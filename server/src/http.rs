@@ -19,6 +19,7 @@ pub mod assurance;
 pub mod budget;
 pub mod caller;
 pub mod cookie;
+pub mod cookies;
 pub mod devices;
 pub mod docs;
 pub mod door;

@@ -13,7 +13,7 @@
 use super::App;
 use super::control::Env;
 use debts::Debts;
-use handstamp_core::id::{EnvironmentId, KeyId};
+use handstamp_core::id::EnvironmentId;
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::rate::{Names, Over, Payer, Standing};
 use handstamp_core::subject::Subject;
@@ -121,11 +121,6 @@ impl App {
             (Some(rate), Some(ip)) => self.rates.spend(&Payer::Address(env, ip), rate, self.now()),
             (None, _) | (_, None) => Spent::Unlimited,
         }
-    }
-
-    /// Spends one call of an access key's budget.
-    pub(super) fn spend_key(&self, key: KeyId, rate: Rate, now: Millis) -> Spent {
-        self.rates.spend(&Payer::Key(key), rate, now)
     }
 
     /// How often an address may fail; `None`: as often as it likes. In force from the next request on.

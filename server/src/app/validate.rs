@@ -3,7 +3,6 @@
 //! Open the token (pure), find the session (memory, else the store), judge (pure). The cache answers only "newest
 //! generation, allowed, nothing to do"; everything else is decided on a fresh load, in the bucket's turn.
 
-use super::callers::Caller;
 use super::control::Env;
 use super::devices::prove::{self, Device};
 use super::kept::{Kept, Mark};
@@ -122,8 +121,7 @@ impl App {
     ///
     /// # Errors
     /// A fault only: every refusal is an answer.
-    pub async fn validate(&self, caller: &Caller, ask: Ask<'_>) -> Result<Validated, Stop> {
-        let env = &caller.env;
+    pub async fn validate(&self, env: &Arc<Env>, ask: Ask<'_>) -> Result<Validated, Stop> {
         let token = match open(Kind::Session, env.record.id, ask.token, &self.keys) {
             Ok(token) => token,
             Err(why) => {
@@ -153,7 +151,12 @@ impl App {
     }
 
     /// The record in memory, or loaded into it.
-    async fn at_hand(&self, env: &Env, token: &Opened, strong: bool) -> Result<Option<Arc<Kept>>, Fault> {
+    pub(super) async fn at_hand(
+        &self,
+        env: &Env,
+        token: &Opened,
+        strong: bool,
+    ) -> Result<Option<Arc<Kept>>, Fault> {
         if !strong && let Some(kept) = self.cache.get(env.record.id, token.session) {
             return Ok(Some(kept));
         }

@@ -5,6 +5,7 @@ use super::key::{Key, Section};
 use super::problem::Problem;
 use super::setting::{Given, Setting, Word};
 use handstamp_core::environment::EnvironmentName;
+use handstamp_core::origin::WebOrigin;
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::policy::setting::Budget;
 use serde_json::{Value as Json, json};
@@ -173,71 +174,13 @@ impl Word for Member {
     }
 }
 
-/// Scheme, host and port, exactly as a browser writes them in `Origin`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct WebOrigin(String);
-
-impl WebOrigin {
-    /// The text to compare with, byte by byte.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl Word for WebOrigin {
     const NAME: &'static str = "an origin";
     fn parse(text: &str) -> Result<WebOrigin, String> {
-        let right = "write it such as \"https://app.example.org\" or \"http://localhost:3000\"";
-        let shown = text.escape_debug();
-        if text == "*" || text == "null" {
-            return Err(format!(
-                "`{shown}` would let any page use its visitor's session: name each origin; {right}"
-            ));
-        }
-        let (scheme, rest) =
-            text.split_once("://").ok_or_else(|| format!("`{shown}` is not an origin: {right}"))?;
-        let usual = match scheme {
-            "https" => ":443",
-            "http" => ":80",
-            _ => return Err(format!("`{shown}` is not an origin of a web page: {right}")),
-        };
-        if let Some((host, _)) = rest.split_once('/') {
-            return Err(format!(
-                "`{shown}` says more than an origin: write \"{scheme}://{}\", without a slash after it",
-                host.escape_debug()
-            ));
-        }
-        if let Some(host) = rest.strip_suffix(usual) {
-            return Err(format!(
-                "`{shown}` names the usual port: browsers write \"{scheme}://{}\"",
-                host.escape_debug()
-            ));
-        }
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, Some(port)),
-            _ => (rest, None),
-        };
-        let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let good_host = match inner {
-            Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                let plain =
-                    |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
-                !host.is_empty() && host.bytes().all(plain)
-            }
-        };
-        let good_port = port.is_none_or(|p| {
-            p.parse::<u16>().is_ok_and(|n| n > 0)
-                && p.bytes().all(|b| b.is_ascii_digit())
-                && !p.starts_with('0')
-        });
-        if !good_host || !good_port {
-            return Err(format!("`{shown}` is not an origin: {right}, in lower case"));
-        }
-        Ok(WebOrigin(text.to_owned()))
+        WebOrigin::parse(text)
     }
     fn text(&self) -> String {
-        self.0.clone()
+        self.to_string()
     }
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^https?://[^/@?#*]+$"})

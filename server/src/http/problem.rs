@@ -18,13 +18,19 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    /// How many sessions there are, and how many may be.
-    limit: Option<Box<(u64, u64)>>,
+    limit: Option<Box<Reached>>,
     challenge: Option<ChallengeBody>,
-    /// The budget that does not cover the request.
-    over: Option<Over>,
     /// What happened, for the log alone.
     accident: Option<String>,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy)]
+enum Reached {
+    /// Of sessions: how many there are, and how many may be.
+    Sessions(u64, u64),
+    /// Of requests.
+    Budget(Over),
 }
 
 /// What is wrong with one field.
@@ -82,7 +88,7 @@ impl Problem {
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, over: None, accident: None }
+        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, accident: None }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -97,7 +103,7 @@ impl Problem {
     }
     /// The same with the budget that does not cover the request.
     pub fn over(self, over: Over) -> Problem {
-        Problem { over: Some(over), ..self }
+        Problem { limit: Some(Box::new(Reached::Budget(over))), ..self }
     }
     /// Its code.
     pub const fn named(&self) -> Code {
@@ -143,12 +149,12 @@ impl Problem {
 }
 
 /// How many sessions there are, and how many may be: evidence says how many there would be with one more.
-fn limit(refusal: &Refusal) -> Option<(u64, u64)> {
+fn limit(refusal: &Refusal) -> Option<Reached> {
     match refusal.evidence {
         Some(Evidence::Limit { allowed: Value::Number(maximum), seen: Value::Number(seen) })
             if refusal.code == Code::SessionLimitReached =>
         {
-            Some((seen.saturating_sub(1), maximum))
+            Some(Reached::Sessions(seen.saturating_sub(1), maximum))
         }
         _ => None,
     }
@@ -179,15 +185,10 @@ impl From<Stop> for Problem {
                 let detail = refused.detail.clone().unwrap_or_else(own);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                let (limit, challenge) =
-                    (limit(&refused.refusal).map(Box::new), refused.challenge.map(ChallengeBody::from));
-                Problem {
-                    errors: errors.collect(),
-                    limit,
-                    challenge,
-                    over: refused.over,
-                    ..Problem::new(code, detail)
-                }
+                let limit =
+                    refused.over.map(Reached::Budget).or_else(|| limit(&refused.refusal)).map(Box::new);
+                let challenge = refused.challenge.map(ChallengeBody::from);
+                Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
@@ -221,7 +222,12 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
             "a request met an accident"
         );
     }
-    let retry_after = match (problem.over, problem.code) {
+    let (sessions, over) = match problem.limit.as_deref().copied() {
+        Some(Reached::Sessions(current, maximum)) => (Some((current, maximum)), None),
+        Some(Reached::Budget(over)) => (None, Some(over)),
+        None => (None, None),
+    };
+    let retry_after = match (over, problem.code) {
         (Some(over), _) => Some(over.retry_after),
         (None, Code::StoreUnavailable | Code::RateLimitExceeded) => Some(1),
         (None, _) => None,
@@ -235,8 +241,8 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         error: &problem.detail,
         request_id: id.as_str(),
         errors: &problem.errors,
-        current: problem.limit.as_ref().map(|both| both.0),
-        maximum: problem.limit.as_ref().map(|both| both.1),
+        current: sessions.map(|both| both.0),
+        maximum: sessions.map(|both| both.1),
         device_challenge: problem.challenge.as_ref(),
         retry_after,
     };
@@ -247,7 +253,7 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if let Some(over) = problem.over {
+    if let Some(over) = over {
         budget::write(headers, over.standing);
     }
     if problem.code.status() == 401 {

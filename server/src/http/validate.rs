@@ -319,7 +319,7 @@ async fn judge(
         let at = |field: &str| place.pointer(field);
         asked.device = Device::Sent(Box::new(devices::sent(at, &device.proof, method, url)?));
     }
-    match web.app.validate(caller, asked).await? {
+    match web.app.validate(&caller.env, asked).await? {
         Validated::Current(current) => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::current(out, &current);

@@ -81,7 +81,7 @@ pub struct App {
     activity: Arc<activity::Activity>,
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
-    rates: rates::Rates,
+    rates: Box<rates::Rates>,
     checked: tighter::Checked,
     rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,
@@ -195,11 +195,11 @@ impl Stop {
         }
     }
     /// A budget does not cover the request.
-    pub fn over(over: Over) -> Stop {
+    pub fn over(over: Over, detail: String) -> Stop {
         let refusal = Refusal::plain(Code::RateLimitExceeded, "rate_limit");
         Stop::Refused(Box::new(Refused {
             refusal,
-            detail: None,
+            detail: Some(detail),
             fields: Vec::new(),
             challenge: None,
             over: Some(over),

@@ -7,12 +7,12 @@
 //!   caller says its client has, and changes no verdict.
 //! * An access key has a budget when it was given one.
 //!
-//! [`debts`]: what is remembered. Sessions and keys have a table of their own, so that no flood of addresses, which cost
-//! nothing, can make them forgotten.
+//! [`debts`]: what is remembered. Sessions, keys and addresses have a table each, so that no flood of addresses, which cost
+//! nothing, makes a session forgotten, and no crowd of sessions a key.
 
 use super::control::Env;
 use super::{App, Stop};
-use debts::Debts;
+use debts::{Debts, Usage};
 use handstamp_core::id::{EnvironmentId, KeyId};
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::rate::{Names, Over, Payer, Standing};
@@ -72,6 +72,7 @@ pub const PAYERS: [&str; 3] = ["session", "key", "address"];
 pub(super) struct Rates {
     names: Names,
     sessions: Debts,
+    keys: Debts,
     addresses: Debts,
     anonymous: RwLock<Option<Rate>>,
     refused: [AtomicU64; 3],
@@ -82,6 +83,7 @@ impl Rates {
         Rates {
             names: Names::new(master),
             sessions: Debts::default(),
+            keys: Debts::default(),
             addresses: Debts::default(),
             anonymous: RwLock::new(None),
             refused: Default::default(),
@@ -91,7 +93,7 @@ impl Rates {
     fn spend(&self, payer: &Payer, rate: Rate, now: Millis) -> Result<Standing, Over> {
         let (debts, of) = match payer {
             Payer::Session(..) => (&self.sessions, 0),
-            Payer::Key(_) => (&self.sessions, 1),
+            Payer::Key(_) => (&self.keys, 1),
             Payer::Address(..) => (&self.addresses, 2),
         };
         let spent = debts.spend(self.names.of(payer), rate, now);
@@ -148,19 +150,21 @@ impl App {
 
     /// How many requests each of [`PAYERS`] was too many for.
     pub fn over_budget(&self) -> [(&'static str, u64); 3] {
-        let mut counts = PAYERS.iter().zip(&self.rates.refused);
-        [(); 3].map(|()| counts.next().map_or(("", 0), |(of, n)| (*of, n.load(Ordering::Relaxed))))
+        let ([session, key, address], [one, two, three]) = (PAYERS, &self.rates.refused);
+        [(session, one), (key, two), (address, three)].map(|(of, n)| (of, n.load(Ordering::Relaxed)))
     }
 
-    /// How many sessions and keys, and how many addresses, are remembered with what they spent.
-    pub fn debts(&self) -> [(&'static str, usize); 2] {
-        [("sessions", self.rates.sessions.usage().0), ("addresses", self.rates.addresses.usage().0)]
+    /// What is remembered of each of [`PAYERS`].
+    pub fn debts(&self) -> [(&'static str, Usage); 3] {
+        let Rates { sessions, keys, addresses, .. } = &*self.rates;
+        let [session, key, address] = PAYERS;
+        [(session, sessions.usage()), (key, keys.usage()), (address, addresses.usage())]
     }
 
     /// Forgets who owes nothing any more.
     pub(super) fn tidy_rates(&self) {
         let now = self.now();
-        self.rates.sessions.tidy(now);
-        self.rates.addresses.tidy(now);
+        let Rates { sessions, keys, addresses, .. } = &*self.rates;
+        [sessions, keys, addresses].into_iter().for_each(|debts| debts.tidy(now));
     }
 }

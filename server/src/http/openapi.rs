@@ -140,7 +140,9 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     let Value::Object(responses) = responses else { return };
     for good in responses.values_mut().filter_map(Value::as_object_mut) {
-        good.insert("headers".to_owned(), json!({ "X-Request-Id": header("X-Request-Id") }));
+        let budget = if route.needs == Needs::Nothing { &[][..] } else { &BUDGET };
+        let names = budget.iter().copied().chain(["X-Request-Id"]);
+        good.insert("headers".to_owned(), names.map(|name| (name.to_owned(), header(name))).collect());
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in &route.refusals {
@@ -158,6 +160,9 @@ fn refusal(codes: &[Code]) -> Value {
     let mut with = Map::from_iter([("X-Request-Id".to_owned(), header("X-Request-Id"))]);
     if codes.iter().any(|code| matches!(code.status(), 429 | 503)) {
         with.insert("Retry-After".to_owned(), header("Retry-After"));
+    }
+    if codes.contains(&Code::RateLimitExceeded) {
+        with.extend(BUDGET.map(|name| (name.to_owned(), header(name))));
     }
     let texts: Vec<&str> = codes.iter().map(|code| code.text()).collect();
     let examples: Map<String, Value> = texts
@@ -177,6 +182,9 @@ fn refusal(codes: &[Code]) -> Value {
     })
 }
 
+/// What an answer says of the budget that it was paid from.
+const BUDGET: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+
 fn header(name: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{name}") })
 }
@@ -187,6 +195,10 @@ fn headers() -> Value {
     json!({
         "X-Request-Id": text("The name of the request, also in problems and in the log.", "string"),
         "Retry-After": text("Seconds to wait before the next try.", "integer"),
+        "X-RateLimit-Limit": text("Of the budget that the request was paid from: how many requests it is. Not there when \
+            nothing was spent.", "integer"),
+        "X-RateLimit-Remaining": text("How many of them could be spent now.", "integer"),
+        "X-RateLimit-Reset": text("When the whole budget is there again if nothing more is spent, in Unix seconds.", "integer"),
         "Allow": text("The methods that the address has, with 405.", "string")
     })
 }

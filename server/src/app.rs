@@ -62,6 +62,7 @@ pub mod users;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
+pub mod visit;
 
 use control::Env;
 

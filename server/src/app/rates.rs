@@ -13,11 +13,11 @@
 use super::control::Env;
 use super::{App, Stop};
 use debts::{Debts, Usage};
-use handstamp_core::id::{EnvironmentId, KeyId};
+use handstamp_core::id::{EnvironmentId, KeyId, SessionId};
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::rate::{Names, Over, Payer, Standing};
 use handstamp_core::subject::Subject;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::MasterKey;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -74,6 +74,7 @@ pub(super) struct Rates {
     sessions: Debts,
     keys: Debts,
     addresses: Debts,
+    cookies: Debts,
     anonymous: RwLock<Option<Rate>>,
     refused: [AtomicU64; 3],
 }
@@ -85,22 +86,23 @@ impl Rates {
             sessions: Debts::default(),
             keys: Debts::default(),
             addresses: Debts::default(),
+            cookies: Debts::default(),
             anonymous: RwLock::new(None),
             refused: Default::default(),
         }
     }
 
     fn spend(&self, payer: &Payer, rate: Rate, now: Millis) -> Result<Standing, Over> {
-        let (debts, of) = match payer {
-            Payer::Session(..) => (&self.sessions, 0),
-            Payer::Key(_) => (&self.keys, 1),
-            Payer::Address(..) => (&self.addresses, 2),
+        let [session, key, address] = &self.refused;
+        let (debts, refused) = match payer {
+            Payer::Session(..) => (&self.sessions, Some(session)),
+            Payer::Key(_) => (&self.keys, Some(key)),
+            Payer::Address(..) => (&self.addresses, Some(address)),
+            Payer::Cookie(..) => (&self.cookies, None),
         };
         let spent = debts.spend(self.names.of(payer), rate, now);
-        if spent.is_err()
-            && let Some(refused) = self.refused.get(of)
-        {
-            refused.fetch_add(1, Ordering::Relaxed);
+        if let (Err(_), Some(count)) = (&spent, refused) {
+            count.fetch_add(1, Ordering::Relaxed);
         }
         spent
     }
@@ -132,6 +134,12 @@ impl App {
         }
     }
 
+    /// Whether a minute has passed since this last said so of the session.
+    pub(super) fn once_a_minute(&self, env: EnvironmentId, session: SessionId) -> bool {
+        const RATE: Rate = Rate { requests: 1, time: Span::minutes(1) };
+        self.rates.spend(&Payer::Cookie(env, session), RATE, self.now()).is_ok()
+    }
+
     /// Spends one call of an access key's budget; a batch is one call.
     ///
     /// # Errors
@@ -154,17 +162,18 @@ impl App {
         [(session, one), (key, two), (address, three)].map(|(of, n)| (of, n.load(Ordering::Relaxed)))
     }
 
-    /// What is remembered of each of [`PAYERS`].
-    pub fn debts(&self) -> [(&'static str, Usage); 3] {
-        let Rates { sessions, keys, addresses, .. } = &*self.rates;
+    /// What is remembered of each of [`PAYERS`], and of which sessions the cookie was sent within a minute.
+    pub fn debts(&self) -> [(&'static str, Usage); 4] {
+        let Rates { sessions, keys, addresses, cookies, .. } = &*self.rates;
         let [session, key, address] = PAYERS;
-        [(session, sessions.usage()), (key, keys.usage()), (address, addresses.usage())]
+        [(session, sessions), (key, keys), (address, addresses), ("cookie", cookies)]
+            .map(|(of, debts)| (of, debts.usage()))
     }
 
     /// Forgets who owes nothing any more.
     pub(super) fn tidy_rates(&self) {
         let now = self.now();
-        let Rates { sessions, keys, addresses, .. } = &*self.rates;
-        [sessions, keys, addresses].into_iter().for_each(|debts| debts.tidy(now));
+        let Rates { sessions, keys, addresses, cookies, .. } = &*self.rates;
+        [sessions, keys, addresses, cookies].into_iter().for_each(|debts| debts.tidy(now));
     }
 }

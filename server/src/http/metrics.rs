@@ -53,7 +53,7 @@ families! {
     "handstamp_activity_waiting", "gauge", &[], "Sessions whose last activity waits to be written.";
     "handstamp_events_dropped_total", "counter", &[], "Events of refusals that found no room to be written behind.";
     "handstamp_rate_limited_total", "counter", &["budget"], "Requests that a budget did not cover, by whose it is: `session`, `key` or `address`. Failing validations are counted under `address`, too; they are answered all the same.";
-    "handstamp_rate_budgets", "gauge", &["budget"], "Budgets of which something is spent: only those are kept in memory.";
+    "handstamp_rate_budgets", "gauge", &["budget"], "Budgets of which something is spent: only those are kept in memory. Under `cookie`, which is no budget: sessions whose cookie was sent within the last minute.";
     "handstamp_rate_budget_bytes", "gauge", &["budget"], "Bytes of memory that they take.";
     "handstamp_rate_budgets_evicted_total", "counter", &["budget"], "Budgets that were forgotten before they were whole again, for want of room.";
     "handstamp_edge_connections", "gauge", &[], "Open connections.";

@@ -89,7 +89,7 @@ fn any_number_of_addresses_takes_no_more_memory_than_was_said() {
 fn those_go_first_who_would_have_paid_first() {
     let (debts, rate) = (Debts::default(), rate("1000/1h"));
     // Every hundredth owes nine requests, the others one.
-    let heavy = |n: u64| n % 100 == 0;
+    let heavy = |n: u64| n.is_multiple_of(100);
     let count = Debts::ROOM as u64 / 4 * 5;
     for n in 1..=count {
         for _ in 0..if heavy(n) { 9 } else { 1 } {

@@ -1,5 +1,7 @@
 //! How often somebody may ask: what each answer says of the budget, where it ends, and that nobody gets one request more.
 
+mod visitors;
+
 use crate::world::{Answer, Made, Options, World};
 use handstamp_core::time::Span;
 use handstamp_server::app::rates::debts::Usage;

@@ -369,26 +369,29 @@ pub(super) fn ended(why: Refusal) -> Stop {
 }
 
 fn objected(why: Objection) -> Stop {
+    let fixed = |why: String| Stop::refuse(Code::TagCreateOnly, why);
     match why {
         Objection::TooManyTags => {
             Stop::field("/tags/add", format!("a session carries at most {} tags", Tag::MOST))
         }
-        Objection::TooManyGroups => Stop::field(
-            "/access_groups/add",
-            format!("a session is in at most {} access groups", Group::MOST),
-        ),
-        Objection::SaysWhoActs => Stop::refuse(
-            Code::TagCreateOnly,
-            format!("`{}` says that somebody acts in the user's place, and stays", Actor::TAG),
-        ),
-        Objection::CreateOnly(tag, origin) => Stop::refuse(
-            Code::TagCreateOnly,
-            format!(
-                "`{}` cannot change on a live session: create_only_tags names `{}`, by {}",
-                tag.as_str(),
-                tag.name(),
-                origin.text()
-            ),
-        ),
+        Objection::TooManyGroups => {
+            let most = Group::MOST;
+            Stop::field("/access_groups/add", format!("a session is in at most {most} access groups"))
+        }
+        Objection::SaysWhoActs => {
+            fixed(format!("`{}` says that somebody acts in the user's place, and stays", Actor::TAG))
+        }
+        Objection::Frees(tag, name) => {
+            let tag = tag.as_str();
+            fixed(format!(
+                "`{tag}` cannot go: its section names `{name}` in create_only_tags, which would be free then"
+            ))
+        }
+        Objection::CreateOnly(tag, origin) => {
+            let (tag, name, origin) = (tag.as_str(), tag.name(), origin.text());
+            fixed(format!(
+                "`{tag}` cannot change on a live session: create_only_tags names `{name}`, by {origin}"
+            ))
+        }
     }
 }

@@ -174,7 +174,8 @@ impl App {
 
     /// Erases what a record's history says of the user; how many lines.
     async fn erase_lines(&self, subject: Key, user: &UserId, name: &UserId) -> Result<u64, Stop> {
-        let mut query = EventQuery { subject: Some(subject), env: None, after: None, limit: STEP };
+        let mut query =
+            EventQuery { subject: Some(subject), env: None, after: None, since: None, limit: STEP };
         let mut count = 0;
         loop {
             let page = self.store.history(&query).await?;

@@ -161,7 +161,8 @@ impl App {
     /// How many refusals of the last day the policy would not have given.
     async fn let_in(&self, env: &Env, candidate: &Policy, tell: impl Fn(u64)) -> Result<u64, Stop> {
         let since = Millis(self.now().0.saturating_sub(DAY.0));
-        let mut query = EventQuery { subject: None, env: Some(env.record.id.0), after: None, limit: STEP };
+        let mut query =
+            EventQuery { subject: None, env: Some(env.record.id.0), after: None, since: None, limit: STEP };
         let mut known: HashMap<SessionId, Option<Loaded>> = HashMap::new();
         let (mut count, mut lines) = (0, 0);
         loop {

@@ -138,7 +138,7 @@ impl App {
         limit: u32,
     ) -> Result<Chapter, Stop> {
         let asked = stream::iter(subjects).map(|subject| async {
-            let query = EventQuery { subject: Some(subject), env: None, after, limit };
+            let query = EventQuery { subject: Some(subject), env: None, after, since: None, limit };
             self.store.history(&query).await
         });
         let parts: Vec<Vec<StoredEvent>> = asked.buffered(32).try_collect().await?;
@@ -171,7 +171,13 @@ impl App {
         let step = if *wanted == Wanted::default() { limit } else { STEP };
         let mut chapter = Chapter { lines: Vec::new(), through: after, more: true };
         for _ in 0..ROUNDS {
-            let query = EventQuery { subject: None, env: Some(env.0), after: chapter.through, limit: step };
+            let query = EventQuery {
+                subject: None,
+                env: Some(env.0),
+                after: chapter.through,
+                since: None,
+                limit: step,
+            };
             let stored = self.store.history(&query).await?;
             chapter.more = u32::try_from(stored.len()).is_ok_and(|n| n >= step);
             for (at, one) in (1..).zip(&stored) {

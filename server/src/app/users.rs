@@ -177,7 +177,8 @@ impl App {
 
     /// What a record's history says of the time from `from` on.
     async fn since(&self, subject: Key, from: Millis) -> Result<Vec<StoredEvent>, Stop> {
-        let mut query = EventQuery { subject: Some(subject), env: None, after: None, limit: 1_000 };
+        let mut query =
+            EventQuery { subject: Some(subject), env: None, after: None, since: None, limit: 1_000 };
         let mut lines = Vec::new();
         loop {
             let page = self.store.history(&query).await?;

@@ -120,9 +120,9 @@ pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
 /// Erases a user.
 ///
 /// Every session of theirs ends. Addresses, user agents, data, tags, access groups, and what anybody wrote about them are
-/// taken out of the records of their sessions, live and ended, and out of history; their id becomes a pseudonym. The
-/// answer is a signed statement of that. Sent again it does no harm: it erases what came since, and says 0 where there was
-/// nothing.
+/// taken out of the records of their sessions, live and ended, and out of history; their devices are forgotten; their id
+/// becomes a pseudonym. Where they acted in the place of other users, the history of those others still says so. The answer
+/// is a signed statement of that. Sent again it does no harm: it erases what came since, and says 0 where there was nothing.
 #[utoipa::path(
     post, path = "/v1/users/{id}/erase", tag = "users", operation_id = "erase_user",
     params(("id" = String, Path, description = "The application's name for the user, percent-encoded.")),

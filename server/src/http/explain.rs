@@ -110,7 +110,9 @@ pub struct PreviewBody {
     would_end: u64,
     /// How many would be refused if their last client asked again, and stay.
     would_refuse: u64,
-    /// How many refusals of the last day would not have been given.
+    /// How many refusals of the last day would not have been given: requests of sessions, and logins that addresses or a limit
+    /// refused. Of a login history tells its tags, its address and the limit that refused it; a limit that it never
+    /// came to is taken to have room for it.
     would_allow: u64,
     /// The first hundred of those that would end or be refused.
     examples: Vec<ExampleBody>,

@@ -104,8 +104,7 @@ async fn history_since_an_instant(mut world: World) {
             _ if n % 13 == 5 => now / HOUR * HOUR,
             _ => now,
         };
-        let events =
-            vec![NewEvent { at: Millis(at), ..event(u32::try_from(n % 3).unwrap(), &format!("{n}")) }];
+        let events = vec![NewEvent { at: Millis(at), ..event(u32::try_from(n % 3).unwrap(), n.to_string()) }];
         world.store.done(Batch { events, ..batch([]) }).await;
         if n % 40 == 30 && world.durable() {
             world.reopen().await;

@@ -193,7 +193,9 @@ fn from(session: &impl Subject, policy: &Effective) -> Vec<Said> {
     let lists = [(address::ALLOW, &policy.addresses.allow), (address::BLOCK, &policy.addresses.block)];
     for (rule, lists) in lists {
         for list in lists.iter().filter(|list| !list.value.is_empty()) {
-            said.push(Said::limit(rule, &list.origin, text(&list.value.to_string()), here()));
+            let listed = list.value.to_string();
+            let allowed = if rule == address::BLOCK { format!("all but {listed}") } else { listed };
+            said.push(Said::limit(rule, &list.origin, text(&allowed), here()));
         }
     }
     let change = &policy.ip_change;

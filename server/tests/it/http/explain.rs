@@ -58,7 +58,7 @@ async fn a_session_is_explained_with_numbers_and_origins() {
         ("absolute", "allowed", json!({ "allowed": 86_400, "seen": 600 })),
         ("idle", "allowed", json!({ "allowed": 900, "seen": 600 })),
         ("rotate_every", "allowed", json!({ "allowed": 900, "seen": 600 })),
-        ("ip_block", "allowed", json!({ "allowed": "198.51.100.0/24", "seen": "203.0.113.7" })),
+        ("ip_block", "allowed", json!({ "allowed": "all but 198.51.100.0/24", "seen": "203.0.113.7" })),
         ("ip_change", "allowed", json!({ "before": "203.0.113.7", "after": "203.0.113.7" })),
         (
             "user_agent",

@@ -5,8 +5,9 @@ use super::{App, Stop};
 use handstamp_core::caller::{AccessKey, Home, Scope};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::KeyId;
+use handstamp_core::rate::Standing;
 use handstamp_core::refusal::{Code, Refusal};
-use handstamp_core::session::By;
+use handstamp_core::session::{By, Client};
 use handstamp_core::time::Millis;
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{KeySet, MasterKey};
@@ -21,10 +22,26 @@ pub struct Caller {
     pub env: Arc<Env>,
     /// Whether the caller named it.
     pub named_env: bool,
+    /// How the key's budget stands, where it has one.
+    pub standing: Option<Standing>,
     key: Arc<Key>,
 }
 
+/// In whose name something is done, and where. Whether they may was decided before.
+pub struct Party {
+    /// Where.
+    pub env: Arc<Env>,
+    /// Who, for history.
+    pub by: By,
+    /// From where, where it is a client itself.
+    pub client: Client,
+}
+
 impl Caller {
+    /// For what callers and clients do alike.
+    pub(super) fn party(&self) -> Party {
+        Party { env: self.env.clone(), by: self.by(), client: Client::default() }
+    }
     /// Whether it may do what `scope` covers.
     ///
     /// # Errors
@@ -130,7 +147,12 @@ impl App {
                 })?
             }
         };
-        Ok(Caller { env, named_env, key: key.clone() })
+        // The last thing that can be wrong: what comes afterwards has been paid for.
+        let standing = match key.key.rate_limit {
+            None => None,
+            Some(rate) => Some(self.spend_call(key.key.id, rate, now)?),
+        };
+        Ok(Caller { env, named_env, standing, key: key.clone() })
     }
 }
 
@@ -156,6 +178,7 @@ pub(super) fn root_entry(master: &MasterKey, set: &KeySet) -> Key {
         expires_at: None,
         suspended: false,
         replaced_by: None,
+        rate_limit: None,
     };
     Key { key, version: 0, used: AtomicI64::new(0) }
 }

@@ -1,8 +1,8 @@
 //! Who asks: the access key of a backend, and the environment an operator names.
 
-use super::Web;
 use super::input::header_once;
 use super::problem::Problem;
+use super::{Web, budget};
 use crate::app::callers::Caller;
 use axum::extract::FromRequestParts;
 use handstamp_core::refusal::Code;
@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// The header by which an operator names an environment.
 pub const ENV: &str = "x-handstamp-env";
+/// The header with an access key in a request that is a client's otherwise.
+pub const KEY: &str = "x-handstamp-key";
 
 /// A recognised caller.
 pub struct By(pub Caller);
@@ -20,7 +22,9 @@ impl FromRequestParts<Arc<Web>> for By {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<By, Problem> {
-        recognise(web, &parts.headers).map(By)
+        let caller = recognise(web, &parts.headers)?;
+        budget::note(&parts.extensions, caller.standing);
+        Ok(By(caller))
     }
 }
 
@@ -32,13 +36,22 @@ impl FromRequestParts<Arc<Web>> for ByOperator {
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<ByOperator, Problem> {
         let (key, env) = presented(&parts.headers)?;
-        Ok(ByOperator(web.app.caller_of_all(key, env)?))
+        let caller = web.app.caller_of_all(key, env)?;
+        budget::note(&parts.extensions, caller.standing);
+        Ok(ByOperator(caller))
     }
 }
 
 /// Recognises whoever presents the key in the headers.
 pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
     let (key, env) = presented(headers)?;
+    Ok(web.app.caller(key, env)?)
+}
+
+/// Recognises whoever presents the key in [`KEY`]: a caller for whom `Authorization` is not free.
+pub(super) fn recognise_named(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let key = header_once(headers, KEY, "X-Handstamp-Key")?;
+    let env = header_once(headers, ENV, "X-Handstamp-Env")?;
     Ok(web.app.caller(key, env)?)
 }
 

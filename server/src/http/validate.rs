@@ -6,7 +6,7 @@ use super::parse::{Object, Text, parse};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
 use super::wire::{ChallengeBody, EvidenceBody, SessionBody};
-use super::{Web, devices, query, render};
+use super::{Web, budget, devices, query, render};
 use crate::app::callers::Caller;
 use crate::app::devices::prove::Device;
 use crate::app::validate::{Ask, Validated};
@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use handstamp_core::caller::Scope;
 use handstamp_core::policy::Policy;
+use handstamp_core::rate::Standing;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::step_up::{self, Assured, Level};
@@ -212,15 +213,25 @@ pub enum ValidateResponse<'a> {
         )))
 )]
 pub async fn validate(web: &Web, request: Request<Incoming>) -> Response<Body> {
-    match validate_one(web, request).await {
+    let mut standing = None;
+    let mut answer = match validate_one(web, request, &mut standing).await {
         Ok(bytes) => with_json(StatusCode::OK, bytes),
         Err(problem) => problem.into_response(),
+    };
+    if let Some(standing) = standing {
+        budget::write(answer.headers_mut(), standing);
     }
+    answer
 }
 
-async fn validate_one(web: &Web, request: Request<Incoming>) -> Result<Vec<u8>, Problem> {
+async fn validate_one(
+    web: &Web,
+    request: Request<Incoming>,
+    standing: &mut Option<Standing>,
+) -> Result<Vec<u8>, Problem> {
     query::only(request.uri(), &[])?;
     let caller = recognise(web, request.headers())?;
+    *standing = caller.standing;
     caller.allow(Scope::SessionsRead)?;
     input::is_json(request.headers())?;
     let bytes = input::read(request.into_body(), BODY).await?;
@@ -292,6 +303,7 @@ fn asked<'a>(ask: &'a ValidateRequest<'_>, place: Place) -> Result<Ask<'a>, Prob
         strong: ask.consistency == Consistency::Strong,
         device: Device::Unsent,
         assured: Assured::default(),
+        tab: None,
     };
     if let Some(seconds) = ask.max_auth_age {
         let span = i64::try_from(seconds).ok().map(Span::secs).filter(|span| *span <= Policy::LONGEST);
@@ -319,8 +331,8 @@ fn asked<'a>(ask: &'a ValidateRequest<'_>, place: Place) -> Result<Ask<'a>, Prob
 
 /// Judges one token, and appends the answer to `out`.
 async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
-    let assured = asked.assured;
-    match web.app.validate(caller, asked).await? {
+    let (assured, ip) = (asked.assured, asked.ip);
+    match web.app.validate(&caller.env, asked).await? {
         Validated::Current(current) => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::current(out, &current);
@@ -340,9 +352,12 @@ async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) ->
             out.push(b'}');
             Ok(())
         }
-        Validated::Refused { refusal, session, challenge } => write(
-            out,
-            &ValidateResponse::Invalid {
+        Validated::Refused { refusal, session, challenge } => {
+            if refusal.code.status() == 401 {
+                // On the client's account, never on the caller's; and whatever comes of it, the verdict stays.
+                let _ = web.app.spend_address(caller.env.record.id, ip);
+            }
+            let body = ValidateResponse::Invalid {
                 valid: false,
                 code: refusal.code.text(),
                 detail: refusal.detail(),
@@ -352,8 +367,9 @@ async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) ->
                 www_authenticate: (refusal.code == Code::ReauthenticationRequired)
                     .then(|| step_up::challenge(assured)),
                 device_challenge: challenge.map(|challenge| ChallengeBody::from(*challenge)),
-            },
-        ),
+            };
+            write(out, &body)
+        }
     }
 }
 

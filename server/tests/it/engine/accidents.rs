@@ -131,7 +131,13 @@ async fn a_lost_answer_to_a_control_change_is_found_out() {
 }
 
 fn new_key() -> NewKey {
-    NewKey { name: "another".to_owned(), scopes: Vec::new(), expires_in: None, operator: false }
+    NewKey {
+        name: "another".to_owned(),
+        scopes: Vec::new(),
+        expires_in: None,
+        operator: false,
+        rate_limit: None,
+    }
 }
 
 /// A creation that was decided before a raise reaches the store when everybody whom the raise ended is written down, and
@@ -286,7 +292,7 @@ async fn a_verdict_is_of_the_moment_it_is_given() {
     let caller = house.caller();
     good(house.revoke(Target::Everybody, None).await);
     let ask = handstamp_server::app::validate::Ask { token: &token, touch: true, ..Default::default() };
-    let answer = good(house.app.validate(&caller, ask).await);
+    let answer = good(house.app.validate(&caller.env, ask).await);
     assert!(matches!(answer, handstamp_server::app::validate::Validated::Refused { .. }));
 }
 

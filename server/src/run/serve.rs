@@ -24,7 +24,6 @@ use crate::store::Store;
 use crate::store::sqlite::{Options, Sqlite, directory};
 use handstamp_core::secret::PlainToken;
 use handstamp_core::time::Span;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -168,14 +167,17 @@ async fn forward_auth(config: &Config) -> Result<Option<TcpListener>, Failure> {
         .entries
         .iter()
         .any(|entry| entry.path == "forward_auth.listen" && !matches!(entry.origin, Origin::Default));
-    if !chosen && TcpListener::bind(address).await.is_err_and(|why| why.kind() == ErrorKind::AddrInUse) {
-        tracing::warn!(
-            "no proxy can ask for verdicts: {address} is in use by another program; choose another address with \
-             `[forward_auth] listen` (port 0 picks one), or \"off\""
-        );
-        return Ok(None);
+    match bind(address, "`[forward_auth] listen`", config).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(failure) if chosen => Err(failure),
+        Err(_) => {
+            tracing::warn!(
+                "no proxy can ask for verdicts: cannot listen on {address}, which another program may use; choose \
+                 another address with `[forward_auth] listen` (port 0 picks one), or \"off\""
+            );
+            Ok(None)
+        }
     }
-    bind(address, "`[forward_auth] listen`", config).await.map(Some)
 }
 
 /// Opens the service; the first access key on the first start.

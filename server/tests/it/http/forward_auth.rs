@@ -22,7 +22,7 @@ fn trusting() -> Trust {
 }
 
 async fn trusted(policy: Option<Policy>) -> World {
-    World::with(Options { trust: trusting(), policy, ..Options::default() }).await
+    Box::pin(World::with(Options { trust: trusting(), policy, ..Options::default() })).await
 }
 
 fn with(token: &str) -> String {

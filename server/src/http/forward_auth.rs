@@ -20,7 +20,7 @@ use crate::app::rates::Tab;
 use crate::app::validate::Ask;
 use crate::app::visit::{Visited, Visitor};
 use asked::{Asked, Presented, presented};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::step_up;
@@ -82,9 +82,10 @@ const VARY: HeaderValue = HeaderValue::from_static("Cookie, Authorization, Sessi
         (status = 302, description = "To the login page, with `login=302`.")
     )
 )]
-pub(super) async fn answer<B>(web: &Web, request: Request<B>, through: Through) -> Response<Body> {
+pub(super) async fn answer<B: HttpBody>(web: &Web, request: Request<B>, through: Through) -> Response<Body> {
     let (head, body) = request.into_parts();
-    // The application's, wherever a proxy has sent it along.
+    // The application's, wherever a proxy has sent it along: so the connection cannot be used again, and that is said.
+    let unread = !body.is_end_stream();
     drop(body);
     let mut answer = match question(web, &head, through) {
         Ok(question) => {
@@ -98,6 +99,9 @@ pub(super) async fn answer<B>(web: &Web, request: Request<B>, through: Through) 
     let headers = answer.headers_mut();
     headers.extend(code.map(|code| (CODE, HeaderValue::from_static(code))));
     headers.insert(header::VARY, VARY);
+    if unread {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     answer
 }
 

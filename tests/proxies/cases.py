@@ -115,6 +115,19 @@ class Cases:
                 self.assertEqual(self.send(headers=[header]).status, 200)
                 self.assert_told(created["session"])
 
+    def test_other_cookies_may_be_many(self):
+        created = HANDSTAMP.login()
+        for length in [4_000, 7_000]:
+            with self.subTest(length=length):
+                many = "; ".join(f"c{n}={'x' * 90}" for n in range(length // 100))
+                answer = self.send(headers=[("Cookie", f"{many}; {COOKIE}={created['token']}")])
+                self.assertEqual(answer.status, 200, answer)
+                self.assert_told(created["session"])
+        # One that is ours by its name only, and none by its size.
+        answer = self.send(headers=[*FETCH, ("Cookie", f"{COOKIE}={'x' * 7_000}")])
+        self.assertEqual(answer.status, 401, answer)
+        self.assert_nothing_received()
+
     def test_methods_arrive_as_they_are(self):
         created = HANDSTAMP.login()
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]:
@@ -171,6 +184,27 @@ class Cases:
                 answer = self.send(target=target, headers=cookie(admin["token"]))
                 self.assertEqual(answer.status, 200, answer)
                 self.assertEqual(self.received().path, target)
+
+    def test_changes_show_the_csrf_token_where_that_is_wanted(self):
+        token = HANDSTAMP.login(**ADMIN)["token"]
+        csrf = self.send(target="/v1/auth/session", headers=[*FETCH, *cookie(token)]).json()["csrf_token"]
+        for method in ["POST", "DELETE"]:
+            with self.subTest(method=method):
+                answer = self.send(method, "/admin/users", [*FETCH, *cookie(token)])
+                fresh = [line for line in answer.all("Set-Cookie") if line.startswith("XSRF-TOKEN=")]
+                self.assert_refused(answer, 403, "csrf_token_invalid")
+                shown = [*FETCH, ("X-XSRF-TOKEN", fresh[0].split("=", 1)[1].split(";")[0]), *cookie(token)]
+                self.assertEqual(self.send(method, "/admin/users", shown).status, 200)
+                self.assertEqual(self.received().method, method)
+                shown = [*FETCH, ("X-XSRF-TOKEN", csrf), *cookie(token)]
+                self.assertEqual(self.send(method, "/admin/users", shown).status, 200)
+                self.received()
+                for page in [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")]:
+                    self.assert_refused(self.send(method, "/admin/users", [*shown, page]), 403, "origin_not_allowed")
+                lie = ("X-Forwarded-Method", "GET")
+                self.assert_refused(self.send(method, "/admin/users", [*FETCH, lie, *cookie(token)]), 403, "csrf_token_invalid")
+        self.assertEqual(self.send("GET", "/admin/users", cookie(token)).status, 200)
+        self.received()
 
     def test_paths_that_mean_another_one(self):
         anybody = HANDSTAMP.login()
@@ -395,8 +429,20 @@ class Cases:
                 self.assert_refused(self.send(method, headers=headers), 401, "token_missing")
 
     def test_the_pages_own_calls_reach_handstamp(self):
-        answer = self.send(target="/v1/auth/session", headers=FETCH)
-        self.assertEqual((answer.status, answer.code()), (401, "token_missing"), answer)
+        created = HANDSTAMP.login(tags=["case:fixed"], ip=CLIENT)
+        lie = ("X-Forwarded-For", CLIENT)
+        for headers, source, status in [
+            ([], CLIENT, 401),
+            (cookie(created["token"]), CLIENT, 200),
+            (cookie(created["token"]), "127.0.0.10", 403),
+            ([lie, *cookie(created["token"])], "127.0.0.10", 403),
+        ]:
+            with self.subTest(headers=headers, source=source):
+                answer = self.send(target="/v1/auth/session", headers=[*FETCH, *headers], source=source)
+                self.assertEqual(answer.status, status, answer)
+                self.assertTrue(answer.one("X-Request-Id"), answer)
+        answer = self.send(target="/login?redirect_uri=http%3A%2F%2Fapp.example.org%2F", headers=NAVIGATION)
+        self.assertTrue(answer.one("X-Request-Id"), answer)
         self.assert_nothing_received()
 
 

@@ -6,8 +6,8 @@ local TIMEOUT = 2000 -- milliseconds
 
 -- What Handstamp is shown of the client's request, and what the application is told.
 local SHOWN = {
-  "cookie", "authorization", "session", "user-agent", "accept", "sec-fetch-mode",
-  "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+  "cookie", "authorization", "session", "user-agent", "accept", "sec-fetch-mode", "sec-fetch-site", "origin",
+  "x-xsrf-token", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
 }
 local TOLD = { "x-session-id", "x-session-user", "x-session-tags", "x-session-groups", "x-session-data" }
 -- What the client is told of an answer that lets its request pass: header, and the variable that haproxy.cfg reads.

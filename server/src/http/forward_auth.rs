@@ -9,6 +9,8 @@
 //! is believed of trusted proxies only.
 
 use super::browser::answer::set_cookie;
+use super::browser::guard::{Instead, may_change};
+use super::browser::visit::{Bearer, Visit};
 use super::budget;
 use super::caller::vouching;
 use super::listener::PeerAddr;
@@ -69,7 +71,9 @@ const VARY: HeaderValue = HeaderValue::from_static("Cookie, Authorization, Sessi
             `never` (default): it does not."),
         ("data" = Option<u8>, Query, description = "1: the session's data is wanted in `X-Session-Data`."),
         ("login" = Option<u16>, Query, description = "How a navigation without a session is led to the login page: 302, or 401 with \
-            `Location` for proxies that take no redirect from here; left out: not at all.")
+            `Location` for proxies that take no redirect from here; left out: not at all."),
+        ("csrf" = Option<u8>, Query, description = "1: requests with the cookie that may change something must come from an allowed page and show \
+            the session's CSRF token, as those of `/v1/auth` do.")
     ),
     responses(
         (status = 200, description = "It may pass. Every header `X-Session-...` is there, empty when there is nothing to say.", headers(
@@ -89,9 +93,9 @@ pub(super) async fn answer<B: HttpBody>(web: &Web, request: Request<B>, through:
     drop(body);
     let mut answer = match question(web, &head, through) {
         Ok(question) => {
-            let (tab, from) = (Tab::default(), question.from);
-            let answer = question.verdict(web, &tab).await;
-            budget::settle(&web.app, question.env.record.id, from, &tab, answer)
+            let mut tab = Tab::default();
+            let answer = question.verdict(web, &mut tab).await;
+            budget::settle(&web.app, question.env.record.id, question.from, &tab, answer)
         }
         Err(problem) => problem.into_response(),
     };
@@ -147,7 +151,7 @@ fn environment(web: &Web, asked: &Asked<'_>) -> Result<Arc<Env>, Problem> {
 }
 
 impl Question<'_> {
-    async fn verdict(&self, web: &Web, tab: &Tab) -> Result<Response<Body>, Problem> {
+    async fn verdict(&self, web: &Web, tab: &mut Tab) -> Result<Response<Body>, Problem> {
         let presented = match presented(&self.head.headers, &web.cookie.name) {
             Ok(presented) => presented,
             Err(code) => {
@@ -155,6 +159,10 @@ impl Question<'_> {
                 return Ok(self.refused(&Refusal::plain(code, "token")));
             }
         };
+        // What came in a header was put there by somebody who knows the token: no page of somebody else's does.
+        if self.wish.csrf && presented.by_cookie && self.asked.may_change() {
+            self.guarded(web, presented, tab).await?;
+        }
         let agent = self.head.headers.get(header::USER_AGENT);
         let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         let ask = Ask {
@@ -174,6 +182,23 @@ impl Question<'_> {
             Visited::In(visitor) => Ok(self.allowed(web, &visitor, presented)),
             Visited::Out(refusal, _) => Ok(self.refused(&refusal)),
         }
+    }
+
+    /// The judgement of the browser's door on requests that change something: the page, then the session's CSRF token.
+    async fn guarded(&self, web: &Web, presented: Presented<'_>, tab: &mut Tab) -> Result<(), Problem> {
+        let visit = Visit {
+            env: self.env.clone(),
+            token: presented.token.to_owned(),
+            bearer: Bearer::Cookie,
+            ip: self.from,
+            user_agent: None,
+            host: self.asked.host_and_port(),
+            headers: self.head.headers.clone(),
+            tab: std::mem::take(tab),
+        };
+        let judged = may_change(web, &visit, Instead::Nothing).await;
+        *tab = visit.tab;
+        judged
     }
 
     /// It may pass, and this is who it is.

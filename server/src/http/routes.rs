@@ -80,8 +80,8 @@ const SEARCH: &[&str] = &[
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AccessGroupMissing, AccessKeyMissing, AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
-        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
+        AccessGroupMissing, AccessKeyMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
+        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, OriginNotAllowed, PolicyChanged,
         PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
         SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
@@ -166,7 +166,7 @@ pub fn table() -> Vec<Route> {
             .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
         // Answered by the door before the router is asked: with any method, and whatever a proxy appends.
         get(wish::PATH, unreachable).needs(Proxy).stored().params(wish::NAMES)
-            .refuses(&[TagInvalid, TagMissing, AccessGroupMissing, AccessKeyMissing]),
+            .refuses(&[TagInvalid, TagMissing, AccessGroupMissing, AccessKeyMissing, OriginNotAllowed, CsrfTokenInvalid]),
         get("/livez", health::livez),
         get("/readyz", health::readyz).refuses(&[StoreUnavailable]),
         get("/openapi.json", docs::openapi),

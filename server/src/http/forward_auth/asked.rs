@@ -129,6 +129,11 @@ impl<'a> Asked<'a> {
         host.parse().ok().filter(|host: &Authority| !host.as_str().contains('@'))
     }
 
+    /// The host, with its port where one is named.
+    pub(super) fn host_and_port(&self) -> Option<String> {
+        self.authority().map(|host| host.to_string())
+    }
+
     /// The host, without a port and in lower case.
     pub(super) fn host(&self) -> Option<String> {
         self.authority().map(|host| host.host().to_ascii_lowercase())
@@ -148,6 +153,17 @@ impl<'a> Asked<'a> {
         let scheme = ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
         let (host, target) = (self.authority()?, self.target()?);
         target.bytes().all(|byte| byte.is_ascii_graphic()).then(|| format!("{scheme}://{host}{target}"))
+    }
+
+    /// Whether it may change something: unless a proxy shows a method that does not. A proxy that asks with GET whatever its
+    /// client sent, and does not say what that was, leaves it open.
+    pub(super) fn may_change(&self) -> bool {
+        let is_safe = |method: &[u8]| [&b"GET"[..], b"HEAD", b"OPTIONS", b"TRACE"].contains(&method);
+        let mut said = METHODS.iter().flat_map(|name| self.headers.get_all(name)).peekable();
+        match said.peek() {
+            Some(_) => !(self.believed && said.all(|method| is_safe(method.as_bytes()))),
+            None => self.suffix.is_none() || !is_safe(self.method.as_str().as_bytes()),
+        }
     }
 
     /// Whether somebody is on the way to a page: then, and only then, an address to go to instead is of use. Any word of

@@ -31,7 +31,8 @@ pub fn is_here(path: &str) -> bool {
 }
 
 /// Every parameter by its name.
-pub const NAMES: &[&str] = &["tags", "access_groups", "max_auth_age", "min_level", "rotate", "data", "login"];
+pub const NAMES: &[&str] =
+    &["tags", "access_groups", "max_auth_age", "min_level", "rotate", "data", "login", "csrf"];
 
 /// What is wanted.
 #[derive(Default, PartialEq, Eq, Debug)]
@@ -46,6 +47,8 @@ pub(super) struct Wish {
     pub(super) rotate: bool,
     /// Whether the session's data is wanted.
     pub(super) data: bool,
+    /// Whether requests that change something are to show the session's CSRF token.
+    pub(super) csrf: bool,
     /// How somebody without a session gets to the login page, if they are to.
     pub(super) login: Option<Login>,
 }
@@ -143,12 +146,13 @@ fn take(wish: &mut Wish, name: &str, value: &str) -> Result<(), Problem> {
                 _ => return Err(wrong("`never`, or `auto` if the proxy passes Set-Cookie on")),
             };
         }
-        "data" => {
-            wish.data = match value {
+        "data" | "csrf" => {
+            let wanted = match value {
                 "0" => false,
                 "1" => true,
                 _ => return Err(wrong("0 or 1")),
             };
+            *(if name == "data" { &mut wish.data } else { &mut wish.csrf }) = wanted;
         }
         _ => {
             wish.login = match value {

@@ -1,8 +1,9 @@
 //! What of an address is the operator's and what its client's; the way to the login page.
 
-use super::{PATH, trusted};
+use super::{PATH, trusted, with};
 use crate::world::World;
 use handstamp_core::time::Span;
+use http::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -137,4 +138,58 @@ async fn nobody_who_is_not_trusted_says_where_the_way_leads_back_to() {
     let call = call.header("x-forwarded-host", "evil.example").navigation("/a");
     let answer = call.send().await;
     assert_eq!((answer.status.as_u16(), answer.header("location")), (302, "/login"));
+}
+
+#[tokio::test]
+async fn where_csrf_is_judged_a_page_shows_the_sessions_token() {
+    let world = trusted(None).await;
+    let made = world.login("ada").await;
+    let own = world.call(Method::GET, "/v1/auth/session").no_key().header("cookie", &with(&made.token));
+    let token = own.send().await.expect(200)["csrf_token"].as_str().unwrap().to_owned();
+    let ask = |wish: &str, method: &str| {
+        let call = world.ask(&format!("{PATH}{wish}")).cookie(&made.token).header("host", "app.example.org");
+        call.header("x-forwarded-method", method)
+    };
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        ask(";csrf=1", method).send().await.passes();
+    }
+    for method in ["POST", "PUT", "PATCH", "DELETE", "BREW", "get"] {
+        ask("", method).send().await.passes();
+        ask(";csrf=0", method).send().await.passes();
+        let refused = ask(";csrf=1", method).send().await;
+        refused.denied(403, "csrf_token_invalid");
+        assert!(refused.header("set-cookie").starts_with("XSRF-TOKEN="), "{:?}", refused.headers);
+        ask(";csrf=1", method)
+            .header("x-xsrf-token", "c1.wrong")
+            .send()
+            .await
+            .denied(403, "csrf_token_invalid");
+        ask(";csrf=1", method).header("x-xsrf-token", &token).send().await.passes();
+        let foreign =
+            ask(";csrf=1", method).header("x-xsrf-token", &token).header("origin", "https://evil.example");
+        foreign.send().await.denied(403, "origin_not_allowed");
+        let own =
+            ask(";csrf=1", method).header("x-xsrf-token", &token).header("origin", "https://app.example.org");
+        own.header("sec-fetch-site", "same-origin").send().await.passes();
+    }
+    // A method that nobody says may be any; Envoy's is the client's own.
+    let unsaid = |path: &str| world.ask(&format!("{PATH};csrf=1{path}")).cookie(&made.token);
+    unsaid("").send().await.denied(403, "csrf_token_invalid");
+    unsaid("/a").send().await.passes();
+    unsaid("/a").method(Method::POST).send().await.denied(403, "csrf_token_invalid");
+    let both = ask(";csrf=1", "POST").header("x-original-method", "GET");
+    both.send().await.denied(403, "csrf_token_invalid");
+    // Without a session there is nothing to protect; in a header no page of somebody else's could put the token.
+    let nobody = world.ask(&format!("{PATH};csrf=1")).header("x-forwarded-method", "POST");
+    nobody.cookie("nonsense").send().await.denied(401, "session_not_found");
+    let app = world.ask(&format!("{PATH};csrf=1")).header("x-forwarded-method", "POST");
+    app.header("session", &made.token).send().await.passes();
+}
+
+#[tokio::test]
+async fn a_method_that_somebody_says_who_is_not_trusted_is_no_method() {
+    let world = World::new().await;
+    let made = world.login("ada").await;
+    let ask = world.ask(&format!("{PATH};csrf=1")).cookie(&made.token).header("x-forwarded-method", "GET");
+    ask.send().await.denied(403, "csrf_token_invalid");
 }

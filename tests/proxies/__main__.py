@@ -10,6 +10,7 @@ import argparse
 import sys
 import unittest
 
+import base
 import cases
 import servers
 
@@ -18,7 +19,7 @@ arguments.add_argument("-k", dest="only", default="", help="only cases with this
 arguments.add_argument("proxies", nargs="*", choices=[[], *(proxy.name for proxy in servers.PROXIES)])
 chosen = arguments.parse_args()
 
-cases.HANDSTAMP = servers.Handstamp()
+base.HANDSTAMP = servers.Handstamp()
 suite = unittest.TestSuite()
 for proxy in servers.PROXIES:
     if not chosen.proxies or proxy.name in chosen.proxies:

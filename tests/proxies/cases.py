@@ -1,101 +1,20 @@
 """What must hold behind each of the five proxies, with the configurations of examples/proxies: one table for all."""
 
-import base64
-import json
 import posixpath
 import unittest
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import base
+from base import ADMIN, COOKIE, FETCH, IDENTITY, NAVIGATION, SPELLINGS, cookie, new_token
 from servers import wait_for
-from wire import CLIENT, send, upgrade
-
-HANDSTAMP = None
-COOKIE = "__Host-handstamp"
-NAVIGATION = [("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"), ("Sec-Fetch-Mode", "navigate")]
-FETCH = [("Accept", "*/*"), ("Sec-Fetch-Mode", "cors")]
-IDENTITY = ["ID", "USER", "TAGS", "GROUPS", "DATA"]
-# Every way to write a header that an application might take for one of ours.
-SPELLINGS = [
-    "X-Session-User", "x-session-user", "X-SESSION-USER", "x-Session-USER",
-    "X_Session_User", "x_session_user", "X_SESSION_USER", "X-Session_User", "X_Session-User",
-]
-ADMIN = {"tags": ["role:admin"]}
+from wire import CLIENT, upgrade
 
 
-def cookie(token):
-    return [("Cookie", f"other=1; {COOKIE}={token}; another=2")]
-
-
-def new_token(answer):
-    """The token in the session cookie that an answer sets, if it does."""
-    for line in answer.all("Set-Cookie"):
-        name, _, rest = line.partition("=")
-        if name == COOKIE:
-            return rest.split(";")[0]
-    return None
-
-
-class Cases:
-    proxy = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.running = cls.proxy(HANDSTAMP)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.running.stop()
-
-    def setUp(self):
-        self.running.tap.mend()
-        self.running.tap.take()
-        self.running.upstream.take()
-
-    def send(self, method="GET", target="/datasets", headers=(), **more):
-        return send(self.running.address, method, target, list(headers), **more)
-
-    def received(self):
-        """The one request that has reached the application."""
-        received = self.running.upstream.take()
-        self.assertEqual(len(received), 1, [(one.method, one.path) for one in received])
-        return received[0]
-
-    def assert_nothing_received(self):
-        received = self.running.upstream.take()
-        self.assertEqual(received, [], [(one.method, one.path, one.headers) for one in received])
-
-    def assert_told(self, session, tags=(), groups=(), data=None):
-        """The application was told who it is, by exactly one header of each name, in one spelling."""
-        received = self.received()
-        told = received.identity()
-        if not self.proxy.says_nothing_aloud:
-            told = {**{f"X_SESSION_{name}": [""] for name in IDENTITY}, **told}
-        self.assertEqual(sorted(told), sorted(f"X_SESSION_{name}" for name in IDENTITY), received.headers)
-        self.assertTrue(all(len(values) == 1 for values in told.values()), told)
-        one = {name: told[f"X_SESSION_{name}"][0] for name in IDENTITY}
-        listed = lambda text: [unquote(item) for item in text.split(",") if item]
-        self.assertEqual(one["ID"], session["id"])
-        self.assertEqual(unquote(one["USER"]), session["user_id"])
-        self.assertEqual(listed(one["TAGS"]), sorted(tags))
-        self.assertEqual(listed(one["GROUPS"]), sorted(groups))
-        if data is None:
-            self.assertEqual(one["DATA"], "")
-        else:
-            text = one["DATA"] + "=" * (-len(one["DATA"]) % 4)
-            self.assertEqual(json.loads(base64.urlsafe_b64decode(text)), data)
-        return received
-
-    def assert_refused(self, answer, status, code):
-        self.assertEqual(answer.status, status, answer)
-        self.assertEqual(answer.code(), code, answer)
-        self.assertIn("json", answer.one("Content-Type") or "", answer)
-        self.assertEqual(answer.one("Cache-Control"), "no-store", answer)
-        self.assert_nothing_received()
-
+class Cases(base.Base):
     # Who may pass.
 
     def test_allowed_and_told_who_it_is(self):
-        created = HANDSTAMP.login("alice", tags=["org:acme", "plan:gold"], access_groups=["staff"], data={"a": 1})
+        created = base.HANDSTAMP.login("alice", tags=["org:acme", "plan:gold"], access_groups=["staff"], data={"a": 1})
         answer = self.send(headers=cookie(created["token"]))
         self.assertEqual(answer.status, 200, answer)
         self.assertIn("theirs=1; Path=/", answer.all("Set-Cookie"))
@@ -104,19 +23,19 @@ class Cases:
     def test_users_of_any_name(self):
         for user in ["zoë, \"the first\"", "a b@example.org", "100%,;=&+'", "日本", "x" * 255]:
             with self.subTest(user=user):
-                created = HANDSTAMP.login(user)
+                created = base.HANDSTAMP.login(user)
                 self.assertEqual(self.send(headers=cookie(created["token"])).status, 200)
                 self.assert_told(created["session"])
 
     def test_a_token_in_a_header(self):
-        created = HANDSTAMP.login()
+        created = base.HANDSTAMP.login()
         for header in [("Authorization", f"Bearer {created['token']}"), ("Session", created["token"])]:
             with self.subTest(header=header[0]):
                 self.assertEqual(self.send(headers=[header]).status, 200)
                 self.assert_told(created["session"])
 
     def test_other_cookies_may_be_many(self):
-        created = HANDSTAMP.login()
+        created = base.HANDSTAMP.login()
         for length in [4_000, 7_000]:
             with self.subTest(length=length):
                 many = "; ".join(f"c{n}={'x' * 90}" for n in range(length // 100))
@@ -129,7 +48,7 @@ class Cases:
         self.assert_nothing_received()
 
     def test_methods_arrive_as_they_are(self):
-        created = HANDSTAMP.login()
+        created = base.HANDSTAMP.login()
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]:
             with self.subTest(method=method):
                 self.assertEqual(self.send(method, headers=cookie(created["token"])).status, 200)
@@ -137,13 +56,13 @@ class Cases:
 
     def test_data_where_it_is_wanted(self):
         data = {"name": "Zoë", "roles": ["a", "b"], "pad": "x" * 2900}
-        created = HANDSTAMP.login(data=data, **ADMIN)
+        created = base.HANDSTAMP.login(data=data, **ADMIN)
         answer = self.send(target="/admin/users", headers=cookie(created["token"]))
         self.assertEqual(answer.status, 200, answer)
         self.assert_told(created["session"], ADMIN["tags"], data=data)
 
     def test_what_is_open_to_everybody(self):
-        token = HANDSTAMP.login()["token"]
+        token = base.HANDSTAMP.login()["token"]
         for headers in [[], cookie(token), cookie("hst_nonsense")]:
             answer = self.send(target="/public/logo", headers=headers)
             self.assertEqual(answer.status, 200, answer)
@@ -153,9 +72,9 @@ class Cases:
     # Who may not.
 
     def test_refused_without_a_good_session(self):
-        created = HANDSTAMP.login()
-        ended = HANDSTAMP.login()
-        HANDSTAMP.call("DELETE", f"/v1/sessions/{ended['session']['id']}")
+        created = base.HANDSTAMP.login()
+        ended = base.HANDSTAMP.login()
+        base.HANDSTAMP.call("DELETE", f"/v1/sessions/{ended['session']['id']}")
         token = created["token"]
         changed = token[:-1] + ("A" if token[-1] != "A" else "B")
         table = [
@@ -163,7 +82,7 @@ class Cases:
             ([("Cookie", f"{COOKIE}=")], "token_missing"),
             (cookie("nonsense"), "session_not_found"),
             (cookie(changed), "session_not_found"),
-            (cookie(HANDSTAMP.key), "session_not_found"),
+            (cookie(base.HANDSTAMP.key), "session_not_found"),
             (cookie(ended["token"]), "session_revoked"),
             ([("Cookie", f"{COOKIE}={token}; {COOKIE}={ended['token']}")], "session_not_found"),
             ([("Cookie", f"{COOKIE}={token}"), ("Session", ended["token"])], "session_not_found"),
@@ -176,7 +95,7 @@ class Cases:
                 self.assert_refused(self.send(headers=[*FETCH, *headers]), 401, code)
 
     def test_refused_where_more_is_needed(self):
-        anybody, admin = HANDSTAMP.login(), HANDSTAMP.login(**ADMIN)
+        anybody, admin = base.HANDSTAMP.login(), base.HANDSTAMP.login(**ADMIN)
         for target in ["/admin", "/admin/", "/admin/users?tags=role:user"]:
             with self.subTest(target=target):
                 # Not even on the way to a page: who is logged in would only come back from the login page.
@@ -186,7 +105,7 @@ class Cases:
                 self.assertEqual(self.received().path, target)
 
     def test_changes_show_the_csrf_token_where_that_is_wanted(self):
-        token = HANDSTAMP.login(**ADMIN)["token"]
+        token = base.HANDSTAMP.login(**ADMIN)["token"]
         csrf = self.send(target="/v1/auth/session", headers=[*FETCH, *cookie(token)]).json()["csrf_token"]
         for method in ["POST", "DELETE"]:
             with self.subTest(method=method):
@@ -207,7 +126,7 @@ class Cases:
         self.received()
 
     def test_paths_that_mean_another_one(self):
-        anybody = HANDSTAMP.login()
+        anybody = base.HANDSTAMP.login()
         roundabout = [
             "/public/../admin/x", "/public/%2e%2e/admin/x", "/public/..%2fadmin/x", "/public/%2e%2e%2fadmin/x",
             "//admin/x", "/./admin/x", "/x/../admin/x", "/%61dmin/x", "/admin%2fx", "/public//../admin/x",
@@ -225,7 +144,7 @@ class Cases:
                             self.assertTrue(meant.startswith("/public/"), f"{received.path} has passed without a session")
 
     def test_nobody_passes_while_handstamp_is_away(self):
-        created = HANDSTAMP.login()
+        created = base.HANDSTAMP.login()
         self.running.tap.cut()
         answer = self.send(headers=cookie(created["token"]))
         self.assertIn(answer.status, [500, 502, 503, 504], answer)
@@ -240,7 +159,7 @@ class Cases:
     # What a client makes up.
 
     def test_headers_that_a_client_made_up(self):
-        created = HANDSTAMP.login("alice")
+        created = base.HANDSTAMP.login("alice")
         made_up = [(name, "mallory") for name in SPELLINGS]
         made_up += [("X-Session-Tags", "role:admin"), ("x_session_tags", "role:admin"), ("X-Session-Groups", "wheel")]
         made_up += [("X-Session-Data", "eyJhIjoxfQ"), ("X-Session-Id", "ses_other"), ("X-Session-Id", "ses_another")]
@@ -257,7 +176,7 @@ class Cases:
                 self.assertEqual([value for values in told.values() for value in values if value], [], told)
 
     def test_headers_that_a_client_wants_removed(self):
-        created = HANDSTAMP.login("alice", tags=["org:acme"])
+        created = base.HANDSTAMP.login("alice", tags=["org:acme"])
         names = ", ".join(f"X-Session-{name.title()}" for name in IDENTITY)
         for connection in [f"close, {names}", f"{names}", "close, Cookie, X-Forwarded-For"]:
             with self.subTest(connection=connection):
@@ -273,7 +192,7 @@ class Cases:
                     self.assert_nothing_received()
 
     def test_queries_are_the_clients_own(self):
-        anybody = HANDSTAMP.login(data={"secret": 1})
+        anybody = base.HANDSTAMP.login(data={"secret": 1})
         queries = [
             "a=1&b=2", "q=caf%C3%A9+x%20y&q=%26%3D", "tags=role:admin", "rotate=never&data=1&login=302", "data=1", "?", "",
             "max_auth_age=0", "min_level=3", "apikey=hsk_x", "access_groups=wheel&tags=a:b", ";tags=role:admin", "%00=%ff",
@@ -288,7 +207,7 @@ class Cases:
                 self.assertEqual(received.path.rstrip("?"), expected.rstrip("?"))
 
     def test_the_clients_address_is_the_one_of_its_connection(self):
-        created = HANDSTAMP.login(tags=["case:fixed"], ip=CLIENT)
+        created = base.HANDSTAMP.login(tags=["case:fixed"], ip=CLIENT)
         lies = [[], [("X-Forwarded-For", CLIENT)], [("X-Forwarded-For", "127.0.0.1")], [("Forwarded", f"for={CLIENT}")]]
         lies += [[("X-Real-IP", CLIENT)], [("X_Forwarded_For", CLIENT)], [("Connection", "close, X-Forwarded-For")]]
         lies += [[("X-Forwarded-For", f"{CLIENT}, 127.0.0.1")], [("X-Envoy-External-Address", CLIENT)]]
@@ -312,7 +231,7 @@ class Cases:
     # What belongs to the application.
 
     def test_bodies_are_the_applications(self):
-        created = HANDSTAMP.login()
+        created = base.HANDSTAMP.login()
         body = b"".join(b"line %d of what only the application may read\n" % i for i in range(5_000))
         for chunked in [False, True]:
             for method in ["POST", "PUT"]:
@@ -327,7 +246,7 @@ class Cases:
         self.assertNotIn(b"small", self.running.tap.take())
 
     def test_websockets(self):
-        created = HANDSTAMP.login()
+        created = base.HANDSTAMP.login()
         status, echoed = upgrade(self.running.address, "/live?x=1", cookie(created["token"]))
         self.assertEqual((status, echoed), (101, b"is anybody there?"))
         self.assertEqual(self.assert_told(created["session"]).path, "/live?x=1")
@@ -348,7 +267,7 @@ class Cases:
         return wait_for("the browser is given a new token", asked)
 
     def test_rotation_reaches_the_browser(self):
-        created = HANDSTAMP.login(tags=["case:rotates"])
+        created = base.HANDSTAMP.login(tags=["case:rotates"])
         first = created["token"]
         second = self.rotated(first)
         # As long as nobody has shown that it has the new one, the old one is good, and brings the same one again.
@@ -370,7 +289,7 @@ class Cases:
         self.assertEqual(self.send(headers=[*FETCH, *cookie(second)]).status, 401)
 
     def test_a_cookie_that_is_set_is_a_whole_one(self):
-        token = HANDSTAMP.login(tags=["case:rotates"])["token"]
+        token = base.HANDSTAMP.login(tags=["case:rotates"])["token"]
 
         def line():
             answer = self.send(headers=cookie(token))
@@ -382,7 +301,7 @@ class Cases:
         self.assertEqual(parts, {COOKIE, "Path", "Max-Age", "HttpOnly", "SameSite", "Secure"})
 
     def test_a_browser_that_gets_no_cookies_stays_logged_in(self):
-        created = HANDSTAMP.login(tags=["case:rotates"])
+        created = base.HANDSTAMP.login(tags=["case:rotates"])
         self.rotated(created["token"])
         self.running.upstream.take()
         for _ in range(5):
@@ -392,7 +311,7 @@ class Cases:
             self.assert_told(created["session"], ["case:rotates"])
 
     def test_budgets_are_told(self):
-        token = HANDSTAMP.login(tags=["case:limited"])["token"]
+        token = base.HANDSTAMP.login(tags=["case:limited"])["token"]
         for left in ["2", "1", "0"]:
             answer = self.send(headers=cookie(token))
             self.assertEqual(answer.status, 200, answer)
@@ -429,7 +348,7 @@ class Cases:
                 self.assert_refused(self.send(method, headers=headers), 401, "token_missing")
 
     def test_the_pages_own_calls_reach_handstamp(self):
-        created = HANDSTAMP.login(tags=["case:fixed"], ip=CLIENT)
+        created = base.HANDSTAMP.login(tags=["case:fixed"], ip=CLIENT)
         lie = ("X-Forwarded-For", CLIENT)
         for headers, source, status in [
             ([], CLIENT, 401),

@@ -23,6 +23,8 @@ OFFERED = ROOT / "examples/proxies"
 POLICY = """
 [forward_auth]
 listen = "127.0.0.1:0"
+[browser]
+anonymous_limit = "off"
 [policy.default]
 rotate_every = "never"
 max_sessions = 1000

@@ -4,7 +4,7 @@
 //!   [`policies`], [`session_types`], [`explain`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
-//!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
+//!   [`peer`]: whose request it is, behind proxies. [`forward_auth`]: the door for proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
 //! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
 //!   the pages made of it.
 //! * [`listener`]: the network edge.
@@ -27,6 +27,7 @@ pub mod door;
 pub mod environments;
 pub mod events;
 pub mod explain;
+pub mod forward_auth;
 pub mod health;
 pub mod hints;
 pub mod input;

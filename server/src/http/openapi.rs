@@ -5,8 +5,8 @@ use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, health, keys, metrics, policies, revoke, search,
-    session_types, sessions, users, validate,
+    devices, docs, environments, events, explain, forward_auth, health, keys, metrics, policies, revoke,
+    search, session_types, sessions, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -66,6 +66,7 @@ impl ToSchema for CodeList {
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "browser", description = "Calls of a session's own client: a browser with its cookie, or an app with a publishable key."),
+        (name = "proxies", description = "The question of a proxy whether a request of its client may pass."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -79,7 +80,7 @@ impl ToSchema for CodeList {
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,
         own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,
-        own::list, own::end, own::end_others,
+        own::list, own::end, own::end_others, forward_auth::answer,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
@@ -130,12 +131,13 @@ fn build() -> Value {
 /// Adds what the table knows of a call.
 fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let scopes: Vec<&str> = match route.needs {
-        Needs::Nothing | Needs::Client => Vec::new(),
+        Needs::Nothing | Needs::Client | Needs::Proxy => Vec::new(),
         Needs::Key(scope) => vec![scope.text()],
         Needs::Operator => vec!["operator"],
     };
     let security = match route.needs {
         Needs::Nothing => json!([]),
+        Needs::Proxy => json!([{ "handstampKey": [], "sessionCookie": [] }, { "sessionCookie": [] }]),
         Needs::Key(_) | Needs::Operator => {
             json!([{ "accessKey": scopes }, { "accessKey": scopes, "environment": [] }])
         }
@@ -150,9 +152,11 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     let Value::Object(responses) = responses else { return };
     for good in responses.values_mut().filter_map(Value::as_object_mut) {
+        let own = good.entry("headers").or_insert_with(|| json!({}));
         let budget = if route.needs == Needs::Nothing { &[][..] } else { &BUDGET };
-        let names = budget.iter().copied().chain(["X-Request-Id"]);
-        good.insert("headers".to_owned(), names.map(|name| (name.to_owned(), header(name))).collect());
+        for name in budget.iter().copied().chain(["X-Request-Id"]) {
+            own[name] = header(name);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in &route.refusals {
@@ -231,7 +235,7 @@ fn schemes() -> Value {
             `GET /v1/auth/session` and the cookie `XSRF-TOKEN` say it. The name is `[cookie] csrf_header`."),
         "publishableKey": in_("header", "X-Publishable-Key", "The publishable key of an app without a backend, `hsp_...`: no secret."),
         "sessionToken": in_("header", "Session", "The session's token, `hss_...`, beside a publishable key."),
-        "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie."),
+        "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie, or of a proxy."),
         "environment": {
             "type": "apiKey",
             "in": "header",

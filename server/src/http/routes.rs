@@ -3,6 +3,7 @@
 
 use super::budget::Slip;
 use super::door::Pattern;
+use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
     Web, browser, devices, docs, environments, events, explain, health, input, keys, metrics, policies,
@@ -44,6 +45,8 @@ pub enum Needs {
     Operator,
     /// The client of a session itself: its cookie, or its token beside a publishable key.
     Client,
+    /// A proxy with a request of its client: through its own listener, or with an access key that may read sessions.
+    Proxy,
 }
 
 const FILTERS: &[&str] = &[
@@ -77,12 +80,12 @@ const SEARCH: &[&str] = &[
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
-        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
+        AccessGroupMissing, AccessKeyMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
+        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, OriginNotAllowed, PolicyChanged,
         PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
-        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
+        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
-    use Needs::{Client, Key, Operator};
+    use Needs::{Client, Key, Operator, Proxy};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
@@ -163,6 +166,9 @@ pub fn table() -> Vec<Route> {
             .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
         post("/v1/auth/sessions/revoke-others", browser::own::end_others).needs(Client).changes().stored()
             .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
+        // Answered by the door before the router is asked: with any method, and whatever a proxy appends.
+        get(wish::PATH, unreachable).needs(Proxy).stored().params(wish::NAMES)
+            .refuses(&[TagInvalid, TagMissing, AccessGroupMissing, AccessKeyMissing, OriginNotAllowed, CsrfTokenInvalid]),
         get("/livez", health::livez),
         get("/readyz", health::readyz).refuses(&[StoreUnavailable]),
         get("/openapi.json", docs::openapi),
@@ -178,6 +184,11 @@ const METRICS: &str = "/metrics";
 /// The table of a main listener while `/metrics` have a listener of their own.
 pub fn without_metrics() -> Vec<Route> {
     table().into_iter().filter(|route| route.path != METRICS).collect()
+}
+
+/// What there is on the listener of proxies beside the verdicts: whether it can be asked at all.
+pub fn beside_forward_auth() -> Vec<Route> {
+    table().into_iter().filter(|route| ["/livez", "/readyz"].contains(&route.path)).collect()
 }
 
 /// The table of that listener.
@@ -246,7 +257,7 @@ fn delete<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -
 
 impl Route {
     fn needs(self, needs: Needs) -> Route {
-        let refusals = if needs == Needs::Client { VISITED } else { KEYED };
+        let refusals = if matches!(needs, Needs::Client | Needs::Proxy) { VISITED } else { KEYED };
         Route { needs, ..self }.refuses(refusals)
     }
     /// By a client, for which its page must be the application's.

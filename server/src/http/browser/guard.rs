@@ -25,7 +25,7 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 ///
 /// # Errors
 /// `origin_not_allowed`; `csrf_token_invalid` with a cookie that is right; faults.
-pub(super) async fn may_change(web: &Web, visit: &Visit, instead: Instead) -> Result<(), Problem> {
+pub(in super::super) async fn may_change(web: &Web, visit: &Visit, instead: Instead) -> Result<(), Problem> {
     // A header that scripts must set, with a token that only the app knows, or a key that no browser has: no page of
     // somebody else's can send that.
     if visit.bearer != Bearer::Cookie {

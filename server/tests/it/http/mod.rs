@@ -14,6 +14,7 @@ mod errors;
 mod events;
 mod expiry;
 mod explain;
+mod forward_auth;
 mod history;
 mod idempotency;
 mod input;
@@ -49,7 +50,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Every call that needs an access key.
 fn keyed() -> Vec<Route> {
-    table().into_iter().filter(|route| !matches!(route.needs, Needs::Nothing | Needs::Client)).collect()
+    table()
+        .into_iter()
+        .filter(|route| !matches!(route.needs, Needs::Nothing | Needs::Client | Needs::Proxy))
+        .collect()
 }
 
 /// A good call of a route: an address and, where it takes one, a body. What it is about is made before.

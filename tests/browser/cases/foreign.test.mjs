@@ -1,0 +1,105 @@
+// A page of another site, once as a stranger and once as a page that is allowed: what the browser keeps back, what the
+// server refuses, and the one arrangement that works (a partitioned cookie, set by the page's own fetch).
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { call, cookie, login, readable } from "../support/chromium.mjs";
+import { API, APP, LOGIN, OTHER } from "../support/handstamp.mjs";
+import { origins, SISTER, world } from "../support/world.mjs";
+
+const ANYWHERE = '[cookie]\nname = "__Secure-handstamp"\ndomain = "example.test"\nsame_site = "None"\n';
+
+/** Posts a form to the API as a navigation, which needs nobody's permission, and says where it ended. */
+async function form(page, path) {
+  const arrived = page.waitForResponse((answer) => answer.url().endsWith(path));
+  await page.evaluate((action) => {
+    const form = Object.assign(document.createElement("form"), { method: "POST", action });
+    document.body.append(form);
+    form.submit();
+  }, `${API}${path}`);
+  return (await arrived).status();
+}
+
+describe("a stranger, cookies as delivered (Lax)", () => {
+  const here = world({ config: SISTER + origins(APP) });
+
+  test("can neither read nor do anything, also not by a form", async () => {
+    const page = await here.tab();
+    const id = await login(page, "ada");
+    const evil = await here.tab(OTHER, page.context());
+    for (const [method, path] of [["GET", "session"], ["GET", "sessions"], ["POST", "logout"], ["POST", "session/refresh"], ["POST", "sessions/revoke-others"], ["DELETE", `sessions/${id}`]])
+      assert.ok((await call(evil, method, `${API}/v1/auth/${path}`)).failed, `${method} ${path} was readable`);
+    assert.equal(await readable(evil), null);
+    await call(evil, "POST", `${API}/v1/auth/logout`, {}, { mode: "no-cors" });
+    assert.ok((await form(evil, "/v1/auth/logout")) >= 401);
+    await here.handstamp.live(id);
+    assert.equal((await call(page, "GET", `${API}/v1/auth/session`)).status, 200);
+  });
+});
+
+describe("a stranger, SameSite=None", () => {
+  const here = world({ config: ANYWHERE + origins(APP) });
+
+  test("a form brings the cookie along, and is refused by its origin", async () => {
+    const page = await here.tab();
+    const id = await login(page, "ada");
+    for (const path of ["logout", "session/refresh", "sessions/revoke-others"]) {
+      const evil = await here.tab(OTHER, page.context());
+      const arrived = evil.waitForRequest((request) => request.url().endsWith(path));
+      assert.equal(await form(evil, `/v1/auth/${path}`), 403, path);
+      const { cookie: sent = "" } = await (await arrived).allHeaders();
+      assert.match(sent, /__Secure-handstamp=hst_/, "else this test would prove nothing");
+    }
+    await here.handstamp.live(id);
+    assert.equal((await here.handstamp.session(id)).generation, 0);
+  });
+});
+
+describe("an allowed page of another site", () => {
+  const lax = world({ config: SISTER + origins(APP, OTHER) });
+
+  test("with Lax cookies it may ask, but asks as nobody", async () => {
+    const page = await lax.tab();
+    const id = await login(page, "ada");
+    const foreign = await lax.tab(OTHER, page.context());
+    const answer = await call(foreign, "GET", `${API}/v1/auth/session`);
+    assert.deepEqual([answer.status, answer.body?.code], [401, "token_missing"], JSON.stringify(answer));
+    await call(foreign, "POST", `${API}/v1/auth/logout`);
+    await lax.handstamp.live(id);
+  });
+});
+
+describe("an allowed page of another site, with partitioned cookies", () => {
+  const here = world({ config: `${ANYWHERE}partitioned = true\n${origins(APP, OTHER)}` });
+
+  test("a login by the page's own fetch is in its partition, and everything works with the token of the answer", async () => {
+    const page = await here.tab(OTHER);
+    const id = await login(page, "ada", { at: LOGIN });
+    const phone = await login(await here.tab(OTHER), "ada", { at: LOGIN });
+    const kept = await cookie(page.context(), "__Secure-handstamp");
+    assert.ok(kept.partitionKey?.includes("other.test"), JSON.stringify(kept));
+    const session = await call(page, "GET", `${API}/v1/auth/session`);
+    assert.equal(session.status, 200, JSON.stringify(session));
+    assert.equal(session.body.session.id, id);
+    assert.equal(await readable(page), null, "a cookie of another site is never readable, so the answer has the token");
+
+    const url = `${API}/v1/auth/sessions/${phone}`;
+    const bare = await call(page, "DELETE", url);
+    assert.deepEqual([bare.status, bare.body?.code], [403, "csrf_token_invalid"], JSON.stringify(bare));
+    await here.handstamp.live(phone);
+    const right = await call(page, "DELETE", url, { "X-XSRF-TOKEN": session.body.csrf_token });
+    assert.ok(right.status < 300, JSON.stringify(right));
+    await here.handstamp.ended(phone, "session_revoked");
+
+    const out = await call(page, "POST", `${API}/v1/auth/logout`, { "X-XSRF-TOKEN": session.body.csrf_token });
+    assert.equal(out.status, 204, JSON.stringify(out));
+    await here.handstamp.ended(id, "session_revoked");
+    assert.equal(await cookie(page.context(), "__Secure-handstamp"), undefined);
+  });
+
+  test("the same session is not seen from the application's own page: another partition", async () => {
+    const page = await here.tab(OTHER);
+    await login(page, "ada", { at: LOGIN });
+    const own = await here.tab(APP, page.context());
+    assert.equal((await call(own, "GET", `${API}/v1/auth/session`)).status, 401);
+  });
+});

@@ -33,8 +33,17 @@ function Login({ changed }) {
 function Account({ session, changed }) {
   const [notes, setNotes] = useState([]);
   const [devices, setDevices] = useState([]);
+  const [stale, setStale] = useState(false);
   /** Does it, then shows what is true now; a refusal means that the session is not what this page thinks. */
-  const run = (work) => work().then(async () => setDevices(await handstamp.devices())).catch(changed);
+  async function run(work) {
+    try {
+      await work();
+      setDevices(await handstamp.devices());
+    } catch (error) {
+      if (error.code === "reauthentication_required") setStale(true);
+      else changed();
+    }
+  }
 
   useEffect(() => {
     run(async () => {
@@ -47,10 +56,11 @@ function Account({ session, changed }) {
   return (
     <>
       <h1>Hello, <span id="user">{session.user.data.name}</span></h1>
-      <button id="logout" onClick={() => handstamp.logout().finally(changed)}>Log out</button>
+      <button id="logout" onClick={() => handstamp.logout().then(changed, changed)}>Log out</button>
       <h2>Notes</h2>
       <ul id="notes">{notes.map((note) => <li key={note}>{note}</li>)}</ul>
       <h2>Devices</h2>
+      {stale && <p className="notice">Your login is too long ago for this: log out, and in again.</p>}
       <ul id="devices">
         {devices.map((device) => (
           <li key={device.id} data-id={device.id}>

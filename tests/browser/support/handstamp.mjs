@@ -65,13 +65,16 @@ export function parsed(text) {
 }
 
 export class Handstamp extends Server {
-  /** `config` is the text of handstamp.toml; with `tls` the server speaks HTTPS by itself. */
-  static async start({ config = "", tls = false } = {}) {
+  /**
+   * `config` is the text of handstamp.toml, `trusted` the proxies that it believes; with `tls` the server speaks HTTPS by
+   * itself.
+   */
+  static async start({ config = "", tls = false, trusted = ["127.0.0.1"] } = {}) {
     const own = Object.assign(new Handstamp(), newFolder());
     own.data = join(own.folder, "data");
     const file = join(own.folder, "handstamp.toml");
     const server = tls ? `tls_cert = "${own.cert}"\ntls_key = "${own.key}"\n` : "";
-    writeFileSync(file, `[server]\ntrusted_proxies = ["127.0.0.1"]\n${server}${config}`);
+    writeFileSync(file, `[server]\ntrusted_proxies = ${JSON.stringify(trusted)}\n${server}${config}`);
     const kept = { PATH: env.PATH, HANDSTAMP_FORWARD_AUTH__LISTEN: "127.0.0.1:0" };
     const args = ["serve", "--config", file, "--data-dir", own.data, "--listen", "127.0.0.1:0"];
     try {

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 
 const READY_MS = 60_000;
+const LEAVE_MS = 15_000;
 const hide = (text) => text.replace(/hs[ktrp]_\w+/g, "(secret)");
 
 export class Server {
@@ -41,7 +42,10 @@ export class Server {
   async stop() {
     if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, "exit");
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), LEAVE_MS);
     this.#child.kill("SIGTERM");
-    await gone;
+    const [, signal] = await gone;
+    clearTimeout(timer);
+    if (signal === "SIGKILL") throw new Error(`${this.#child.spawnfile} did not leave within ${LEAVE_MS} ms of SIGTERM`);
   }
 }

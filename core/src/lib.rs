@@ -9,11 +9,12 @@
 //! * [`policy`], [`session`], [`epoch`], [`user`]: what is remembered, and what an operator may choose.
 //! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`agent`], [`whereabouts`],
 //!   [`step_up`], [`judge`]: may this request pass?
+//! * [`origin`]: from which page does it come?
 //! * [`device`]: is it still the device that the session was made on?
 //! * [`explain`]: what each rule says; what a policy would do.
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
-//! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
@@ -25,6 +26,7 @@ pub mod address;
 pub mod agent;
 pub mod base62;
 pub mod caller;
+pub mod csrf;
 pub mod device;
 pub mod ending;
 pub mod environment;
@@ -37,8 +39,10 @@ pub mod facet;
 pub mod id;
 pub mod judge;
 pub mod limit;
+pub mod origin;
 pub mod policy;
 pub mod privacy;
+pub mod rate;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;

@@ -31,6 +31,8 @@ mod machine;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod origins;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod rotation;

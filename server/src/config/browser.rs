@@ -4,7 +4,11 @@ use super::Values;
 use super::key::{Key, Section};
 use super::problem::Problem;
 use super::setting::{Given, Setting, Word};
-use handstamp_core::environment::EnvironmentName;
+use handstamp_core::environment::{EnvironmentName, Environments};
+use handstamp_core::origin::WebOrigin;
+use handstamp_core::policy::modes::Rate;
+use handstamp_core::policy::setting::Budget;
+use handstamp_core::time::Span;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -17,16 +21,33 @@ pub(super) const BROWSER: Section = Section {
             "environment",
             "default/prd",
             "product/environment, or a table of them by host: environment = { \"app.example.org\" = \"app/prd\" }",
-        )
-        .later(),
+        ),
         Key::new::<Vec<Member>>(
             "browser",
             "expose",
             "",
             "Members of the session's data that the browser is shown",
         )
-        .example("[\"name\", \"locale\"]")
-        .later(),
+        .example("[\"name\", \"locale\"]"),
+        Key::new::<Budget>(
+            "browser",
+            "anonymous_limit",
+            "50/1h",
+            "Failing requests of one address (of IPv6, one /64) without a session in a time, or \"off\"",
+        )
+        .live(),
+        Key::new::<bool>(
+            "browser",
+            "clear_site_data",
+            "false",
+            "A logout also asks the browser to forget cookies and storage of this origin",
+        ),
+        Key::new::<Fresh>(
+            "browser",
+            "fresh_login",
+            "1h",
+            "Other sessions of a user are ended only by one that logged in within this time; \"off\": by any",
+        ),
     ],
 };
 
@@ -40,8 +61,7 @@ pub(super) const CORS: Section = Section {
         "Exact origins; * is never possible with cookies",
     )
     .example("[\"https://app.example.org\"]")
-    .live()
-    .later()],
+    .live()],
 };
 
 pub(super) const LOGIN: Section = Section {
@@ -78,45 +98,23 @@ impl Word for EnvironmentName {
     }
 }
 
-/// Which environment a request without a key belongs to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Environments {
-    /// One for all.
-    One(EnvironmentName),
-    /// By the request's host, in lower case and without a port; no other host is served.
-    ByHost(BTreeMap<String, EnvironmentName>),
-}
-
-impl Environments {
-    /// The environment of requests to `host` (without a port, in any case).
-    pub fn of(&self, host: &str) -> Option<&EnvironmentName> {
-        match self {
-            Environments::One(name) => Some(name),
-            Environments::ByHost(map) => map.get(&host.to_ascii_lowercase()),
+fn by_host<'a>(
+    pairs: impl Iterator<Item = (&'a str, Result<EnvironmentName, String>)>,
+) -> Result<Environments, String> {
+    let mut map = BTreeMap::new();
+    for (host, name) in pairs {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '@');
+        if host.is_empty() || host.contains(bad) {
+            return Err(format!("`{}` is not a host: write it without scheme and port", host.escape_debug()));
+        }
+        if map.insert(host.to_ascii_lowercase(), name?).is_some() {
+            return Err(format!("names the host `{}` twice", host.escape_debug()));
         }
     }
-
-    fn by_host<'a>(
-        pairs: impl Iterator<Item = (&'a str, Result<EnvironmentName, String>)>,
-    ) -> Result<Self, String> {
-        let mut map = BTreeMap::new();
-        for (host, name) in pairs {
-            let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '@');
-            if host.is_empty() || host.contains(bad) {
-                return Err(format!(
-                    "`{}` is not a host: write it without scheme and port",
-                    host.escape_debug()
-                ));
-            }
-            if map.insert(host.to_ascii_lowercase(), name?).is_some() {
-                return Err(format!("names the host `{}` twice", host.escape_debug()));
-            }
-        }
-        if map.is_empty() {
-            return Err("names no host: write \"default/prd\", or a table of them by host".to_owned());
-        }
-        Ok(Environments::ByHost(map))
+    if map.is_empty() {
+        return Err("names no host: write \"default/prd\", or a table of them by host".to_owned());
     }
+    Ok(Environments::ByHost(map))
 }
 
 /// One text, a table by host, or (in the environment) `host=product/environment` separated by commas.
@@ -124,10 +122,10 @@ impl Setting for Environments {
     const WORD: &'static str = "product/environment";
     fn read(given: &Given) -> Result<Environments, String> {
         match given {
-            Given::Map(pairs) => Environments::by_host(
+            Given::Map(pairs) => by_host(
                 pairs.iter().map(|(host, name)| (host.as_str(), <EnvironmentName as Setting>::read(name))),
             ),
-            Given::Loose(text) if text.contains('=') => Environments::by_host(text.split(',').map(|pair| {
+            Given::Loose(text) if text.contains('=') => by_host(text.split(',').map(|pair| {
                 let (host, name) = pair.split_once('=').unwrap_or((pair, ""));
                 (host.trim(), <EnvironmentName as Word>::parse(name.trim()))
             })),
@@ -164,71 +162,32 @@ impl Word for Member {
     }
 }
 
-/// Scheme, host and port, exactly as a browser writes them in `Origin`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct WebOrigin(String);
+/// A length of time, or `off`.
+struct Fresh(Option<Span>);
 
-impl WebOrigin {
-    /// The text to compare with, byte by byte.
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl Word for Fresh {
+    const NAME: &'static str = "a duration, or \"off\",";
+    fn parse(text: &str) -> Result<Fresh, String> {
+        if text == "off" {
+            return Ok(Fresh(None));
+        }
+        <Span as Word>::parse(text).map(|span| Fresh(Some(span))).map_err(|why| format!("{why}, or \"off\""))
+    }
+    fn text(&self) -> String {
+        self.0.map_or_else(|| "off".to_owned(), |span| span.to_string())
+    }
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^(off|([0-9]+(ms|s|m|h|d))+)$"})
     }
 }
 
 impl Word for WebOrigin {
     const NAME: &'static str = "an origin";
     fn parse(text: &str) -> Result<WebOrigin, String> {
-        let right = "write it such as \"https://app.example.org\" or \"http://localhost:3000\"";
-        let shown = text.escape_debug();
-        if text == "*" || text == "null" {
-            return Err(format!(
-                "`{shown}` would let any page use its visitor's session: name each origin; {right}"
-            ));
-        }
-        let (scheme, rest) =
-            text.split_once("://").ok_or_else(|| format!("`{shown}` is not an origin: {right}"))?;
-        let usual = match scheme {
-            "https" => ":443",
-            "http" => ":80",
-            _ => return Err(format!("`{shown}` is not an origin of a web page: {right}")),
-        };
-        if let Some((host, _)) = rest.split_once('/') {
-            return Err(format!(
-                "`{shown}` says more than an origin: write \"{scheme}://{}\", without a slash after it",
-                host.escape_debug()
-            ));
-        }
-        if let Some(host) = rest.strip_suffix(usual) {
-            return Err(format!(
-                "`{shown}` names the usual port: browsers write \"{scheme}://{}\"",
-                host.escape_debug()
-            ));
-        }
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, Some(port)),
-            _ => (rest, None),
-        };
-        let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let good_host = match inner {
-            Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                let plain =
-                    |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
-                !host.is_empty() && host.bytes().all(plain)
-            }
-        };
-        let good_port = port.is_none_or(|p| {
-            p.parse::<u16>().is_ok_and(|n| n > 0)
-                && p.bytes().all(|b| b.is_ascii_digit())
-                && !p.starts_with('0')
-        });
-        if !good_host || !good_port {
-            return Err(format!("`{shown}` is not an origin: {right}, in lower case"));
-        }
-        Ok(WebOrigin(text.to_owned()))
+        WebOrigin::parse(text)
     }
     fn text(&self) -> String {
-        self.0.clone()
+        self.to_string()
     }
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^https?://[^/@?#*]+$"})
@@ -265,6 +224,12 @@ pub struct Browser {
     pub environment: Environments,
     /// Members of the session's data that a browser sees.
     pub expose: Vec<String>,
+    /// How often an address may fail without a session; a reload changes it.
+    pub anonymous_limit: Option<Rate>,
+    /// Whether a logout sends `Clear-Site-Data`.
+    pub clear_site_data: bool,
+    /// How long a login is fresh enough to end other sessions.
+    pub fresh_login: Option<Span>,
 }
 
 /// `[cors]`.
@@ -287,7 +252,11 @@ impl Browser {
     pub(super) fn read(values: &Values) -> Result<Browser, Problem> {
         let at = values.section("browser");
         let expose: Vec<Member> = at.get("expose")?;
-        Ok(Browser { environment: at.get("environment")?, expose: expose.into_iter().map(|m| m.0).collect() })
+        let Budget(anonymous_limit) = at.get("anonymous_limit")?;
+        let Fresh(fresh_login) = at.get("fresh_login")?;
+        let expose = expose.into_iter().map(|m| m.0).collect();
+        let (environment, clear_site_data) = (at.get("environment")?, at.get("clear_site_data")?);
+        Ok(Browser { environment, expose, anonymous_limit, clear_site_data, fresh_login })
     }
 }
 

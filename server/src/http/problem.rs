@@ -2,13 +2,14 @@
 //!
 //! A handler returns a [`Problem`]; its body is written at the very end, where the request's name is known.
 
-use super::RequestId;
 use super::wire::ChallengeBody;
+use super::{RequestId, budget};
 use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
+use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 /// A refusal or an accident, on its way out.
@@ -17,11 +18,21 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    /// How many sessions there are, and how many may be.
-    limit: Option<Box<(u64, u64)>>,
-    challenge: Option<ChallengeBody>,
+    limit: Option<Box<Reached>>,
+    challenge: Option<Box<ChallengeBody>>,
+    /// Header fields that go with it.
+    fields: Vec<(HeaderName, String)>,
     /// What happened, for the log alone.
     accident: Option<String>,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy)]
+enum Reached {
+    /// Of sessions: how many there are, and how many may be.
+    Sessions(u64, u64),
+    /// Of requests.
+    Budget(Over),
 }
 
 /// What is wrong with one field.
@@ -79,7 +90,15 @@ impl Problem {
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, accident: None }
+        Problem {
+            code,
+            detail,
+            errors: Vec::new(),
+            limit: None,
+            challenge: None,
+            fields: Vec::new(),
+            accident: None,
+        }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -91,6 +110,15 @@ impl Problem {
             wrong.into_iter().map(|(pointer, message)| FieldError { pointer, message }).collect();
         let detail = first_of(&errors);
         Problem { errors, ..Problem::new(Code::InvalidRequest, detail) }
+    }
+    /// The same with a field of the header.
+    pub fn with(mut self, name: HeaderName, value: String) -> Problem {
+        self.fields.push((name, value));
+        self
+    }
+    /// The same with the budget that does not cover the request.
+    pub fn over(self, over: Over) -> Problem {
+        Problem { limit: Some(Box::new(Reached::Budget(over))), ..self }
     }
     /// Its code.
     pub const fn named(&self) -> Code {
@@ -136,12 +164,12 @@ impl Problem {
 }
 
 /// How many sessions there are, and how many may be: evidence says how many there would be with one more.
-fn limit(refusal: &Refusal) -> Option<(u64, u64)> {
+fn limit(refusal: &Refusal) -> Option<Reached> {
     match refusal.evidence {
         Some(Evidence::Limit { allowed: Value::Number(maximum), seen: Value::Number(seen) })
             if refusal.code == Code::SessionLimitReached =>
         {
-            Some((seen.saturating_sub(1), maximum))
+            Some(Reached::Sessions(seen.saturating_sub(1), maximum))
         }
         _ => None,
     }
@@ -172,8 +200,9 @@ impl From<Stop> for Problem {
                 let detail = refused.detail.clone().unwrap_or_else(own);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                let (limit, challenge) =
-                    (limit(&refused.refusal).map(Box::new), refused.challenge.map(ChallengeBody::from));
+                let limit =
+                    refused.over.map(Reached::Budget).or_else(|| limit(&refused.refusal)).map(Box::new);
+                let challenge = refused.challenge.map(|challenge| Box::new(ChallengeBody::from(challenge)));
                 Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
@@ -208,9 +237,15 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
             "a request met an accident"
         );
     }
-    let retry_after = match problem.code {
-        Code::StoreUnavailable | Code::RateLimitExceeded => Some(1),
-        _ => None,
+    let (sessions, over) = match problem.limit.as_deref().copied() {
+        Some(Reached::Sessions(current, maximum)) => (Some((current, maximum)), None),
+        Some(Reached::Budget(over)) => (None, Some(over)),
+        None => (None, None),
+    };
+    let retry_after = match (over, problem.code) {
+        (Some(over), _) => Some(over.retry_after),
+        (None, Code::StoreUnavailable | Code::RateLimitExceeded) => Some(1),
+        (None, _) => None,
     };
     let document = ProblemDocument {
         kind: format!("/docs/errors/{}", problem.code.text()),
@@ -221,9 +256,9 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         error: &problem.detail,
         request_id: id.as_str(),
         errors: &problem.errors,
-        current: problem.limit.as_ref().map(|both| both.0),
-        maximum: problem.limit.as_ref().map(|both| both.1),
-        device_challenge: problem.challenge.as_ref(),
+        current: sessions.map(|both| both.0),
+        maximum: sessions.map(|both| both.1),
+        device_challenge: problem.challenge.as_deref(),
         retry_after,
     };
     *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());
@@ -232,6 +267,14 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(over) = over {
+        budget::write(headers, over.standing);
+    }
+    for (name, value) in problem.fields {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.append(name, value);
+        }
     }
     if problem.code.status() == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

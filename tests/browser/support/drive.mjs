@@ -1,11 +1,11 @@
-// The examples with a page on one host and Handstamp's browser API on another host of the same site: React, Vue and
-// Next.js, driven as their users would. Tokens rotate every second, so that every way around the cookie is taken often.
+// An example with its page on one host and Handstamp's browser API on another host of the same site, driven as its users
+// would. Tokens rotate every second, so that every way around the cookie is taken often.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { call, cookie, launch } from "../support/chromium.mjs";
-import { send } from "../support/handstamp.mjs";
-import { start } from "../support/site.mjs";
-import { until } from "../support/wait.mjs";
+import { call, cookie, launch } from "./chromium.mjs";
+import { send } from "./handstamp.mjs";
+import { start } from "./site.mjs";
+import { until } from "./wait.mjs";
 
 const SESSION = "__Host-handstamp";
 const ALICE = { Name: "alice", Password: "down the rabbit hole" };
@@ -13,8 +13,11 @@ const BOB = { Name: "bob", Password: "can we fix it" };
 const HOURS_AGO = () => new Date(Date.now() - 2 * 3600_000).toISOString();
 const FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
-for (const name of ["spa-react", "spa-vue", "nextjs"]) {
-  const onServer = name === "nextjs"; // its pages come from the server, and know of changes when they are loaded again
+/**
+ * The whole story of the example of that name. `onServer`: its pages come rendered from its server, and know of changes
+ * when they are loaded again.
+ */
+export function drive(name, { onServer = false } = {}) {
   describe(name, () => {
     let here, browser;
     before(async () => {

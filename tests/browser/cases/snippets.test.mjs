@@ -1,5 +1,5 @@
 // What FLTR documents for its own session API, run against Handstamp with only the host changed: `fetch`, axios, React and
-// Vue (the files of `snippets/`; the one for Next.js is in `examples/`). The page is on another host of the same site;
+// Vue (the files of `snippets/`; the one for Next.js is in `next.test.mjs`). The page is on another host of the same site;
 // `/v1/datasets` is a small upstream behind forward-auth.
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";

@@ -14,7 +14,7 @@ const WRITTEN = "http://localhost:3000";
 const folder = (name) => fileURLToPath(new URL(`../../../examples/${name}`, import.meta.url));
 
 /** A port that was free a moment ago: the page's address must be known before Handstamp starts. */
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
   const { port } = server.address();

@@ -67,3 +67,10 @@ test("nothing of the API is in the browser's own cache", async () => {
   const kept = await call(page, "GET", "/v1/auth/session", {}, { cache: "force-cache" });
   assert.equal(kept.status, 401, "force-cache would show an answer of before the logout");
 });
+
+test("what a page without care shows after the logout is its own copy: the server cannot take that back", async () => {
+  const page = await visit("/careless", true);
+  assert.equal(await page.evaluate(() => window.restored), true);
+  assert.equal(await heading(page), "ada", "so pages need no-store, or ask again");
+  assert.equal((await call(page, "GET", "/v1/auth/session")).status, 401, "but nothing can be done with it");
+});

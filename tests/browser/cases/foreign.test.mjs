@@ -30,6 +30,7 @@ describe("a stranger, cookies as delivered (Lax)", () => {
       assert.ok((await call(evil, method, `${API}/v1/auth/${path}`)).failed, `${method} ${path} was readable`);
     assert.equal(await readable(evil), null);
     await call(evil, "POST", `${API}/v1/auth/logout`, {}, { mode: "no-cors" });
+    await evil.evaluate((src) => new Promise((gone) => (Object.assign(new Image(), { src, onerror: gone }))), `${API}/v1/auth/logout`);
     assert.ok((await form(evil, "/v1/auth/logout")) >= 401);
     await here.handstamp.live(id);
     assert.equal((await call(page, "GET", `${API}/v1/auth/session`)).status, 200);
@@ -51,6 +52,44 @@ describe("a stranger, SameSite=None", () => {
     }
     await here.handstamp.live(id);
     assert.equal((await here.handstamp.session(id)).generation, 0);
+  });
+});
+
+describe("a sister host that is not allowed", () => {
+  const here = world({ config: SISTER + origins(APP) });
+
+  test("gets the cookie sent, for it is the same site, and can still do and read nothing", async () => {
+    const page = await here.tab();
+    const id = await login(page, "ada");
+    const before = await here.handstamp.session(id);
+    const sister = await here.tab(LOGIN, page.context());
+    const right = await readable(sister); // the CSRF cookie is for all hosts of the site: it alone opens nothing
+    assert.equal(right, await readable(page));
+    for (const [method, path] of [["GET", "session"], ["GET", "sessions"], ["POST", "logout"], ["POST", "session/refresh"], ["POST", "sessions/revoke-others"], ["DELETE", `sessions/${id}`]])
+      assert.ok((await call(sister, method, `${API}/v1/auth/${path}`, method === "GET" ? {} : { "X-XSRF-TOKEN": right })).failed, `${method} ${path}`);
+    for (const path of ["logout", "session/refresh", "sessions/revoke-others"]) {
+      const tab = await here.tab(LOGIN, page.context());
+      const arrived = tab.waitForRequest((request) => request.url().endsWith(path));
+      assert.equal(await form(tab, `/v1/auth/${path}`), 403, path);
+      assert.match((await (await arrived).allHeaders()).cookie, /__Secure-handstamp=hst_/, "else this would prove nothing");
+    }
+    const after = await here.handstamp.session(id);
+    assert.deepEqual([after.state, after.generation], ["live", before.generation]);
+  });
+});
+
+describe("an allowed page of another site, SameSite=None without Partitioned", () => {
+  const here = world({ config: ANYWHERE + origins(APP, OTHER) });
+
+  test("this browser sends no third-party cookies: it asks as nobody, also after a login of its own", async () => {
+    const page = await here.tab();
+    const id = await login(page, "ada");
+    const foreign = await here.tab(OTHER, page.context());
+    const answer = await call(foreign, "GET", `${API}/v1/auth/session`);
+    assert.deepEqual([answer.status, answer.body?.code], [401, "token_missing"], JSON.stringify(answer));
+    await login(foreign, "ada", { at: LOGIN });
+    assert.equal((await call(foreign, "GET", `${API}/v1/auth/session`)).status, 401);
+    await here.handstamp.live(id);
   });
 });
 

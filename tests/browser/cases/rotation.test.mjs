@@ -77,6 +77,35 @@ test("an open page keeps its CSRF token over rotations", async () => {
   assert.ok(answer.status < 300, answer.text);
 });
 
+test("a rotation that arrives after the logout brings nothing back", async () => {
+  const one = await here.tab("/");
+  const id = await login(one, "ada");
+  const two = await here.tab("/", one.context());
+  let release;
+  const held = new Promise((arrived) => {
+    here.front.holds = (_, answer) =>
+      answer.headers["set-cookie"]?.some((line) => line.startsWith(`${SESSION}=hst_`)) &&
+      new Promise((go) => arrived((release = go)));
+  });
+  const asking = until("an answer with a new token", async () => {
+    const answer = await call(two, "GET", "/v1/auth/session");
+    return release && answer;
+  });
+  await held;
+  here.front.holds = () => false;
+  const out = await call(one, "POST", "/v1/auth/logout", { "X-XSRF-TOKEN": await readable(one) });
+  assert.equal(out.status, 204);
+  assert.equal(await cookie(one.context(), SESSION), undefined);
+  release();
+  assert.equal((await asking).status, 200, "it was right when it was given");
+  assert.match((await cookie(one.context(), SESSION)).value, /^hst_/, "the browser has the late cookie");
+  for (const page of [one, two]) {
+    const answer = await call(page, "GET", "/v1/auth/session");
+    assert.deepEqual([answer.status, answer.body.code], [401, "session_revoked"]);
+  }
+  await here.handstamp.ended(id, "session_revoked");
+});
+
 const strict = world({ config: '[policy.default]\nrotate_every = "1s"\nrotation_grace = "1s"\n' });
 
 test("the other side: a copied cookie that is used after the browser moved on ends the session", async () => {

@@ -13,6 +13,8 @@ export class Front {
   pages = { "/": EMPTY };
   /** Says of an answer on its way to the browser, `(request, answer) => boolean`, whether it gets lost. */
   loses = () => false;
+  /** Says of an answer on its way to the browser for how long it is held up: a promise, or nothing. */
+  holds = () => undefined;
   /** Answers that were lost. */
   lost = 0;
   /** Set-Cookie lines of every answer that was passed on or lost, with the time: what the server sent, not what arrived. */
@@ -72,12 +74,13 @@ export class Front {
       method: request.method, path: request.url, headers, agent: false,
     });
     passed.on("error", () => response.destroy());
-    passed.on("response", (answer) => {
+    passed.on("response", async (answer) => {
       for (const line of answer.headers["set-cookie"] ?? []) this.sent.push({ line, at: Date.now() });
       if (this.loses(request, answer)) {
         this.lost += 1;
         return request.socket.destroy();
       }
+      await this.holds(request, answer);
       response.writeHead(answer.statusCode, answer.headers);
       answer.pipe(response);
     });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { call, cookie, login, readable } from "../support/chromium.mjs";
-import { API, APP, LOGIN, OTHER } from "../support/handstamp.mjs";
+import { API, APP, LOGIN, OTHER, send } from "../support/handstamp.mjs";
 import { origins, SISTER, world } from "../support/world.mjs";
 
 const ANYWHERE = '[cookie]\nname = "__Secure-handstamp"\ndomain = "example.test"\nsame_site = "None"\n';
@@ -53,6 +53,25 @@ describe("a stranger, SameSite=None", () => {
     }
     await here.handstamp.live(id);
     assert.equal((await here.handstamp.session(id)).generation, 0);
+  });
+
+  test("a sandboxed frame, even in the application's own page, has the origin null and may do nothing", async () => {
+    const page = await here.tab();
+    const id = await login(page, "ada");
+    // The answer may not be framed, so all that the page learns of it is a line in its console.
+    const told = page.waitForEvent("console", (line) => line.text().includes("status of 403"));
+    await page.evaluate((action) => {
+      const inner = `<form method="post" action="${action}"></form><script>document.forms[0].submit()</script>`;
+      document.body.append(Object.assign(document.createElement("iframe"), { sandbox: "allow-scripts allow-forms", srcdoc: inner }));
+    }, `${API}/v1/auth/logout`);
+    await told;
+    const token = (await cookie(page.context(), "__Secure-handstamp")).value;
+    const same = await send(`${here.handstamp.url}/v1/auth/logout`, {
+      method: "POST", ca: here.handstamp.ca,
+      headers: { origin: "null", "sec-fetch-site": "cross-site", cookie: `__Secure-handstamp=${token}` },
+    });
+    assert.deepEqual([same.status, same.body.code], [403, "origin_not_allowed"]);
+    await here.handstamp.live(id);
   });
 });
 
@@ -109,7 +128,25 @@ describe("an allowed page of another site", () => {
 });
 
 describe("an allowed page of another site, with partitioned cookies", () => {
-  const here = world({ config: `${ANYWHERE}partitioned = true\n${origins(APP, OTHER)}` });
+  const here = world({
+    config: `${ANYWHERE}partitioned = true\n${origins(APP, OTHER)}`,
+    pages: {
+      // A login that a redirect passes through: it sets the cookies, and leads back.
+      "/through": async (_, response, front) => {
+        const { set_cookie } = await front.handstamp.api("POST", "/v1/sessions", { user_id: "grace" });
+        response.writeHead(303, { location: `${OTHER}/`, "set-cookie": set_cookie }).end();
+      },
+    },
+  });
+
+  test("a cookie that a login redirect sets on its way through is in that host's own jar, and never seen here", async () => {
+    const page = await here.tab(OTHER);
+    await page.goto(`${LOGIN}/through`);
+    assert.equal(page.url(), `${OTHER}/`);
+    assert.equal((await call(page, "GET", `${API}/v1/auth/session`)).status, 401);
+    const own = await here.tab(APP, page.context());
+    assert.equal((await call(own, "GET", `${API}/v1/auth/session`)).body.user.id, "grace", "there it is");
+  });
 
   test("a login by the page's own fetch is in its partition, and everything works with the token of the answer", async () => {
     const page = await here.tab(OTHER);

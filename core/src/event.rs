@@ -26,11 +26,13 @@ pub enum EventKind {
     PolicyChanged,
     /// What was known of a user was erased.
     UserErased,
+    /// The environment's origins were replaced.
+    SettingsChanged,
 }
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 8] = [
+    pub const ALL: [EventKind; 9] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
@@ -39,6 +41,7 @@ impl EventKind {
         EventKind::Noticed,
         EventKind::PolicyChanged,
         EventKind::UserErased,
+        EventKind::SettingsChanged,
     ];
 
     /// The stable text.
@@ -52,6 +55,7 @@ impl EventKind {
             EventKind::Noticed => "session.noticed",
             EventKind::PolicyChanged => "policy.changed",
             EventKind::UserErased => "user.erased",
+            EventKind::SettingsChanged => "settings.changed",
         }
     }
 
@@ -111,6 +115,11 @@ impl Event {
             Some(note) => format!("version {version}: {note}"),
         };
         Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::PolicyChanged, at, by) }
+    }
+
+    /// Other settings are in force in the environment, and which.
+    pub fn settings_changed(at: Millis, by: By, note: &str) -> Event {
+        Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::SettingsChanged, at, by) }
     }
 
     /// Something that happened to no session in particular.

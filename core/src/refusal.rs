@@ -79,6 +79,7 @@ codes! {
     PolicyChanged = "policy_changed", 412, "Another version is in force", "The policy was changed since the version named in `If-Match`. Nothing was replaced.", "Read the policy, and decide again.";
     SessionTypesManagedByFile = "session_types_managed_by_file", 409, "The file decides", "The server's configuration file has a `[session_type]` section, so session types cannot be changed over the API.", "Change the file, or take the section out of it.";
     SessionTypeChanged = "session_type_changed", 412, "Another version is there", "The session type was made, changed or deleted since the version named in `If-Match`, or is there although `If-None-Match` says it is not. Nothing was changed.", "Read the session type, and decide again.";
+    SettingsChanged = "settings_changed", 412, "Another version is in force", "The setting was changed since the version named in `If-Match`. Nothing was replaced.", "Read the setting, and decide again.";
     AlreadyExists = "already_exists", 409, "It exists already", "There is something under this name already.", "Choose another name.";
     Reserved = "reserved", 409, "The name is reserved", "This name or key is needed by the server itself.", "Choose another one.";
     BodyTooLarge = "body_too_large", 413, "The body is too large", "Bodies have at most 64 KiB; batches 512 KiB; session data 16 KiB.", "Send less.";

@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod control;
 pub mod device;
 pub mod event;
+pub mod origins;
 pub mod packed;
 pub mod policy;
 pub mod seats;
@@ -56,6 +57,8 @@ pub mod kind {
     pub const SEATS: u8 = 24;
     /// The session types of an environment.
     pub const SESSION_TYPE: u8 = 22;
+    /// Origins of pages that an environment knows.
+    pub const ORIGINS: u8 = 25;
 }
 
 /// Where control records live.

@@ -41,8 +41,7 @@ pub(super) const CORS: Section = Section {
         "Exact origins; * is never possible with cookies",
     )
     .example("[\"https://app.example.org\"]")
-    .live()
-    .later()],
+    .live()],
 };
 
 pub(super) const LOGIN: Section = Section {
@@ -59,8 +58,7 @@ pub(super) const LOGIN: Section = Section {
             "Exact origins that redirect_uri may lead back to",
         )
         .example("[\"https://app.example.org\"]")
-        .live()
-        .later(),
+        .live(),
     ],
 };
 

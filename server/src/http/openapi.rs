@@ -5,7 +5,7 @@ use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
     devices, docs, environments, events, explain, health, keys, metrics, policies, revoke, search,
-    session_types, sessions, users, validate,
+    session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -61,6 +61,7 @@ impl ToSchema for CodeList {
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
+        (name = "settings", description = "Origins of pages, changed while the server runs."),
         (name = "events", description = "What happened."),
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
@@ -72,6 +73,7 @@ impl ToSchema for CodeList {
     paths(
         sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
+        settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,

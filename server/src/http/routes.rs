@@ -5,7 +5,7 @@ use super::door::Pattern;
 use super::problem::Problem;
 use super::{
     Web, devices, docs, environments, events, explain, health, input, keys, metrics, policies, query, revoke,
-    search, session_types, sessions, users, validate,
+    search, session_types, sessions, settings, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -77,7 +77,7 @@ pub fn table() -> Vec<Route> {
         AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
         IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
         PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
-        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
+        SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
@@ -120,6 +120,11 @@ pub fn table() -> Vec<Route> {
             .refuses(&[SessionTypesManagedByFile, SessionTypeChanged]),
         delete("/v1/session-types/{name}", session_types::delete).needs(Key(PolicyWrite)).stored()
             .refuses(&[NotFound, SessionTypesManagedByFile, SessionTypeChanged]),
+        get("/v1/settings/cors", settings::cors).needs(Key(SessionsRead)),
+        put("/v1/settings/cors", settings::replace_cors).needs(Key(PolicyWrite)).json().stored().refuses(&[SettingsChanged]),
+        get("/v1/settings/redirect-origins", settings::redirect_origins).needs(Key(SessionsRead)),
+        put("/v1/settings/redirect-origins", settings::replace_redirect_origins).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[SettingsChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),

@@ -5,6 +5,7 @@ use super::reread::reread;
 use super::{files, logs, welcome};
 use crate::app::App;
 use crate::app::open::{OpenError, Setup};
+use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
 use crate::config::cookie::Cookie;
 use crate::config::network::ForwardedHeader;
@@ -147,6 +148,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         master,
         policy: config.policy.in_force(),
         types: config.session_types.in_force(),
+        origins: origins(config),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };
@@ -172,6 +174,11 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         Err(OpenError::Fault(why)) => Err(Failure::new(format!("{}: {why}", path.display()))
             .help("`handstamp doctor` looks closer; a backup can be put back with `handstamp restore`")),
     }
+}
+
+/// What the configuration lists of origins.
+pub(super) fn origins(config: &Config) -> FileOrigins {
+    FileOrigins { cors: config.cors.origins.clone(), redirect: config.login.redirect_origins.clone() }
 }
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.

@@ -1,5 +1,7 @@
 //! Stored bytes: each value has one form, and anything else is damage, not another value.
 
+mod origins;
+
 use handstamp_core::caller::{AccessKey, Home};
 use handstamp_core::device::Registered;
 use handstamp_core::device::key::PublicKey;

@@ -15,6 +15,7 @@ use handstamp_core::token::keyring::MasterKey;
 use handstamp_server::app::App;
 use handstamp_server::app::callers::root_key;
 use handstamp_server::app::open::Setup;
+use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::host::entropy::SeededEntropy;
 use handstamp_server::host::signals::{Stopper, stop};
@@ -47,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) policy: Option<Policy>,
     /// The types of sessions.
     pub(crate) types: Option<SessionTypes>,
+    /// The origins that a file lists.
+    pub(crate) origins: FileOrigins,
     /// What stands behind the accidents.
     pub(crate) store: Arc<dyn Store>,
     /// The time; share it to open a second server at the same instant.
@@ -66,6 +69,7 @@ impl Default for Options {
         Options {
             policy: None,
             types: None,
+            origins: FileOrigins::default(),
             store: Arc::new(Memory::new()),
             clock: Arc::new(ManualClock::new(BEGINNING)),
             cache_bytes: 1 << 20,
@@ -118,6 +122,7 @@ impl World {
             master: MasterKey::new([5; 32]),
             policy: options.policy,
             types: options.types,
+            origins: options.origins,
             cache_bytes: options.cache_bytes,
             retention: options.retention,
         };

@@ -19,6 +19,7 @@ use handstamp_server::app::callers::{Caller, root_key};
 use handstamp_server::app::create::{Create, Made};
 use handstamp_server::app::end::{Revoke, Revoked, Target};
 use handstamp_server::app::open::Setup;
+use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::update::Update;
 use handstamp_server::app::validate::{Ask, Validated};
@@ -99,6 +100,7 @@ impl House {
             master: MasterKey::new(MASTER),
             policy: Some(plan.policy),
             types: None,
+            origins: FileOrigins::default(),
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };

@@ -34,6 +34,7 @@ mod search;
 mod secrets;
 mod session;
 mod session_types;
+mod settings;
 mod step_up;
 mod update;
 mod users;
@@ -70,6 +71,9 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("GET", "/v1/sessions/{id}/explain") => (format!("/v1/sessions/{}/explain", session().await), None),
         ("POST", "/v1/policies/explain") => (path, Some(json!({ "user_id": user }))),
         ("POST", "/v1/policies/preview") => (path, Some(json!({ "policy": {} }))),
+        ("PUT", "/v1/settings/cors" | "/v1/settings/redirect-origins") => {
+            (path, Some(json!({ "origins": [] })))
+        }
         ("PUT", "/v1/policies") => (path, Some(json!({}))),
         ("PUT", "/v1/session-types/{name}") => {
             (format!("/v1/session-types/t{n}"), Some(json!({ "expires_in": "1h" })))

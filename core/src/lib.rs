@@ -14,7 +14,7 @@
 //! * [`explain`]: what each rule says; what a policy would do.
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
 //! * [`refusal`]: every reason that is ever given.
-//! * [`caller`], [`environment`]: who may ask, and where.
+//! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
@@ -26,6 +26,7 @@ pub mod address;
 pub mod agent;
 pub mod base62;
 pub mod caller;
+pub mod csrf;
 pub mod device;
 pub mod ending;
 pub mod environment;
@@ -41,6 +42,7 @@ pub mod limit;
 pub mod origin;
 pub mod policy;
 pub mod privacy;
+pub mod rate;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;

@@ -64,6 +64,7 @@ codes! {
     AccessKeySuspended = "access_key_suspended", 401, "The access key is suspended", "Somebody suspended this key.", "Resume it (`handstamp keys resume`) or use another.";
     AccessKeyExpired = "access_key_expired", 401, "The access key has expired", "The key reached the end it was made with, or of its overlap after a rotation.", "Use the key that replaced it, or make a new one.";
     InsufficientScope = "insufficient_scope", 403, "The key may not do this", "The access key is good, but its scopes do not cover this call.", "Use a key with the scope that `detail` names.";
+    CsrfTokenInvalid = "csrf_token_invalid", 403, "Not this page's session", "The request came with the session's cookie, but not with the CSRF token of that session, which pages of your application know and others do not. Nothing was changed.", "Read the CSRF token again (a fresh one came with this answer, as a cookie; `GET /v1/auth/session` also says it), send it as `X-XSRF-TOKEN`, and repeat the request.";
     PublishableKeyForbidden = "publishable_key_forbidden", 403, "Not with a publishable key", "A publishable key is in everybody's hands and may not manage sessions.", "Call from your backend, with an access key.";
     NotFound = "not_found", 404, "Not there", "There is nothing under this name in this environment.", "Check the id and the environment of the access key.";
     MethodNotAllowed = "method_not_allowed", 405, "Not with this method", "The address exists, but not with this method.", "See the `Allow` header.";

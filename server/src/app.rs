@@ -9,7 +9,7 @@
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
-//!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`gauges`]: what can be counted.
+//!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
 use crate::agents::Agents;
 use crate::host::clock::Clock;
@@ -17,6 +17,7 @@ use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
 use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
+use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
@@ -48,6 +49,7 @@ pub mod open;
 pub mod origins;
 pub mod policies;
 mod purge;
+pub mod rates;
 pub mod read;
 pub mod records;
 mod room;
@@ -81,6 +83,7 @@ pub struct App {
     activity: Arc<activity::Activity>,
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
+    rates: rates::Rates,
     checked: tighter::Checked,
     rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,
@@ -108,6 +111,8 @@ pub struct Refused {
     pub fields: Vec<(String, String)>,
     /// A fresh challenge, where that is what the caller's client lacks.
     pub challenge: Option<Given>,
+    /// The budget that does not cover the request.
+    pub over: Option<Over>,
 }
 
 /// An accident. Its text is for the log; a caller gets the code's general sentence and the request id.
@@ -147,6 +152,7 @@ impl Stop {
             detail: Some(detail.into()),
             fields: Vec::new(),
             challenge: None,
+            over: None,
         }))
     }
     /// Bad input in one field.
@@ -157,6 +163,7 @@ impl Stop {
             detail: Some(format!("{pointer}: {message}")),
             fields: vec![(pointer.to_owned(), message)],
             challenge: None,
+            over: None,
         }))
     }
     /// Bad input in several fields; there is at least one.
@@ -170,6 +177,7 @@ impl Stop {
             detail: Some(detail),
             fields,
             challenge: None,
+            over: None,
         }))
     }
     /// The same, and what it is about.
@@ -188,6 +196,17 @@ impl Stop {
             Stop::Fault(fault) => Stop::Fault(fault),
         }
     }
+    /// A budget does not cover the request.
+    pub fn over(over: Over) -> Stop {
+        let refusal = Refusal::plain(Code::RateLimitExceeded, "rate_limit");
+        Stop::Refused(Box::new(Refused {
+            refusal,
+            detail: None,
+            fields: Vec::new(),
+            challenge: None,
+            over: Some(over),
+        }))
+    }
     /// A plain code.
     pub fn code(code: Code) -> Stop {
         Stop::from(Refusal::plain(code, "request"))
@@ -196,7 +215,13 @@ impl Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(Box::new(Refused { refusal, detail: None, fields: Vec::new(), challenge: None }))
+        Stop::Refused(Box::new(Refused {
+            refusal,
+            detail: None,
+            fields: Vec::new(),
+            challenge: None,
+            over: None,
+        }))
     }
 }
 impl From<Fault> for Stop {

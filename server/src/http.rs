@@ -4,7 +4,7 @@
 //!   [`policies`], [`session_types`], [`settings`], [`explain`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
-//!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values.
+//!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
 //! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
 //!   the pages made of it.
 //! * [`listener`]: the network edge.
@@ -16,8 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 pub mod assurance;
+pub mod budget;
 pub mod caller;
 pub mod cookie;
+pub mod cookies;
 pub mod devices;
 pub mod docs;
 pub mod door;

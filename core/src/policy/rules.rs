@@ -1,7 +1,7 @@
 //! What one section of a policy says: the default's, or one tag's. What it leaves out is for others to say.
 
 use super::modes::{Assurance, DeviceMode, OnAddress, OnAgent, OnLimit, Rate};
-use super::setting::{Every, Given, Setting, TagNames};
+use super::setting::{Budget, Every, Given, Setting, TagNames};
 use super::{Origin, Sourced};
 use crate::address::Networks;
 use crate::address::rule::AddressRules;
@@ -248,8 +248,8 @@ rules! {
         device: DeviceMode = DeviceMode::Off;
         /// The longest life of an access token.
         access_token_ttl: Span = Span::minutes(5);
-        /// How often one session may ask.
-        rate_limit: Rate = Rate { requests: 15_000, time: Span::hours(1) };
+        /// How often one session may ask at the doors that take no key.
+        rate_limit: Budget = Budget(Some(Rate { requests: 15_000, time: Span::hours(1) }));
         /// Names of tags that may not change on a live session.
         create_only_tags: TagNames = TagNames::org();
     }

@@ -6,6 +6,7 @@ use crate::address::{Network, Networks};
 use crate::refusal::Value;
 use crate::tag::Tag;
 use crate::time::Span;
+use std::fmt;
 use std::sync::Arc;
 
 /// What a file or a body says, before anybody knows whether it is right.
@@ -53,6 +54,10 @@ pub trait Setting: Sized + Clone {
 /// When a session token is rotated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Every(pub Option<Span>);
+
+/// How often somebody may ask, if there is a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget(pub Option<Rate>);
 
 /// Names of tags, sorted, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -150,15 +155,42 @@ impl Setting for u32 {
     }
 }
 
-impl Setting for Rate {
-    fn read(given: &Given<'_>) -> Result<Rate, String> {
-        Rate::parse(text(given, "15000/1h")?)
+impl Budget {
+    /// Reads `15000/1h`, or `off`.
+    ///
+    /// # Errors
+    /// A sentence that says what would be right.
+    pub fn parse(text: &str) -> Result<Budget, String> {
+        match text {
+            "off" => Ok(Budget(None)),
+            text => {
+                Rate::parse(text).map(|rate| Budget(Some(rate))).map_err(|why| format!("{why}, or \"off\""))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("off"),
+            Some(rate) => rate.fmt(f),
+        }
+    }
+}
+
+impl Setting for Budget {
+    fn read(given: &Given<'_>) -> Result<Budget, String> {
+        Budget::parse(text(given, "15000/1h")?)
     }
     fn show(&self) -> Value {
         Value::Text(self.to_string().into())
     }
-    fn stricter(&self, other: &Rate) -> Rate {
-        Rate::stricter(*self, *other)
+    fn stricter(&self, other: &Budget) -> Budget {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Budget(Some(a.stricter(b))),
+            (a, b) => Budget(a.or(b)),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl MasterKey {
     }
 }
 
-/// MAC key, pepper, rotation key and the key of challenges that belong together; a token names them by one byte.
+/// MAC key, pepper, rotation key and the keys of challenges and CSRF tokens that belong together; a token names them by one byte.
 pub struct KeySet {
     /// The byte in the token.
     pub id: u8,
@@ -39,6 +39,7 @@ pub struct KeySet {
     pub(crate) pepper: hmac::Key,
     pub(crate) rotation: hmac::Key,
     pub(crate) challenge: hmac::Key,
+    pub(crate) csrf: hmac::Key,
 }
 
 /// All key sets that live tokens use, and the keys that do not rotate.
@@ -57,6 +58,7 @@ impl Keyring {
             pepper: master.derive_mac(&format!("token-pepper/{id}")),
             rotation: master.derive_mac(&format!("token-rotation/{id}")),
             challenge: master.derive_mac(&format!("device-challenge/{id}")),
+            csrf: master.derive_mac(&format!("csrf/{id}")),
         };
         Keyring {
             current: set(current),

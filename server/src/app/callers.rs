@@ -6,7 +6,7 @@ use handstamp_core::caller::{AccessKey, Home, Scope};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::KeyId;
 use handstamp_core::refusal::{Code, Refusal};
-use handstamp_core::session::By;
+use handstamp_core::session::{By, Client};
 use handstamp_core::time::Millis;
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{KeySet, MasterKey};
@@ -24,7 +24,21 @@ pub struct Caller {
     key: Arc<Key>,
 }
 
+/// In whose name something is done, and where. Whether they may was decided before.
+pub struct Party {
+    /// Where.
+    pub env: Arc<Env>,
+    /// Who, for history.
+    pub by: By,
+    /// From where, where it is a client itself.
+    pub client: Client,
+}
+
 impl Caller {
+    /// For what callers and clients do alike.
+    pub(super) fn party(&self) -> Party {
+        Party { env: self.env.clone(), by: self.by(), client: Client::default() }
+    }
     /// Whether it may do what `scope` covers.
     ///
     /// # Errors

@@ -122,7 +122,7 @@ impl App {
             strong: true,
             ..Ask::default()
         };
-        match Box::pin(self.validate(caller, ask)).await? {
+        match Box::pin(self.validate(&caller.env, ask)).await? {
             Validated::Current(current) => Ok(current.kept.id),
             Validated::Allowed { view, .. } => Ok(view.session().id),
             Validated::Refused { refusal, .. } => Err(Stop::from(*refusal)),

@@ -1,6 +1,6 @@
 //! Ending: one session, by its id or its token; all of a filter; a whole tag or environment at once.
 
-use super::callers::Caller;
+use super::callers::{Caller, Party};
 use super::control::Env;
 use super::read::no_session;
 use super::records::{Decision, Loaded, LoadedUser, Stage};
@@ -106,14 +106,14 @@ impl App {
                 self.raise(caller, Whom::Tags(tags), filter, spared, ask).await
             }
             Target::Filter(filter) => match &filter.user {
-                Some(user) => self.end_of_user(caller, user, filter, spared, ask).await,
+                Some(user) => self.end_of_user(&caller.party(), user, filter, spared, ask).await,
                 None => self.end_found(caller, filter, spared, ask).await,
             },
         }
     }
 
     /// Ends one session in the turn of its bucket. `None`: there is none, or it is another user's.
-    async fn end_one(
+    pub(super) async fn end_one(
         &self,
         env: &Env,
         id: SessionId,
@@ -216,26 +216,26 @@ impl App {
     }
 
     /// Ends a user's sessions, many in one commit; the user's record sees to it that no creation slips in between.
-    async fn end_of_user(
+    pub(super) async fn end_of_user(
         &self,
-        caller: &Caller,
+        party: &Party,
         user: &UserId,
         filter: &Filter,
         spared: Option<SessionId>,
         ask: &Revoke,
     ) -> Result<Revoked, Stop> {
         if ask.dry_run {
-            return self.would_end(&caller.env, filter, spared).await;
+            return self.would_end(&party.env, filter, spared).await;
         }
-        let bucket = self.keys.bucket(caller.env.record.id, user);
+        let bucket = self.keys.bucket(party.env.record.id, user);
         let (mut count, mut named) = (0u64, Vec::new());
         loop {
             let some = self
                 .decide(bucket, || async {
-                    let env = self.env(caller.env.record.id)?;
+                    let env = self.env(party.env.record.id)?;
                     let known = self.load_user(env.record.id, user).await?;
                     let (chosen, all) = self.some_of(&env, filter, spared).await?;
-                    let (stage, ids) = self.end_together(&env, known, &chosen, caller, ask);
+                    let (stage, ids) = self.end_together(&env, known, &chosen, party, ask);
                     Ok(match stage {
                         Some(stage) => Decision::Commit(stage, (ids, all)),
                         None => Decision::Answer((ids, all)),
@@ -259,7 +259,7 @@ impl App {
         env: &Env,
         known: LoadedUser,
         chosen: &[Loaded],
-        caller: &Caller,
+        party: &Party,
         ask: &Revoke,
     ) -> (Option<Stage>, Vec<SessionId>) {
         let now = self.now();
@@ -272,7 +272,8 @@ impl App {
             let Ok(living) = self.ground(env, now).living(&loaded.session, loaded.seen) else {
                 continue;
             };
-            let change = revoke(living, record.clone(), caller.by(), ask.reason.clone(), Client::default());
+            let change =
+                revoke(living, record.clone(), party.by.clone(), ask.reason.clone(), party.client.clone());
             stage.session(self, env, Some(loaded), &change.session, loaded.seen);
             stage.events(env, &change.events);
             ids.push(loaded.session.id);

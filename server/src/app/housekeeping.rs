@@ -37,6 +37,7 @@ impl App {
             turn = turn.wrapping_add(1);
             if turn.is_multiple_of(240) {
                 self.note_key_use();
+                self.tidy_rates();
             }
             if let Err(error) = self.flush_activity().await {
                 tracing::warn!(%error, "activity could not be written; it is kept and tried again");

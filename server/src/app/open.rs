@@ -9,7 +9,7 @@ use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, aging, callers, keys, tighter, verdicts};
+use super::{App, Fault, aging, callers, keys, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -108,6 +108,7 @@ impl App {
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
+            rates: rates::Rates::new(&parts.master),
             master: Arc::new(parts.master),
             keys,
             control: Arc::new(Room::new(

@@ -168,8 +168,18 @@ impl App {
         cursor: Option<&str>,
     ) -> Result<Found, Stop> {
         caller.allow(Scope::SessionsRead)?;
-        let cursor = cursor.map(|text| read_cursor(filter.seal(&caller.env), text)).transpose()?;
-        let env = self.env(caller.env.record.id)?;
+        self.search_in(&caller.env, filter, limit, cursor).await
+    }
+
+    pub(super) async fn search_in(
+        &self,
+        env: &Env,
+        filter: &Filter,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Found, Stop> {
+        let cursor = cursor.map(|text| read_cursor(filter.seal(env), text)).transpose()?;
+        let env = self.env(env.record.id)?;
         // A search goes on as it began, for a place in it means nothing in another one.
         let settled = self.settled(&env, filter).await;
         let (wide, cursor) = match cursor {

@@ -1,6 +1,6 @@
 //! A live session changes: tags, groups, data, idle time.
 
-use super::callers::Caller;
+use super::callers::{Caller, Party};
 use super::control::Env;
 use super::limits::Rules;
 use super::read::no_session;
@@ -65,7 +65,7 @@ pub struct Updated {
 /// A change, ready to be tried more than once.
 #[derive(Clone, Copy)]
 struct Asking<'a> {
-    caller: &'a Caller,
+    party: &'a Party,
     id: SessionId,
     ask: &'a Update,
     login: Option<&'a Login>,
@@ -116,7 +116,8 @@ impl App {
     /// # Errors
     /// `not_found`, `session_ended`, `session_limit_reached`, bad input; faults.
     pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<Updated, Stop> {
-        self.change(caller, id, ask, None).await
+        caller.allow(Scope::SessionsWrite)?;
+        self.change(&caller.party(), id, ask, None).await
     }
 
     /// The user authenticated again, or more surely: both times restart, and the credentials rotate. What else is asked for
@@ -132,19 +133,19 @@ impl App {
         ask: &Update,
     ) -> Result<Updated, Stop> {
         login.client.agent = self.agent(login.client.user_agent.as_deref());
-        self.change(caller, id, ask, Some(&login)).await
+        caller.allow(Scope::SessionsWrite)?;
+        self.change(&caller.party(), id, ask, Some(&login)).await
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
-        caller: &Caller,
+        party: &Party,
         id: SessionId,
         ask: &Update,
         login: Option<&Login>,
     ) -> Result<Updated, Stop> {
-        caller.allow(Scope::SessionsWrite)?;
-        let env = caller.env.record.id;
-        let asking = Asking { caller, id, ask, login };
+        let env = party.env.record.id;
+        let asking = Asking { party, id, ask, login };
         let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
             let Some(wanted) = self.wanted(asking).await? else {
@@ -178,7 +179,7 @@ impl App {
 
     /// The seats that it needs; `None`: it needs none. Nobody goes for a change that cannot be.
     async fn wanted(&self, asking: Asking<'_>) -> Result<Option<Wanted>, Stop> {
-        let env = self.env(asking.caller.env.record.id)?;
+        let env = self.env(asking.party.env.record.id)?;
         let coming = asking.ask.patch.add_tags.iter().map(Tag::as_str);
         if env.policy.of_tags(coming).seats.is_empty() {
             return Ok(None);
@@ -206,7 +207,7 @@ impl App {
                 }
                 Attempt::Unseated => return Ok(None),
                 Attempt::Crowded(user, rules) => {
-                    let (env, id) = (asking.caller.env.record.id, asking.id);
+                    let (env, id) = (asking.party.env.record.id, asking.id);
                     evicted.extend(self.evict_ahead(env, &user, &rules, Some(id)).await?);
                 }
             }
@@ -214,10 +215,10 @@ impl App {
     }
 
     async fn attempt_update(&self, asking: Asking<'_>, seats: &Seats) -> Result<Attempt, Stop> {
-        let Asking { caller, id, ask, login } = asking;
+        let Asking { party, id, ask, login } = asking;
         self.decide(id.bucket(), || async {
             self.doubts().await?;
-            let env = self.env(caller.env.record.id)?;
+            let env = self.env(party.env.record.id)?;
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
             let (mut change, issued) = self.changes(&env, &loaded, asking, now)?;
@@ -260,7 +261,7 @@ impl App {
         env: &Env,
         loaded: &Loaded,
         ask: &Update,
-        caller: &Caller,
+        party: &Party,
         now: Millis,
     ) -> Result<Change, Stop> {
         let living = self.ground(env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
@@ -268,7 +269,7 @@ impl App {
         let old = || open_data(env, &loaded.session)?.map(|data| parsed(data.get().as_bytes())).transpose();
         check_change(env, &loaded.session, &ask.patch, ask.data.place(), data.as_deref(), old)?;
         let patch = Patch { data, ..ask.patch.clone() };
-        update(living, &patch, caller.by(), &self.draw()?)?.map_err(objected)
+        update(living, &patch, party.by.clone(), &self.draw()?)?.map_err(objected)
     }
 
     /// The same with the authentication that comes with it, and the credentials that come of that.
@@ -276,16 +277,16 @@ impl App {
         &self,
         env: &Env,
         loaded: &Loaded,
-        Asking { caller, ask, login, .. }: Asking<'_>,
+        Asking { party, ask, login, .. }: Asking<'_>,
         now: Millis,
     ) -> Result<(Change, Option<Issued>), Stop> {
         let change = if login.is_some() && ask.is_empty() {
             Change { session: loaded.session.clone(), user: None, events: Vec::new() }
         } else {
-            self.changed(env, loaded, ask, caller, now)?
+            self.changed(env, loaded, ask, party, now)?
         };
         let Some(login) = login else { return Ok((change, None)) };
-        let (change, issued) = self.logged_in(env, loaded, change, login, caller, now)?;
+        let (change, issued) = self.logged_in(env, loaded, change, login, party, now)?;
         Ok((change, Some(issued)))
     }
 
@@ -296,14 +297,15 @@ impl App {
         loaded: &Loaded,
         first: Change,
         login: &Login,
-        caller: &Caller,
+        party: &Party,
         now: Millis,
     ) -> Result<(Change, Issued), Stop> {
         let living = self.ground(env, now).living(&first.session, loaded.seen).map_err(ended)?;
         // Whoever may not log in from there may not do so again either; and where addresses are compared, the new one must
         // be known, or the user would be asked for ever.
         whereabouts::judge_first(&env.policy.of(&first.session), login.client.ip)?;
-        let done = authenticate(living, login.proved.clone(), &login.client, caller.by(), &self.draw()?)?;
+        let done =
+            authenticate(living, login.proved.clone(), &login.client, party.by.clone(), &self.draw()?)?;
         let (change, issued) = done.map_err(|why| match why {
             NoLogin::Impersonated => Stop::code(Code::ImpersonationForbidden),
             NoLogin::Older => Stop::field("/auth/at", "is before the last authentication of the session"),

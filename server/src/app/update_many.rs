@@ -43,7 +43,7 @@ impl App {
         loop {
             let (found, next) = self.candidates(&caller.env, filter, 1_000, cursor).await?;
             for loaded in &found {
-                match self.changed(&caller.env, loaded, ask, caller, self.now()) {
+                match self.changed(&caller.env, loaded, ask, &caller.party(), self.now()) {
                     Ok(change) => {
                         ids.push(loaded.session.id);
                         for rule in [limit::RULE, limit::SEATS] {

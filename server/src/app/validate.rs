@@ -3,10 +3,10 @@
 //! Open the token (pure), find the session (memory, else the store), judge (pure). The cache answers only "newest
 //! generation, allowed, nothing to do"; everything else is decided on a fresh load, in the bucket's turn.
 
-use super::callers::Caller;
 use super::control::Env;
 use super::devices::prove::{self, Device};
 use super::kept::{Kept, Mark};
+use super::rates::{Spent, Tab};
 use super::records::{Decision, Loaded, Stage};
 use super::view::{Current, View};
 use super::{App, Fault, Stop};
@@ -56,6 +56,8 @@ pub struct Ask<'a> {
     pub device: Device,
     /// How surely it must be the user.
     pub assured: Assured,
+    /// Who pays: of a keyless door. `None` spends no session's budget.
+    pub tab: Option<&'a Tab>,
 }
 
 /// The answer.
@@ -119,12 +121,11 @@ impl App {
     ///
     /// # Errors
     /// A fault only: every refusal is an answer.
-    pub async fn validate(&self, caller: &Caller, ask: Ask<'_>) -> Result<Validated, Stop> {
-        let env = &caller.env;
+    pub async fn validate(&self, env: &Arc<Env>, ask: Ask<'_>) -> Result<Validated, Stop> {
         let token = match open(Kind::Session, env.record.id, ask.token, &self.keys) {
             Ok(token) => token,
             Err(why) => {
-                return Ok(self.told(refused(unreadable(why), None)));
+                return Ok(self.told(&ask, refused(unreadable(why), None)));
             }
         };
         let kept = self.at_hand(env, &token, ask.strong).await?;
@@ -136,18 +137,26 @@ impl App {
             && let Some(current) = self.pass(&env, kept, &token, &ask, now)
             && !(ask.touch && current.kept.mark.must_be_written(current.idle(), now))
         {
+            if self.is_over(&ask, &env, &current.kept.subject(&current.outline)) {
+                return Ok(self.told(&ask, over_budget(current.kept.id)));
+            }
             if ask.touch {
                 let kept = &current.kept;
                 self.seen((kept.env, kept.id), &kept.mark, current.idle(), now).await?;
             }
-            return Ok(self.told(Validated::Current(current)));
+            return Ok(self.told(&ask, Validated::Current(current)));
         }
         let answer = Box::pin(self.validate_afresh(&env, &token, &ask)).await?;
-        Ok(self.told(answer))
+        Ok(self.told(&ask, answer))
     }
 
     /// The record in memory, or loaded into it.
-    async fn at_hand(&self, env: &Env, token: &Opened, strong: bool) -> Result<Option<Arc<Kept>>, Fault> {
+    pub(super) async fn at_hand(
+        &self,
+        env: &Env,
+        token: &Opened,
+        strong: bool,
+    ) -> Result<Option<Arc<Kept>>, Fault> {
         if !strong && let Some(kept) = self.cache.get(env.record.id, token.session) {
             return Ok(Some(kept));
         }
@@ -228,6 +237,11 @@ impl App {
                     }
                 }
             }
+            // Paid before anything is noted or changed: a request over its budget leaves no trace in the session.
+            let good = verdict.refusal.as_ref().is_none_or(|refusal| refusal.code.status() != 401);
+            if good && self.is_over(ask, &env, &loaded.session) {
+                return Ok(Decision::Answer((over_budget(id), None)));
+            }
             if let Some(refusal) = &verdict.refusal
                 && matches!(verdict.effect, Effect::Nothing | Effect::Note | Effect::StoreBehind)
             {
@@ -304,8 +318,18 @@ impl App {
         Ok(answer)
     }
 
+    /// Pays for a request with a good session, and says whether its budget does not cover it.
+    fn is_over(&self, ask: &Ask<'_>, env: &Env, session: &impl Subject) -> bool {
+        ask.tab.is_some_and(|tab| matches!(self.spend_once(tab, env, session), Spent::Over(_)))
+    }
+
     /// Counts the verdict.
-    fn told(&self, answer: Validated) -> Validated {
+    fn told(&self, ask: &Ask<'_>, answer: Validated) -> Validated {
+        if let (Some(tab), Validated::Refused { refusal, .. }) = (ask.tab, &answer)
+            && refusal.code.status() == 401
+        {
+            tab.fail();
+        }
         self.verdicts.count(match &answer {
             Validated::Current(_) | Validated::Allowed { .. } => None,
             Validated::Refused { refusal, .. } => Some(refusal.code),
@@ -317,6 +341,11 @@ impl App {
 /// A refusal without a challenge.
 fn refused(refusal: Refusal, session: Option<SessionId>) -> Validated {
     Validated::Refused { refusal: Box::new(refusal), session, challenge: None }
+}
+
+/// The session is good, and its budget is spent for now.
+fn over_budget(id: SessionId) -> Validated {
+    refused(Refusal::plain(Code::RateLimitExceeded, "rate_limit"), Some(id))
 }
 
 /// What an unreadable token is called.

@@ -6,6 +6,8 @@ use super::problem::Problem;
 use super::setting::{Given, Setting, Word};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::origin::WebOrigin;
+use handstamp_core::policy::modes::Rate;
+use handstamp_core::policy::setting::Budget;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -28,6 +30,13 @@ pub(super) const BROWSER: Section = Section {
         )
         .example("[\"name\", \"locale\"]")
         .later(),
+        Key::new::<Budget>(
+            "browser",
+            "anonymous_limit",
+            "50/1h",
+            "Failing requests of one address (of IPv6, one /64) without a session in a time, or \"off\"",
+        )
+        .live(),
     ],
 };
 
@@ -206,6 +215,8 @@ pub struct Browser {
     pub environment: Environments,
     /// Members of the session's data that a browser sees.
     pub expose: Vec<String>,
+    /// How often an address may fail without a session; a reload changes it.
+    pub anonymous_limit: Option<Rate>,
 }
 
 /// `[cors]`.
@@ -228,7 +239,9 @@ impl Browser {
     pub(super) fn read(values: &Values) -> Result<Browser, Problem> {
         let at = values.section("browser");
         let expose: Vec<Member> = at.get("expose")?;
-        Ok(Browser { environment: at.get("environment")?, expose: expose.into_iter().map(|m| m.0).collect() })
+        let Budget(anonymous_limit) = at.get("anonymous_limit")?;
+        let expose = expose.into_iter().map(|m| m.0).collect();
+        Ok(Browser { environment: at.get("environment")?, expose, anonymous_limit })
     }
 }
 

@@ -10,9 +10,9 @@ use super::setting::{Setting, Word};
 use super::{Origin, Values};
 use crate::sections::given;
 use handstamp_core::policy::check::Wrong;
-use handstamp_core::policy::modes::{Assurance, DeviceMode, OnAddress, OnAgent, OnLimit, Rate};
+use handstamp_core::policy::modes::{Assurance, DeviceMode, OnAddress, OnAgent, OnLimit};
 use handstamp_core::policy::rules::Unfit;
-use handstamp_core::policy::setting::{Every, Given as Said, Setting as Rule, TagNames};
+use handstamp_core::policy::setting::{Budget, Every, Given as Said, Setting as Rule, TagNames};
 use handstamp_core::policy::{Pattern, Policy, Rules};
 use handstamp_core::time::Span;
 use serde_json::{Value as Json, json};
@@ -58,7 +58,7 @@ pub(super) const DEFAULT: Section = Section {
         ),
         rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required"),
         rule::<Span>("access_token_ttl", "5m", "Longest life of an access token").range(LEAST, DAY).later(),
-        rule::<Rate>("rate_limit", "15000/1h", "Requests of one session in a time").later(),
+        rule::<Budget>("rate_limit", "15000/1h", "Requests of one session in a time, or \"off\""),
         rule::<Vec<TagName>>(
             "create_only_tags",
             "org",
@@ -125,16 +125,16 @@ macro_rules! words {
 }
 words!(Assurance, DeviceMode, OnAddress, OnAgent, OnLimit);
 
-impl Word for Rate {
-    const NAME: &'static str = "a rate";
-    fn parse(text: &str) -> Result<Rate, String> {
-        Rate::parse(text)
+impl Word for Budget {
+    const NAME: &'static str = "a rate, or \"off\",";
+    fn parse(text: &str) -> Result<Budget, String> {
+        Budget::parse(text)
     }
     fn text(&self) -> String {
         self.to_string()
     }
     fn schema() -> Json {
-        json!({"type": "string", "pattern": "^[0-9]+/([0-9]+(ms|s|m|h|d))+$"})
+        json!({"type": "string", "pattern": "^(off|[0-9]+/([0-9]+(ms|s|m|h|d))+)$"})
     }
 }
 

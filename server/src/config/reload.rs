@@ -70,6 +70,7 @@ pub fn reload(running: &Config, sources: &Sources) -> Result<Reload, Problems> {
     config.policy = next.policy;
     config.session_types = next.session_types;
     config.privacy = next.privacy;
+    config.browser.anonymous_limit = next.browser.anonymous_limit;
     config.cors = next.cors;
     config.login.redirect_origins = next.login.redirect_origins;
     config.log.level = next.log.level;

@@ -2,11 +2,12 @@
 //!
 //! A handler returns a [`Problem`]; its body is written at the very end, where the request's name is known.
 
-use super::RequestId;
 use super::wire::ChallengeBody;
+use super::{RequestId, budget};
 use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
+use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -17,11 +18,19 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    /// How many sessions there are, and how many may be.
-    limit: Option<Box<(u64, u64)>>,
+    limit: Option<Box<Reached>>,
     challenge: Option<ChallengeBody>,
     /// What happened, for the log alone.
     accident: Option<String>,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy)]
+enum Reached {
+    /// Of sessions: how many there are, and how many may be.
+    Sessions(u64, u64),
+    /// Of requests.
+    Budget(Over),
 }
 
 /// What is wrong with one field.
@@ -92,6 +101,10 @@ impl Problem {
         let detail = first_of(&errors);
         Problem { errors, ..Problem::new(Code::InvalidRequest, detail) }
     }
+    /// The same with the budget that does not cover the request.
+    pub fn over(self, over: Over) -> Problem {
+        Problem { limit: Some(Box::new(Reached::Budget(over))), ..self }
+    }
     /// Its code.
     pub const fn named(&self) -> Code {
         self.code
@@ -136,12 +149,12 @@ impl Problem {
 }
 
 /// How many sessions there are, and how many may be: evidence says how many there would be with one more.
-fn limit(refusal: &Refusal) -> Option<(u64, u64)> {
+fn limit(refusal: &Refusal) -> Option<Reached> {
     match refusal.evidence {
         Some(Evidence::Limit { allowed: Value::Number(maximum), seen: Value::Number(seen) })
             if refusal.code == Code::SessionLimitReached =>
         {
-            Some((seen.saturating_sub(1), maximum))
+            Some(Reached::Sessions(seen.saturating_sub(1), maximum))
         }
         _ => None,
     }
@@ -172,8 +185,9 @@ impl From<Stop> for Problem {
                 let detail = refused.detail.clone().unwrap_or_else(own);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                let (limit, challenge) =
-                    (limit(&refused.refusal).map(Box::new), refused.challenge.map(ChallengeBody::from));
+                let limit =
+                    refused.over.map(Reached::Budget).or_else(|| limit(&refused.refusal)).map(Box::new);
+                let challenge = refused.challenge.map(ChallengeBody::from);
                 Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
@@ -208,9 +222,15 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
             "a request met an accident"
         );
     }
-    let retry_after = match problem.code {
-        Code::StoreUnavailable | Code::RateLimitExceeded => Some(1),
-        _ => None,
+    let (sessions, over) = match problem.limit.as_deref().copied() {
+        Some(Reached::Sessions(current, maximum)) => (Some((current, maximum)), None),
+        Some(Reached::Budget(over)) => (None, Some(over)),
+        None => (None, None),
+    };
+    let retry_after = match (over, problem.code) {
+        (Some(over), _) => Some(over.retry_after),
+        (None, Code::StoreUnavailable | Code::RateLimitExceeded) => Some(1),
+        (None, _) => None,
     };
     let document = ProblemDocument {
         kind: format!("/docs/errors/{}", problem.code.text()),
@@ -221,8 +241,8 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         error: &problem.detail,
         request_id: id.as_str(),
         errors: &problem.errors,
-        current: problem.limit.as_ref().map(|both| both.0),
-        maximum: problem.limit.as_ref().map(|both| both.1),
+        current: sessions.map(|both| both.0),
+        maximum: sessions.map(|both| both.1),
         device_challenge: problem.challenge.as_ref(),
         retry_after,
     };
@@ -232,6 +252,9 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(over) = over {
+        budget::write(headers, over.standing);
     }
     if problem.code.status() == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

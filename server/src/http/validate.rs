@@ -294,7 +294,9 @@ async fn judge(
         strong: ask.consistency == Consistency::Strong,
         device: Device::Unsent,
         assured: Assured::default(),
+        tab: None,
     };
+    let ip = asked.ip;
     if let Some(seconds) = ask.max_auth_age {
         let span = i64::try_from(seconds).ok().map(Span::secs).filter(|span| *span <= Policy::LONGEST);
         let wrong =
@@ -317,7 +319,7 @@ async fn judge(
         let at = |field: &str| place.pointer(field);
         asked.device = Device::Sent(Box::new(devices::sent(at, &device.proof, method, url)?));
     }
-    match web.app.validate(caller, asked).await? {
+    match web.app.validate(&caller.env, asked).await? {
         Validated::Current(current) => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::current(out, &current);
@@ -337,9 +339,12 @@ async fn judge(
             out.push(b'}');
             Ok(())
         }
-        Validated::Refused { refusal, session, challenge } => write(
-            out,
-            &ValidateResponse::Invalid {
+        Validated::Refused { refusal, session, challenge } => {
+            if refusal.code.status() == 401 {
+                // On the client's account, never on the caller's; and whatever comes of it, the verdict stays.
+                let _ = web.app.spend_address(caller.env.record.id, ip);
+            }
+            let body = ValidateResponse::Invalid {
                 valid: false,
                 code: refusal.code.text(),
                 detail: refusal.detail(),
@@ -349,8 +354,9 @@ async fn judge(
                 www_authenticate: (refusal.code == Code::ReauthenticationRequired)
                     .then(|| step_up::challenge(assured)),
                 device_challenge: challenge.map(|challenge| ChallengeBody::from(*challenge)),
-            },
-        ),
+            };
+            write(out, &body)
+        }
     }
 }
 

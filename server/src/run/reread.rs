@@ -44,6 +44,7 @@ pub(super) async fn reread(
         app.set_file_types(outcome.config.session_types.in_force()).await;
         app.set_file_origins(origins(&outcome.config)).await;
         app.set_privacy(outcome.config.privacy);
+        app.set_anonymous_limit(outcome.config.browser.anonymous_limit);
         for change in &outcome.changed {
             tracing::info!(key = change.path, before = %change.before, after = %change.after, "changed");
         }

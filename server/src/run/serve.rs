@@ -61,6 +61,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let (app, mut first) = open(&config).await?;
     let app = Arc::new(app);
     app.set_privacy(config.privacy);
+    app.set_anonymous_limit(config.browser.anonymous_limit);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));

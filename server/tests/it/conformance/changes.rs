@@ -266,7 +266,7 @@ async fn both_sides_of_each_end_in_time(world: World) {
                             strong: way == "strong",
                             ..Default::default()
                         };
-                        match good(house.app.validate(&house.caller(), ask).await) {
+                        match good(house.app.validate(&house.caller().env, ask).await) {
                             handstamp_server::app::validate::Validated::Current(_)
                             | handstamp_server::app::validate::Validated::Allowed { .. } => false,
                             handstamp_server::app::validate::Validated::Refused { refusal, .. } => {
@@ -366,13 +366,13 @@ async fn one_environment_is_removed(world: World) {
     let (kept_too, token_too) = house.create("ada", &["a:b"]).await;
     let ask = handstamp_server::app::validate::Ask { token: &text, ..Default::default() };
     assert!(matches!(
-        good(house.app.validate(&shop, ask).await),
+        good(house.app.validate(&shop.env, ask).await),
         handstamp_server::app::validate::Validated::Current(_)
     ));
     let name = EnvironmentName::parse("shop/prd").unwrap();
     good(house.app.delete_environment(&house.operator("default/prd"), &name).await);
     let ask = handstamp_server::app::validate::Ask { token: &text, ..Default::default() };
-    assert!(house.app.validate(&shop, ask).await.is_err());
+    assert!(house.app.validate(&shop.env, ask).await.is_err());
     assert!(house.app.create(&shop, asked("ada", &[])).await.is_err());
     house.pass(Span::minutes(11));
     house.tidy().await;

@@ -286,7 +286,7 @@ async fn a_verdict_is_of_the_moment_it_is_given() {
     let caller = house.caller();
     good(house.revoke(Target::Everybody, None).await);
     let ask = handstamp_server::app::validate::Ask { token: &token, touch: true, ..Default::default() };
-    let answer = good(house.app.validate(&caller, ask).await);
+    let answer = good(house.app.validate(&caller.env, ask).await);
     assert!(matches!(answer, handstamp_server::app::validate::Validated::Refused { .. }));
 }
 

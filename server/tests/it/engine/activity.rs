@@ -233,7 +233,7 @@ async fn a_rare_request_from_elsewhere_is_remembered() {
     house.pass(Span::secs(31));
     let ip = Some([192, 0, 2, 7].into());
     let ask = handstamp_server::app::validate::Ask { token: &token, ip, touch: true, ..Default::default() };
-    good(house.app.validate(&house.caller(), ask).await);
+    good(house.app.validate(&house.caller().env, ask).await);
     house.tidy().await;
     assert_eq!(house.get(id).await.session().last_client.as_ref().and_then(|last| last.ip), ip);
 }

@@ -61,7 +61,7 @@ async fn made(house: &House, user: &str, from: Client) -> (SessionId, String) {
 async fn used(house: &House, token: &str, ip: &str, agent: &str) {
     let ask =
         Ask { token, touch: true, ip: Some(ip.parse().unwrap()), user_agent: Some(agent), ..Ask::default() };
-    assert!(house.app.validate(&house.caller(), ask).await.is_ok());
+    assert!(house.app.validate(&house.caller().env, ask).await.is_ok());
     good(house.app.flush_activity().await.map_err(handstamp_server::app::Stop::from));
     good(house.app.tidy().await);
 }

@@ -127,7 +127,7 @@ async fn refusals_are_counted_in_history() {
     };
     let lacks = async || {
         let ask = Ask { token: &token, tags: vec![Tag::parse("role:admin").unwrap()], ..Ask::default() };
-        let said = good(house.app.validate(&house.caller(), ask).await);
+        let said = good(house.app.validate(&house.caller().env, ask).await);
         assert!(matches!(said, Validated::Refused { refusal, .. } if refusal.code == Code::TagMissing));
     };
     lacks().await;

@@ -147,7 +147,7 @@ impl House {
     }
     pub(crate) async fn try_validate(&self, token: &str, rotate: bool, strong: bool) -> Result<Said, Stop> {
         let ask = Ask { token, rotate, touch: true, strong, ..Ask::default() };
-        Ok(match self.app.validate(&self.caller(), ask).await? {
+        Ok(match self.app.validate(&self.caller().env, ask).await? {
             Validated::Current(_) => Said::Allowed(None),
             Validated::Allowed { issued, .. } => Said::Allowed(issued.map(|i| i.session.reveal().to_owned())),
             Validated::Refused { refusal, .. } => Said::Refused(refusal.code),

@@ -1,0 +1,168 @@
+//! Who owes what: a bounded table from the name of a subject to the instant at which it has paid everything back.
+//!
+//! Whoever has paid everything back is worth nothing here and goes first. So the table is as large as there are debts:
+//! it begins empty, grows while it is more than half full of them, and never beyond its bound. Only when it is full of
+//! debts there, those go that would be paid soonest, an eighth of a part at a time. Who has asked most is kept longest,
+//! so nobody loses their own debt by asking in many other names; what is lost are debts of a few requests.
+
+use handstamp_core::policy::modes::Rate;
+use handstamp_core::rate::{Due, Over, Standing, spend};
+use handstamp_core::time::Millis;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Debts by name. Names are keyed hashes, and never 0.
+pub struct Debts {
+    parts: Box<[Mutex<Part>]>,
+}
+
+/// So many callers can spend at once without waiting for each other.
+const PARTS: usize = 64;
+/// What a part begins with when it has anything at all.
+const LEAST: usize = 16;
+/// The most places of a part.
+const MOST: usize = 1 << 14;
+
+#[derive(Default)]
+struct Part {
+    /// Linear probing; at most three quarters are taken, so that looking for a name ends soon. Nothing is taken out of
+    /// it: it is laid out again without what is worth nothing.
+    places: Vec<Place>,
+    taken: usize,
+}
+
+/// A name and what it owes; the name 0 is a free place.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    name: u64,
+    due: Due,
+}
+
+impl Default for Debts {
+    fn default() -> Debts {
+        Debts { parts: (0..PARTS).map(|_| Mutex::default()).collect() }
+    }
+}
+
+impl Debts {
+    /// The most bytes that it takes: 16 MiB.
+    pub const BYTES: usize = PARTS * MOST * size_of::<Place>();
+    /// So many debts it always has room for, if they are spread evenly; from here on some may go.
+    pub const ROOM: usize = PARTS * (MOST / 8 * 5);
+
+    /// Spends one request of the budget of `name`. Two that come together spend one after the other.
+    ///
+    /// # Errors
+    /// [`Over`]: the budget does not cover it.
+    pub fn spend(&self, name: u64, rate: Rate, now: Millis) -> Result<Standing, Over> {
+        let mut part = self.part(name);
+        let known = part.find(name);
+        let due = known.and_then(|at| part.places.get(at)).map_or(Due::default(), |place| place.due);
+        let (due, standing) = spend(due, rate, now)?;
+        match known.and_then(|at| part.places.get_mut(at)) {
+            Some(place) => place.due = due,
+            None => part.put(Place { name, due }, now),
+        }
+        Ok(standing)
+    }
+
+    /// Gives back the memory of what is paid: called now and then, so that a flood leaves nothing behind.
+    pub fn tidy(&self, now: Millis) {
+        for part in &self.parts {
+            let mut part = lock(part);
+            if part.taken > 0 {
+                part.lay_out(now);
+            }
+        }
+    }
+
+    /// How many subjects are in it, and how many places it has. Some of the first may have paid meanwhile.
+    pub fn usage(&self) -> (usize, usize) {
+        let each = self.parts.iter().map(|part| {
+            let part = lock(part);
+            (part.taken, part.places.len())
+        });
+        each.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    }
+
+    fn part(&self, name: u64) -> MutexGuard<'_, Part> {
+        let index = usize::try_from(name >> 32).unwrap_or_default() % PARTS;
+        #[expect(clippy::indexing_slicing, reason = "the remainder of their number")]
+        lock(&self.parts[index])
+    }
+}
+
+impl Part {
+    fn find(&self, name: u64) -> Option<usize> {
+        let mut at = home(name, self.places.len())?;
+        loop {
+            let held = self.places.get(at)?.name;
+            if held == name {
+                return Some(at);
+            }
+            if held == 0 {
+                return None;
+            }
+            at = next(at, self.places.len());
+        }
+    }
+
+    fn put(&mut self, place: Place, now: Millis) {
+        if self.taken * 4 >= self.places.len() * 3 {
+            self.lay_out(now);
+        }
+        self.settle(place);
+    }
+
+    fn settle(&mut self, place: Place) {
+        let Some(mut at) = home(place.name, self.places.len()) else { return };
+        while let Some(held) = self.places.get_mut(at) {
+            if held.name == 0 {
+                *held = place;
+                self.taken += 1;
+                return;
+            }
+            at = next(at, self.places.len());
+        }
+    }
+
+    /// Lays the debts out again: twice as many places while more than half would be taken, half as many while less than
+    /// an eighth would be. Afterwards at most five eighths are taken.
+    fn lay_out(&mut self, now: Millis) {
+        let now = Due::at(now);
+        let mut debts: Vec<Place> =
+            self.places.iter().copied().filter(|place| place.name != 0 && place.due > now).collect();
+        let mut length = self.places.len().max(LEAST);
+        if debts.len() * 2 > length {
+            length = (length * 2).min(MOST);
+        }
+        while length > LEAST && debts.len() * 8 < length {
+            length /= 2;
+        }
+        let room = length / 8 * 5;
+        if debts.len() > room {
+            let goes = debts.len() - length / 2;
+            let (_, _, _) = debts.select_nth_unstable_by_key(goes, |place| place.due);
+            debts.drain(..goes);
+        }
+        self.places.clear();
+        self.places.resize(length, Place::default());
+        self.places.shrink_to(length);
+        self.taken = 0;
+        debts.into_iter().for_each(|place| self.settle(place));
+    }
+}
+
+/// The lower half of a name says where it lies, as parts are chosen by the upper one. `None`: there is no place at all.
+fn home(name: u64, length: usize) -> Option<usize> {
+    let low = usize::try_from(name & 0xFFFF_FFFF).unwrap_or_default();
+    // The length is a power of two.
+    length.checked_sub(1).map(|mask| low & mask)
+}
+
+fn next(at: usize, length: usize) -> usize {
+    if at + 1 < length { at + 1 } else { 0 }
+}
+
+fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -28,11 +28,13 @@ pub enum EventKind {
     UserErased,
     /// The environment's origins were replaced.
     SettingsChanged,
+    /// The one-time code of a login was exchanged: the session has reached the page it was for.
+    LoginExchanged,
 }
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 9] = [
+    pub const ALL: [EventKind; 10] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
@@ -42,6 +44,7 @@ impl EventKind {
         EventKind::PolicyChanged,
         EventKind::UserErased,
         EventKind::SettingsChanged,
+        EventKind::LoginExchanged,
     ];
 
     /// The stable text.
@@ -56,6 +59,7 @@ impl EventKind {
             EventKind::PolicyChanged => "policy.changed",
             EventKind::UserErased => "user.erased",
             EventKind::SettingsChanged => "settings.changed",
+            EventKind::LoginExchanged => "session.login_exchanged",
         }
     }
 

@@ -4,7 +4,7 @@
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, health, keys, metrics, policies, revoke, search,
+    devices, docs, environments, events, explain, health, keys, login, metrics, policies, revoke, search,
     session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
@@ -71,7 +71,7 @@ impl ToSchema for CodeList {
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
         settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,

@@ -4,8 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, devices, docs, environments, events, explain, health, input, keys, metrics, policies, query, revoke,
-    search, session_types, sessions, settings, users, validate,
+    Web, devices, docs, environments, events, explain, health, input, keys, login, metrics, policies, query,
+    revoke, search, session_types, sessions, settings, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -75,8 +75,8 @@ const SEARCH: &[&str] = &[
 pub fn table() -> Vec<Route> {
     use Code::{
         AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
-        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
-        PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
+        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, LoginCodeExpired, LoginCodeInvalid, LoginCodeUsed, NotFound, PolicyChanged,
+        PolicyManagedByFile, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
         SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Key, Operator};
@@ -84,7 +84,9 @@ pub fn table() -> Vec<Route> {
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
-            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed]),
+            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, RedirectNotAllowed]),
+        post("/v1/login/exchange", login::exchange).needs(Key(SessionsWrite)).json().stored()
+            .refuses(&[LoginCodeInvalid, LoginCodeExpired, LoginCodeUsed, RedirectNotAllowed, SessionEnded]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),

@@ -6,12 +6,14 @@ use super::caller::By;
 use super::devices::NewDevice;
 use super::hints::ClientHints;
 use super::input::{self, AddRemove, At, Json};
+use super::login::{LoginBody, LoginRequest};
 use super::parse::{Object, given, present};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
 use super::wire::SessionBody;
 use crate::app::create::Create;
+use crate::app::login::Given;
 use crate::app::update::{DataChange, Login, Update};
 use axum::extract::State;
 use handstamp_core::id::SessionId;
@@ -66,6 +68,10 @@ pub struct CreateRequest {
     /// Who acts in the user's place: the session is short, is tagged `kind:impersonation`, and says so everywhere.
     #[schema(value_type = Option<ActorRequest>)]
     actor: Option<Object<ActorRequest>>,
+    /// Hand the session over by a one-time code: the answer has the code instead of token and cookies, and the application's
+    /// backend exchanges it (`POST /v1/login/exchange`).
+    #[schema(value_type = Option<LoginRequest>)]
+    login: Option<Object<LoginRequest>>,
 }
 
 /// A session and its credentials.
@@ -74,9 +80,14 @@ pub struct Created<'a> {
     /// The session.
     session: SessionBody<'a>,
     /// `hst_...`: give it to the client; it is not shown again.
-    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
     /// Ready `Set-Cookie` values.
-    set_cookie: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_cookie: Option<Vec<String>>,
+    /// With `login`, in the place of both: the one-time code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<LoginBody<'a>>,
     /// Ids of sessions that were ended to keep a limit.
     evicted: Vec<String>,
     /// With `device`: whether the user is not known to have it.
@@ -157,12 +168,16 @@ pub async fn create(
     let mut ask = ask.read(web.app.now())?;
     ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
-    let set_cookie =
-        vec![web.cookie.session(made.issued.session.reveal(), made.view.ends.earliest(), web.app.now())];
+    let (token, login) = match &made.given {
+        Given::Tokens(issued) => (Some(issued.session.reveal()), None),
+        Given::Code(code) => (None, Some(LoginBody::of(code))),
+    };
+    let cookie = |token| vec![web.cookie.session(token, made.view.ends.earliest(), web.app.now())];
     let body = Created {
         session: SessionBody::of(&made.view),
-        token: made.issued.session.reveal(),
-        set_cookie,
+        token,
+        set_cookie: token.map(cookie),
+        login,
         evicted: ids(&made.evicted),
         new_device: made.new_device,
     };
@@ -238,6 +253,7 @@ impl CreateRequest {
                 .transpose()?,
             auth: self.auth.map(|Object(auth)| auth.read("/auth", now)).transpose()?,
             actor: self.actor.map(|Object(actor)| actor.read("/actor")).transpose()?,
+            login: self.login.map(|Object(login)| login.read("/login")).transpose()?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Stored bytes: each value has one form, and anything else is damage, not another value.
 
+mod logins;
 mod origins;
 
 use handstamp_core::caller::{AccessKey, Home};

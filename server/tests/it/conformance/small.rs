@@ -109,6 +109,7 @@ pub(super) fn login(who: &str, refresh: bool) -> NewSession {
         refresh,
         client: Client::default(),
         device: None,
+        login: None,
         by: By::System,
         idempotency: None,
     }

@@ -143,7 +143,7 @@ impl House {
     /// A session that is made without an accident.
     pub(crate) async fn create(&self, user: &str, tags: &[&str]) -> (SessionId, String) {
         let made = good(self.make(asked(user, tags)).await);
-        (made.view.session().id, made.issued.session.reveal().to_owned())
+        (made.view.session().id, made.given.token().unwrap().to_owned())
     }
     pub(crate) async fn try_validate(&self, token: &str, rotate: bool, strong: bool) -> Result<Said, Stop> {
         let ask = Ask { token, rotate, touch: true, strong, ..Ask::default() };
@@ -224,6 +224,7 @@ pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
         hints: Hints::default(),
         idempotency: None,
         device: None,
+        login: None,
     }
 }
 

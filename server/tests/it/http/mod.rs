@@ -19,6 +19,7 @@ mod input;
 mod isolation;
 mod keys;
 mod limits;
+mod login;
 mod metrics;
 mod openapi;
 mod outage;
@@ -73,6 +74,10 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("POST", "/v1/policies/preview") => (path, Some(json!({ "policy": {} }))),
         ("PUT", "/v1/settings/cors" | "/v1/settings/redirect-origins") => {
             (path, Some(json!({ "origins": [] })))
+        }
+        ("POST", "/v1/login/exchange") => {
+            let code = login::code_of(world, &user).await;
+            (path, Some(json!({ "code": code, "origin": login::APP })))
         }
         ("PUT", "/v1/policies") => (path, Some(json!({}))),
         ("PUT", "/v1/session-types/{name}") => {

@@ -4,7 +4,7 @@
 //! away again without a restart.
 
 use super::callers::Caller;
-use super::control::{Control, Env, put};
+use super::control::{Env, put};
 use super::{App, Stop};
 use crate::codec::control::environment_key;
 use crate::codec::new_event;
@@ -101,15 +101,12 @@ pub(super) fn said(found: &[Versioned]) -> Result<Said, StoreError> {
     found.iter().try_fold(Said::default(), read)
 }
 
-impl Control {
-    /// Whether any environment lists the origin of a page: a preflight brings no key and no cookie, so nobody knows yet
-    /// whose it is. The request behind it is held to its own environment.
-    pub fn lists_anywhere(&self, origin: &str) -> bool {
-        self.envs().iter().any(|env| env.origins.cors.has(origin))
-    }
-}
-
 impl App {
+    /// Whether any environment lists the origin of a page, where nobody knows yet whose the request is.
+    pub fn lists_anywhere(&self, origin: &str) -> bool {
+        self.control.load().envs().iter().any(|env| env.origins.cors.has(origin))
+    }
+
     /// The origins of a purpose.
     ///
     /// # Errors

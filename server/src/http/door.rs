@@ -8,9 +8,10 @@
 //! * The `Host` of a request is not looked at. Behind a proxy it is whatever the proxy passes on, and a page that had its
 //!   name point here (DNS rebinding) gains nothing: every call needs an access key in a header that no browser sends
 //!   by itself, and every change a content type that no browser sends across origins unasked. Doors that take cookies
-//!   look at origins.
+//!   look at origins ([`super::cors`], [`super::browser::guard`]).
 //! * An access key in the address is refused, and said why, rather than ignored.
 
+use super::cors::Page;
 use super::problem::{self, Problem};
 use super::{RequestId, Web, routes, validate};
 use crate::host::clock::instant;
@@ -73,6 +74,16 @@ impl Door {
     }
 
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
+        // Whatever is answered at the browser's door, the page that asks is told that it may read it.
+        let page = if self.manages && !hot { Page::of(&self.web, &request) } else { None };
+        let Some(page) = page else { return self.find_any(request, id, hot).await };
+        page.told(match page.preflight(&self.web) {
+            Some(answer) => answer,
+            None => self.find_any(request, id, hot).await,
+        })
+    }
+
+    async fn find_any(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
         if let Err(problem) = no_key_in(request.uri()) {
             return problem.into_response();
         }

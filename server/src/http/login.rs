@@ -1,16 +1,26 @@
 //! The way to the login page and back: what a login asks for, what it is given, and the exchange of its one-time code.
 
 use super::Web;
+use super::browser::visit::{connection, env_at, host};
+use super::budget;
 use super::caller::By;
 use super::input::Json;
+use super::peer::Hop;
 use super::problem::{Answer, Problem};
-use super::reply::json;
+use super::query::Params;
+use super::reply::{json, no_content};
+use super::sessions::cookies;
 use super::wire::{SessionBody, Time};
+use crate::app::Stop;
+use crate::app::control::Env;
 use crate::app::login::{GivenCode, ToLogin};
-use axum::extract::State;
+use crate::app::rates::Tab;
+use axum::extract::{Request, State};
 use handstamp_core::login::{Challenge, Presented, is_secret};
 use handstamp_core::origin::WebOrigin;
-use http::StatusCode;
+use handstamp_core::redirect;
+use handstamp_core::refusal::Code;
+use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -59,7 +69,8 @@ pub struct ExchangeRequest {
 pub struct Exchanged<'a> {
     /// The session.
     session: SessionBody<'a>,
-    /// Ready `Set-Cookie` values, for the answer to the browser that brought the code.
+    /// Ready `Set-Cookie` values, for the answer to the browser that brought the code: the session's cookie, and the CSRF
+    /// cookie that pages read.
     set_cookie: Vec<String>,
     /// Where the login was to lead back to: an address without the code, to send the browser to.
     redirect_uri: &'a str,
@@ -96,6 +107,59 @@ impl<'a> LoginBody<'a> {
     }
 }
 
+/// Sends somebody without a session to the application's login page.
+///
+/// The page (`[login] url`) gets `redirect_uri`, and `code_challenge` where one was sent, as they came. Where the origin of
+/// `redirect_uri` is not one that a login may lead back to, nobody is sent anywhere.
+#[utoipa::path(
+    get, path = "/login", tag = "browser", operation_id = "login",
+    params(
+        ("redirect_uri" = String, Query, description = "Where the login leads back to, as `location.href` has it."),
+        ("code_challenge" = Option<String>, Query, description =
+            "What the one-time code of the login is bound to: base64url of the SHA-256 of a secret that the application \
+             left in this browser (RFC 7636, S256).")
+    ),
+    responses((status = 302, description = "To the login page."))
+)]
+pub async fn page(State(web): State<Arc<Web>>, request: Request) -> Answer {
+    let (headers, uri) = (request.headers(), request.uri());
+    let connection = connection(request.extensions());
+    let env = env_at(&web, host(&web, connection, headers, uri))?;
+    let ip = web.trust.visitor(connection, headers, Hop::Itself);
+    let answer = Params::of(uri).and_then(|query| ahead(&web, &env, &query));
+    Ok(budget::settle(&web.app, env.record.id, ip, &Tab::default(), answer))
+}
+
+fn ahead(web: &Web, env: &Env, query: &Params) -> Answer {
+    let back = query.get(redirect::REDIRECT_URI)?.unwrap_or_default();
+    let bound = query.get(redirect::CODE_CHALLENGE)?;
+    if let Some(text) = bound {
+        challenge(redirect::CODE_CHALLENGE, text)?;
+    }
+    let back = web.app.judge_return(env, back).map_err(|stop| match stop {
+        Stop::Refused(refused) => Problem::of_browser(&refused.refusal),
+        stop @ Stop::Fault(_) => Problem::from(stop),
+    })?;
+    let page = web.browsers.login.as_deref().filter(|page| !is_this(page)).ok_or_else(|| {
+        Problem::new(
+            Code::NotFound,
+            "there is no login page: the application's own is configured as `[login] url`",
+        )
+    })?;
+    let mut answer = no_content();
+    *answer.status_mut() = StatusCode::FOUND;
+    let to = HeaderValue::try_from(redirect::login_page(page, &back, bound));
+    let to = to.map_err(|why| Problem::accident(Code::InternalError, &why))?;
+    answer.headers_mut().insert(header::LOCATION, to);
+    Ok(answer)
+}
+
+/// An application whose own page has this very address, on its own host: to send a browser there from here would send
+/// it in a circle.
+fn is_this(page: &str) -> bool {
+    page.split(['?', '#']).next() == Some("/login")
+}
+
 /// Exchanges the one-time code of a login for the session's cookies.
 ///
 /// Call it in the very request that brings the code: it can be exchanged once, within a minute, by the origin that the login
@@ -118,10 +182,9 @@ pub async fn exchange(
     }
     let presented = Presented { origin: &ask.origin, secret };
     let done = web.app.exchange_login(&caller, &ask.code, presented).await?;
-    let token = done.issued.session.reveal();
     let body = Exchanged {
         session: SessionBody::of(&done.view),
-        set_cookie: vec![web.cookie.session(token, done.view.ends.earliest(), web.app.now())],
+        set_cookie: cookies(&web, &caller, done.issued.session.reveal(), &done.view),
         redirect_uri: done.return_to.as_str(),
     };
     Ok(json(StatusCode::OK, &body))

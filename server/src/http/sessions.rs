@@ -12,10 +12,13 @@ use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
 use super::wire::SessionBody;
+use crate::app::callers::Caller;
 use crate::app::create::Create;
 use crate::app::login::Given;
 use crate::app::update::{DataChange, Login, Update};
+use crate::app::view::View;
 use axum::extract::State;
+use handstamp_core::csrf::Holder;
 use handstamp_core::id::SessionId;
 use handstamp_core::policy::Policy;
 use handstamp_core::time::{Millis, Span};
@@ -82,7 +85,7 @@ pub struct Created<'a> {
     /// `hst_...`: give it to the client; it is not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
-    /// Ready `Set-Cookie` values.
+    /// Ready `Set-Cookie` values: the session's cookie, and the CSRF cookie that pages read.
     #[serde(skip_serializing_if = "Option::is_none")]
     set_cookie: Option<Vec<String>>,
     /// With `login`, in the place of both: the one-time code.
@@ -172,11 +175,10 @@ pub async fn create(
         Given::Tokens(issued) => (Some(issued.session.reveal()), None),
         Given::Code(code) => (None, Some(LoginBody::of(code))),
     };
-    let cookie = |token| vec![web.cookie.session(token, made.view.ends.earliest(), web.app.now())];
     let body = Created {
         session: SessionBody::of(&made.view),
         token,
-        set_cookie: token.map(cookie),
+        set_cookie: token.map(|token| cookies(&web, &caller, token, &made.view)),
         login,
         evicted: ids(&made.evicted),
         new_device: made.new_device,
@@ -218,14 +220,17 @@ pub async fn update(
         Some(login) => web.app.authenticate(&caller, id, login, &ask).await?,
     };
     let token = done.issued.as_ref().map(|issued| issued.session.reveal());
-    let cookie = |token| vec![web.cookie.session(token, done.view.ends.earliest(), web.app.now())];
-    let body = Updated {
-        session: SessionBody::of(&done.view),
-        token,
-        set_cookie: token.map(cookie),
-        evicted: ids(&done.evicted),
-    };
+    let set_cookie = token.map(|token| cookies(&web, &caller, token, &done.view));
+    let body =
+        Updated { session: SessionBody::of(&done.view), token, set_cookie, evicted: ids(&done.evicted) };
     Ok(json(StatusCode::OK, &body))
+}
+
+/// The session's cookie and the CSRF cookie of it.
+pub(super) fn cookies(web: &Web, caller: &Caller, token: &str, view: &View) -> Vec<String> {
+    let (ends, now) = (view.ends.earliest(), web.app.now());
+    let csrf = web.app.csrf_token_beside(Holder::of(caller.env.record.id, view.session()), token);
+    vec![web.cookie.session(token, ends, now), web.cookie.csrf(&csrf, ends, now)]
 }
 
 impl CreateRequest {

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::app::open::{OpenError, Setup};
 use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
+use crate::config::browser::Browser;
 use crate::config::cookie::Cookie;
 use crate::config::network::ForwardedHeader;
 use crate::config::server::{Limits as Given, Server};
@@ -14,6 +15,7 @@ use crate::config::{Config, Sources};
 use crate::host::clock::SystemClock;
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Stop, listen};
+use crate::http::browser::Browsers;
 use crate::http::cookie::Style;
 use crate::http::listener::{self, Limits, Preface, Tls};
 use crate::http::peer::{SaidIn, Trust};
@@ -78,7 +80,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed));
     let trust = trust(&config.server);
     let proxies = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
-    let web = Arc::new(web.behind(trust));
+    let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)));
     let limits = limits(&config.server.limits);
     let environment = sources.environment.clone();
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
@@ -227,6 +229,20 @@ fn style(cookie: &Cookie) -> Style {
         domain: cookie.domain.clone(),
         secure: cookie.secure,
         partitioned: cookie.partitioned,
+        csrf_name: cookie.csrf_cookie.clone(),
+        csrf_header: cookie.csrf_header.clone(),
+        csrf_domain: cookie.csrf_domain.clone(),
+    }
+}
+
+fn browsers(config: &Config) -> Browsers {
+    let Browser { environment, expose, clear_site_data, fresh_login, anonymous_limit: _ } = &config.browser;
+    Browsers {
+        environments: environment.clone(),
+        expose: expose.clone(),
+        login: config.login.url.clone(),
+        clear_site_data: *clear_site_data,
+        fresh_login: *fresh_login,
     }
 }
 

@@ -1,9 +1,9 @@
 //! One-time codes: how a login that was made at one place reaches the page that it was for.
 //!
 //! Whoever checked the password makes a session and gets a code instead of a token; the browser carries the code, in an
-//! address, to the application's backend, which exchanges it. The code alone opens nothing: it takes an access key to
-//! exchange it, it works once and for a minute, and it is bound to its session, to the origin that the login leads back
-//! to, and to a secret of the browser's that began the login (PKCE, RFC 7636), where the application sent a challenge.
+//! address, to the application's backend, which exchanges it with its access key. It works once and for a minute, and is
+//! bound to its session, to the origin that the login leads back to, and to a secret in the browser that began the login
+//! (PKCE, RFC 7636), where the application sent a challenge: without one, whoever loads the address first is logged in.
 //!
 //! A code is written like a session token and proves itself in the same way; what is stored is its verifier. The session's
 //! first token is derived from it, so that nobody has that token before the exchange, and nothing secret is kept for it.

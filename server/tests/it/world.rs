@@ -65,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) limits: Limits,
     /// What the doors for browsers do.
     pub(crate) browsers: Browsers,
+    /// The header in which scripts send the CSRF token.
+    pub(crate) csrf_header: &'static str,
 }
 
 impl Default for Options {
@@ -80,6 +82,7 @@ impl Default for Options {
             seed: 1,
             limits: Limits::default(),
             browsers: Browsers::default(),
+            csrf_header: "X-XSRF-TOKEN",
         }
     }
 }
@@ -132,7 +135,8 @@ impl World {
         };
         let (app, _) = App::open(setup, || Ok(first())).await.unwrap();
         let app = Arc::new(app);
-        let web = Web::new(app.clone(), Style::default(), options.seed);
+        let style = Style { csrf_header: options.csrf_header.to_owned(), ..Style::default() };
+        let web = Web::new(app.clone(), style, options.seed);
         let web = Arc::new(web.for_browsers(options.browsers));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -4,6 +4,7 @@
 mod agents;
 mod batch;
 mod callers;
+mod cors;
 mod create;
 mod devices;
 mod docs;
@@ -20,6 +21,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod login;
+mod login_page;
 mod metrics;
 mod openapi;
 mod outage;
@@ -28,6 +30,7 @@ mod peer;
 mod policies;
 #[cfg(test)]
 mod random;
+mod rates;
 mod refusals;
 mod revoke;
 mod rotation;

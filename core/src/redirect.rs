@@ -216,6 +216,8 @@ mod tests {
             "https://evil.example\\.app.example.org/",
             "https://app.example.org\\@evil.example/",
             "https://app.example.org\\evil.example/",
+            "https://app.example.org/\\evil.example/",
+            "https://app.example.org/a?b=\\c",
             "https://app.example.org@evil.example/",
             "https://app.example.org:pass@evil.example/",
             "https://user@app.example.org/",

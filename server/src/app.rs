@@ -45,6 +45,7 @@ pub mod kept;
 pub mod keys;
 mod limits;
 pub mod login;
+mod objections;
 pub mod observe;
 pub mod open;
 pub mod origins;

@@ -6,13 +6,12 @@ use super::control::Env;
 use super::end::{Revoke, Revoked, Target};
 use super::rates::Tab;
 use super::search::{Filter, Found};
-use super::update::Update;
 use super::validate::{Ask, Validated};
 use super::{App, Fault, Stop};
 use handstamp_core::csrf::{self, Holder};
 use handstamp_core::ending::ending;
 use handstamp_core::environment::EnvironmentName;
-use handstamp_core::expiry::{self, Ends};
+use handstamp_core::expiry::Ends;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
@@ -23,7 +22,6 @@ use handstamp_core::time::Millis;
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::opaque::open;
-use handstamp_core::transition::update::Patch;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -51,8 +49,6 @@ pub struct Visitor {
     pub auth: Option<(Level, Vec<String>)>,
     /// Who acts in the user's place, and why.
     pub actor: Option<(String, String)>,
-    /// Today's policy grants more time than the session has.
-    wider: bool,
     /// The successor of the token, which is to be delivered.
     pub issued: Option<Issued>,
 }
@@ -82,7 +78,6 @@ impl Visitor {
         seen: Millis,
         ends: Ends,
     ) -> Option<Visitor> {
-        let effective = env.policy.of(session);
         Some(Visitor {
             session: session.id(),
             user: UserId::new(session.user()).ok()?,
@@ -94,7 +89,6 @@ impl Visitor {
             ends,
             auth: session.level().map(|level| (level, session.methods().map(str::to_owned).collect())),
             actor: session.actor().map(|(id, reason)| (id.to_owned(), reason.to_owned())),
-            wider: expiry::adopt(session, &effective).is_some(),
             issued: None,
             env: env.clone(),
         })
@@ -228,21 +222,6 @@ impl App {
         let Ok(opened) = open(Kind::Session, env.record.id, token, &self.keys) else { return Ok(false) };
         let ended = self.end_one(env, opened.session, None, &By::Client, client, None).await?;
         Ok(ended.unwrap_or(false))
-    }
-
-    /// Where today's policy grants more time than the session was made with, it takes that over. Activity alone does not
-    /// do that: loosening a policy is no activity.
-    ///
-    /// # Errors
-    /// `session_ended`; faults.
-    pub async fn extend_visitor(&self, mut visitor: Visitor, client: Client) -> Result<Visitor, Stop> {
-        if visitor.wider {
-            let patch = Patch { extend: true, ..Patch::default() };
-            let ask = Update { patch, data: super::update::DataChange::Keep };
-            let done = self.change(&visitor.party(client), visitor.session, &ask, None).await?;
-            (visitor.ends, visitor.seen) = (done.view.ends, done.view.seen);
-        }
-        Ok(visitor)
     }
 
     /// The user's live sessions, newest first.

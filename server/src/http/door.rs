@@ -5,7 +5,7 @@
 //!
 //! * A request gets its name from us. An `X-Request-Id` that came with it is not taken over: it would put a stranger's
 //!   text into our logs, and let two requests have one name. Whoever has a name of their own logs it beside ours.
-//! * The `Host` of a request is not looked at. Behind a proxy it is whatever the proxy passes on, and a page that had its
+//! * The `Host` of a request is not looked at by calls that need an access key. Behind a proxy it is whatever the proxy passes on, and a page that had its
 //!   name point here (DNS rebinding) gains nothing: every call needs an access key in a header that no browser sends
 //!   by itself, and every change a content type that no browser sends across origins unasked. Doors that take cookies
 //!   look at origins ([`super::cors`], [`super::browser::guard`]).

@@ -45,7 +45,6 @@ pub async fn refresh(State(web): State<Arc<Web>>, visit: Visit, _: Nothing) -> A
     let answering = async {
         may_change(&web, &visit, Instead::Vouched).await?;
         let visitor = enter(&web, &visit, visit.ask()).await?;
-        let visitor = web.app.extend_visitor(visitor, visit.client()).await?;
         shown(&web, &visit, &visitor, Cookies::All)
     };
     paid(&web, &visit, answering).await

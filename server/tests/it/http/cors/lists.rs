@@ -92,6 +92,39 @@ async fn each_environment_has_its_own_pages() {
 }
 
 #[tokio::test]
+async fn an_apps_page_is_one_of_the_environment_of_its_key() {
+    let world = World::new().await;
+    let other = world.make_environment("shop", "dev").await.token;
+    let list = async |key: &str, origin: &str| {
+        let body = json!({ "origins": [origin] });
+        world.call(Method::PUT, "/v1/settings/cors").key(key).json(&body).send().await.expect(200);
+    };
+    list(&world.key, PAGE).await;
+    list(&other, LOCAL).await;
+    let body = json!({ "name": "app", "kind": "publishable" });
+    let made = world.call(Method::POST, "/v1/keys").key(&other).json(&body).send().await.expect(201);
+    let key = made["secret"].as_str().unwrap();
+    let body = json!({ "user_id": "ada" });
+    let made = world.call(Method::POST, "/v1/sessions").key(&other).json(&body).send().await.expect(201);
+    let from = async |origin: &str, key: &str| {
+        let call = ask(&world, Method::GET, SESSION, origin).header("x-publishable-key", key);
+        call.header("session", made["token"].as_str().unwrap()).send().await
+    };
+    let answer = from(LOCAL, key).await;
+    answer.expect(200);
+    is_told(&answer, LOCAL);
+    is_silent(&from(PAGE, key).await, "the page of another environment, though this host's");
+    // A key that nobody knows is told to any page that is known.
+    let unknown = key.replacen(&key[20..22], "zz", 1);
+    for origin in [PAGE, LOCAL] {
+        let answer = from(origin, &unknown).await;
+        answer.refused(401, "access_key_invalid");
+        is_told(&answer, origin);
+    }
+    is_silent(&from("https://evil.example", &unknown).await, "a page that nobody lists");
+}
+
+#[tokio::test]
 async fn other_doors_know_nothing_of_pages() {
     let world = world().await;
     for path in [

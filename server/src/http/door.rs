@@ -70,7 +70,7 @@ impl Door {
             Ok(answer) => answer,
             Err(_) => Problem::accident(Code::InternalError, &"a handler panicked").into_response(),
         };
-        finish(answer, id, hot)
+        finish(answer, id, hot, self.web.tls)
     }
 
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
@@ -183,11 +183,12 @@ fn no_key_in(uri: &Uri) -> Result<(), Problem> {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const EMBEDDED_BY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// The headers that every answer has, and the body of a problem. The hot path, which answers other servers only, goes
 /// without the headers that speak to browsers.
-fn finish(answer: Response<Body>, id: RequestId, hot: bool) -> Response<Body> {
+fn finish(answer: Response<Body>, id: RequestId, hot: bool, tls: bool) -> Response<Body> {
     let mut answer = problem::render(answer, id);
     let headers = answer.headers_mut();
     if let Ok(value) = HeaderValue::from_bytes(id.as_str().as_bytes()) {
@@ -198,6 +199,12 @@ fn finish(answer: Response<Body>, id: RequestId, hot: bool) -> Response<Body> {
     if !hot {
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(CSP);
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        // No foreign page loads an answer as a picture or a script (ASVS 3.5.8); what CORS lets through is not concerned.
+        headers.insert(EMBEDDED_BY, HeaderValue::from_static("same-origin"));
+        if tls {
+            // A year (ASVS 3.4.1). Other hosts of the domain are not ours to speak for.
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
     }
     answer
 }

@@ -8,9 +8,10 @@
 //! * The `Host` of a request is not looked at by calls that need an access key. Behind a proxy it is whatever the proxy passes on, and a page that had its
 //!   name point here (DNS rebinding) gains nothing: every call needs an access key in a header that no browser sends
 //!   by itself, and every change a content type that no browser sends across origins unasked. Doors that take cookies
-//!   look at origins.
+//!   look at origins ([`super::cors`], [`super::browser::guard`]).
 //! * An access key in the address is refused, and said why, rather than ignored.
 
+use super::cors::Page;
 use super::forward_auth::{self, Through};
 use super::problem::{self, Problem};
 use super::{RequestId, Web, routes, validate};
@@ -94,6 +95,16 @@ impl Door {
     }
 
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
+        // Whatever is answered at the browser's door, the page that asks is told that it may read it.
+        let page = if self.kind == Kind::Main && !hot { Page::of(&self.web, &request) } else { None };
+        let Some(page) = page else { return self.find_any(request, id, hot).await };
+        page.told(match page.preflight(&self.web) {
+            Some(answer) => answer,
+            None => self.find_any(request, id, hot).await,
+        })
+    }
+
+    async fn find_any(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
         // Whatever a proxy appends to that address is its client's, and none of ours.
         let verdict = self.kind != Kind::Metrics && forward_auth::wish::is_here(request.uri().path());
         if !verdict && let Err(problem) = no_key_in(request.uri()) {

@@ -5,8 +5,8 @@ use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, forward_auth, health, keys, metrics, policies, revoke,
-    search, session_types, sessions, users, validate,
+    devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
+    revoke, search, session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -62,6 +62,7 @@ impl ToSchema for CodeList {
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
+        (name = "settings", description = "Origins of pages, changed while the server runs."),
         (name = "events", description = "What happened."),
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
@@ -73,8 +74,9 @@ impl ToSchema for CodeList {
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
+        settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,

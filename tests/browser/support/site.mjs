@@ -13,13 +13,22 @@ import { Server } from "./process.mjs";
 const WRITTEN = "http://localhost:3000";
 const folder = (name) => fileURLToPath(new URL(`../../../examples/${name}`, import.meta.url));
 
-/** A port that was free a moment ago: the page's address must be known before Handstamp starts. */
+/**
+ * A port that is free now, and not of those that the system gives to whoever asks for any: the page's address must be known
+ * before Handstamp starts, and building the page takes so long that such a port would be somebody's by then.
+ */
 export async function freePort() {
-  const server = createServer();
-  await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  const { port } = server.address();
-  await new Promise((gone) => server.close(gone));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer();
+    const free = await new Promise((tried) => {
+      server.once("error", () => tried(false));
+      server.listen(port, "127.0.0.1", () => tried(true));
+    });
+    if (!free) continue;
+    await new Promise((gone) => server.close(gone));
+    return port;
+  }
 }
 
 /** `{ handstamp, site, url, api }`; `more` is added to the example's handstamp.toml. */

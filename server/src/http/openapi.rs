@@ -1,6 +1,9 @@
 //! The OpenAPI 3.1 document: shapes and words from the handlers and the wire, refusals from the table of routes, codes
 //! from the closed list. It is generated, committed as `openapi.json`, and a test fails when the two differ.
 
+mod bodies;
+mod texts;
+
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
@@ -102,6 +105,11 @@ fn build() -> Value {
         let at = format!("/paths/{}/{}", route.path.replace('/', "~1"), route.method.to_lowercase());
         if let Some(Value::Object(operation)) = document.pointer_mut(&at) {
             complete(operation, &route);
+            for parameter in
+                operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                bound(parameter, route.path);
+            }
         }
     }
     let examples: Map<String, Value> =
@@ -114,6 +122,9 @@ fn build() -> Value {
             add("Code", CodeList::schema());
             add("Problem", ProblemDocument::schema());
             add("FieldError", FieldError::schema());
+            schemas.remove("AddRemove"); // tags and groups, each with its own texts
+            schemas.extend(texts::all());
+            bodies::bound(schemas);
         }
         components.insert("examples".to_owned(), Value::Object(examples));
         components.insert("headers".to_owned(), headers());
@@ -121,6 +132,22 @@ fn build() -> Value {
         components.insert("responses".to_owned(), json!({ "Edge": edge() }));
     }
     document
+}
+
+/// Says what a parameter may be.
+fn bound(parameter: &mut Value, path: &str) {
+    let schema = {
+        let (Some(place), Some(name)) = (parameter["in"].as_str(), parameter["name"].as_str()) else {
+            return;
+        };
+        texts::parameter(path, place, name)
+    };
+    if let Some(schema) = schema {
+        parameter["schema"] = schema;
+        if parameter["name"] == "If-Match" {
+            parameter["example"] = "\"3\"".into();
+        }
+    }
 }
 
 /// Adds what the table knows of a call.

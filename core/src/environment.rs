@@ -2,6 +2,7 @@
 
 use crate::id::EnvironmentId;
 use crate::time::Millis;
+use std::collections::BTreeMap;
 
 /// An environment of a product, such as `shop/prd`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +27,11 @@ pub struct EnvironmentName {
 impl EnvironmentName {
     /// The product whose keys are operators'.
     pub const RESERVED: &'static str = "handstamp";
+
+    /// The one that the first start makes: `default/prd`.
+    pub fn usual() -> EnvironmentName {
+        EnvironmentName { product: "default".into(), environment: "prd".into() }
+    }
 
     /// Checks both names.
     ///
@@ -67,6 +73,25 @@ impl EnvironmentName {
 impl std::fmt::Display for EnvironmentName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.product, self.environment)
+    }
+}
+
+/// Which environment a request belongs to that brings no key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Environments {
+    /// One for all.
+    One(EnvironmentName),
+    /// By the request's host, in lower case and without a port; no other host is served.
+    ByHost(BTreeMap<String, EnvironmentName>),
+}
+
+impl Environments {
+    /// The environment of requests to `host` (without a port, in any case).
+    pub fn of(&self, host: &str) -> Option<&EnvironmentName> {
+        match self {
+            Environments::One(name) => Some(name),
+            Environments::ByHost(map) => map.get(&host.to_ascii_lowercase()),
+        }
     }
 }
 

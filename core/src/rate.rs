@@ -83,6 +83,8 @@ pub fn spend(due: Due, rate: Rate, now: Millis) -> Result<(Due, Standing), Over>
 pub enum Payer {
     /// A session's, of its environment.
     Session(EnvironmentId, SessionId),
+    /// A session's cookie's, which is not sent again with every answer.
+    Cookie(EnvironmentId, SessionId),
     /// An access key's.
     Key(KeyId),
     /// Of whoever comes from this address without a session, in an environment.
@@ -98,8 +100,8 @@ pub fn canonical(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Names subjects in 64 bits, under a key: whoever may choose their address cannot choose whom they share a name with,
-/// and no address lies in memory. All nodes with one master key give the same names.
+/// Names subjects in 64 bits, under a key: nobody chooses whom they share a name with, no address lies in memory, and all
+/// nodes with one master key give the same names.
 pub struct Names(hmac::Key);
 
 impl Names {
@@ -112,6 +114,7 @@ impl Names {
     pub fn of(&self, payer: &Payer) -> u64 {
         let name = match payer {
             Payer::Session(env, id) => mac(&self.0, &[&[0], &env.0.to_be_bytes(), &id.0]),
+            Payer::Cookie(env, id) => mac(&self.0, &[&[4], &env.0.to_be_bytes(), &id.0]),
             Payer::Key(id) => mac(&self.0, &[&[1], &id.0]),
             Payer::Address(env, ip) => match canonical(*ip) {
                 IpAddr::V4(v4) => mac(&self.0, &[&[2], &env.0.to_be_bytes(), &v4.octets()]),
@@ -159,11 +162,8 @@ mod tests {
             let (rate, mut due) = (rate(text), Due::default());
             for n in 0..rate.requests {
                 let (next, standing) = spend(due, rate, NOW).unwrap();
-                assert_eq!(
-                    (standing.limit, standing.remaining),
-                    (rate.requests, rate.requests - 1 - n),
-                    "{text}"
-                );
+                assert_eq!(standing.limit, rate.requests, "{text}");
+                assert_eq!(standing.remaining, rate.requests - 1 - n, "{text}");
                 due = next;
             }
             let over = spend(due, rate, NOW).unwrap_err();

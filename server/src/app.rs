@@ -62,6 +62,7 @@ pub mod users;
 pub mod validate;
 pub mod verdicts;
 pub mod view;
+pub mod visit;
 
 use control::Env;
 
@@ -81,7 +82,7 @@ pub struct App {
     activity: Arc<activity::Activity>,
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
-    rates: rates::Rates,
+    rates: Box<rates::Rates>,
     checked: tighter::Checked,
     rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 pub mod assurance;
+pub mod browser;
 pub mod budget;
 pub mod caller;
 pub mod cookie;
@@ -60,6 +61,8 @@ pub struct Web {
     pub cookie: cookie::Style,
     /// Whose word about a client's address is believed.
     pub trust: peer::Trust,
+    /// How the doors for browsers are set up.
+    pub browsers: browser::Browsers,
     requests: Requests,
     began: Instant,
 }
@@ -75,13 +78,26 @@ impl Web {
     pub fn new(app: Arc<App>, cookie: cookie::Style, seed: u64) -> Web {
         metrics::recorder::global();
         let requests = Requests { base: seed, count: AtomicU64::new(0) };
-        Web { app, cookie, trust: peer::Trust::default(), requests, began: instant() }
+        Web {
+            app,
+            cookie,
+            trust: peer::Trust::default(),
+            browsers: browser::Browsers::default(),
+            requests,
+            began: instant(),
+        }
     }
 
     /// The same behind proxies.
     #[must_use]
     pub fn behind(self, trust: peer::Trust) -> Web {
         Web { trust, ..self }
+    }
+
+    /// The same with doors for browsers that are set up so.
+    #[must_use]
+    pub fn for_browsers(self, browsers: browser::Browsers) -> Web {
+        Web { browsers, ..self }
     }
 
     fn next_request(&self) -> RequestId {

@@ -1,8 +1,8 @@
 //! Sections laid over each other, against an oracle that knows nothing of indexes; and what is wrong with a policy.
 
-use handstamp_core::policy::modes::{Assurance, DeviceMode, OnAgent, OnLimit, Rate};
+use handstamp_core::policy::modes::{Assurance, DeviceMode, OnAgent, OnLimit};
 use handstamp_core::policy::rules::Unfit;
-use handstamp_core::policy::setting::{Every, Given, TagNames};
+use handstamp_core::policy::setting::{Budget, Every, Given, TagNames};
 use handstamp_core::policy::{Origin, Pattern, Policy, Rules};
 use handstamp_core::refusal::Value;
 use handstamp_core::time::Span;
@@ -56,7 +56,7 @@ fn each_value_has_an_order_of_strictness() {
         on_limit: Some(OnLimit::EndOldest),
         user_agent: Some(OnAgent::Log),
         device: Some(DeviceMode::Required),
-        rate_limit: Some(Rate::parse("100/1m").unwrap()),
+        rate_limit: Some(Budget::parse("100/1m").unwrap()),
         create_only_tags: Some(TagNames::parse(["role"]).unwrap()),
         max_sessions: Some(3),
         seats: Some(500),
@@ -67,7 +67,7 @@ fn each_value_has_an_order_of_strictness() {
         on_limit: Some(OnLimit::Reject),
         user_agent: Some(OnAgent::Ignore),
         device: Some(DeviceMode::Off),
-        rate_limit: Some(Rate::parse("50/1h").unwrap()),
+        rate_limit: Some(Budget::parse("50/1h").unwrap()),
         create_only_tags: Some(TagNames::parse(["plan", "role"]).unwrap()),
         max_sessions: Some(2),
         ..Rules::default()

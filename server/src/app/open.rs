@@ -104,7 +104,7 @@ impl App {
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
-            rates: rates::Rates::new(&parts.master),
+            rates: Box::new(rates::Rates::new(&parts.master)),
             master: Arc::new(parts.master),
             keys,
             control: Arc::new(Room::new(

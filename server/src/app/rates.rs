@@ -13,11 +13,11 @@
 use super::App;
 use super::control::Env;
 use debts::Debts;
-use handstamp_core::id::EnvironmentId;
+use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::rate::{Names, Over, Payer, Standing};
 use handstamp_core::subject::Subject;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::MasterKey;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,7 +84,7 @@ impl Rates {
 
     fn spend(&self, payer: &Payer, rate: Rate, now: Millis) -> Spent {
         let (debts, of) = match payer {
-            Payer::Session(..) => (&self.sessions, 0),
+            Payer::Session(..) | Payer::Cookie(..) => (&self.sessions, 0),
             Payer::Key(_) => (&self.sessions, 1),
             Payer::Address(..) => (&self.addresses, 2),
         };
@@ -121,6 +121,13 @@ impl App {
             (Some(rate), Some(ip)) => self.rates.spend(&Payer::Address(env, ip), rate, self.now()),
             (None, _) | (_, None) => Spent::Unlimited,
         }
+    }
+
+    /// Whether a minute has passed since this last said so of the session.
+    pub(super) fn once_a_minute(&self, env: EnvironmentId, session: SessionId) -> bool {
+        const RATE: Rate = Rate { requests: 1, time: Span::minutes(1) };
+        let name = self.rates.names.of(&Payer::Cookie(env, session));
+        self.rates.sessions.spend(name, RATE, self.now()).is_ok()
     }
 
     /// How often an address may fail; `None`: as often as it likes. In force from the next request on.

@@ -4,10 +4,11 @@ use super::Values;
 use super::key::{Key, Section};
 use super::problem::Problem;
 use super::setting::{Given, Setting, Word};
-use handstamp_core::environment::EnvironmentName;
+use handstamp_core::environment::{EnvironmentName, Environments};
 use handstamp_core::origin::WebOrigin;
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::policy::setting::Budget;
+use handstamp_core::time::Span;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -20,16 +21,14 @@ pub(super) const BROWSER: Section = Section {
             "environment",
             "default/prd",
             "product/environment, or a table of them by host: environment = { \"app.example.org\" = \"app/prd\" }",
-        )
-        .later(),
+        ),
         Key::new::<Vec<Member>>(
             "browser",
             "expose",
             "",
             "Members of the session's data that the browser is shown",
         )
-        .example("[\"name\", \"locale\"]")
-        .later(),
+        .example("[\"name\", \"locale\"]"),
         Key::new::<Budget>(
             "browser",
             "anonymous_limit",
@@ -37,6 +36,18 @@ pub(super) const BROWSER: Section = Section {
             "Failing requests of one address (of IPv6, one /64) without a session in a time, or \"off\"",
         )
         .live(),
+        Key::new::<bool>(
+            "browser",
+            "clear_site_data",
+            "false",
+            "A logout also asks the browser to forget cookies and storage of this origin",
+        ),
+        Key::new::<Fresh>(
+            "browser",
+            "fresh_login",
+            "1h",
+            "Other sessions of a user are ended only by one that logged in within this time; \"off\": by any",
+        ),
     ],
 };
 
@@ -50,8 +61,7 @@ pub(super) const CORS: Section = Section {
         "Exact origins; * is never possible with cookies",
     )
     .example("[\"https://app.example.org\"]")
-    .live()
-    .later()],
+    .live()],
 };
 
 pub(super) const LOGIN: Section = Section {
@@ -88,45 +98,23 @@ impl Word for EnvironmentName {
     }
 }
 
-/// Which environment a request without a key belongs to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Environments {
-    /// One for all.
-    One(EnvironmentName),
-    /// By the request's host, in lower case and without a port; no other host is served.
-    ByHost(BTreeMap<String, EnvironmentName>),
-}
-
-impl Environments {
-    /// The environment of requests to `host` (without a port, in any case).
-    pub fn of(&self, host: &str) -> Option<&EnvironmentName> {
-        match self {
-            Environments::One(name) => Some(name),
-            Environments::ByHost(map) => map.get(&host.to_ascii_lowercase()),
+fn by_host<'a>(
+    pairs: impl Iterator<Item = (&'a str, Result<EnvironmentName, String>)>,
+) -> Result<Environments, String> {
+    let mut map = BTreeMap::new();
+    for (host, name) in pairs {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '@');
+        if host.is_empty() || host.contains(bad) {
+            return Err(format!("`{}` is not a host: write it without scheme and port", host.escape_debug()));
+        }
+        if map.insert(host.to_ascii_lowercase(), name?).is_some() {
+            return Err(format!("names the host `{}` twice", host.escape_debug()));
         }
     }
-
-    fn by_host<'a>(
-        pairs: impl Iterator<Item = (&'a str, Result<EnvironmentName, String>)>,
-    ) -> Result<Self, String> {
-        let mut map = BTreeMap::new();
-        for (host, name) in pairs {
-            let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '@');
-            if host.is_empty() || host.contains(bad) {
-                return Err(format!(
-                    "`{}` is not a host: write it without scheme and port",
-                    host.escape_debug()
-                ));
-            }
-            if map.insert(host.to_ascii_lowercase(), name?).is_some() {
-                return Err(format!("names the host `{}` twice", host.escape_debug()));
-            }
-        }
-        if map.is_empty() {
-            return Err("names no host: write \"default/prd\", or a table of them by host".to_owned());
-        }
-        Ok(Environments::ByHost(map))
+    if map.is_empty() {
+        return Err("names no host: write \"default/prd\", or a table of them by host".to_owned());
     }
+    Ok(Environments::ByHost(map))
 }
 
 /// One text, a table by host, or (in the environment) `host=product/environment` separated by commas.
@@ -134,10 +122,10 @@ impl Setting for Environments {
     const WORD: &'static str = "product/environment";
     fn read(given: &Given) -> Result<Environments, String> {
         match given {
-            Given::Map(pairs) => Environments::by_host(
+            Given::Map(pairs) => by_host(
                 pairs.iter().map(|(host, name)| (host.as_str(), <EnvironmentName as Setting>::read(name))),
             ),
-            Given::Loose(text) if text.contains('=') => Environments::by_host(text.split(',').map(|pair| {
+            Given::Loose(text) if text.contains('=') => by_host(text.split(',').map(|pair| {
                 let (host, name) = pair.split_once('=').unwrap_or((pair, ""));
                 (host.trim(), <EnvironmentName as Word>::parse(name.trim()))
             })),
@@ -171,6 +159,25 @@ impl Word for Member {
     }
     fn text(&self) -> String {
         self.0.clone()
+    }
+}
+
+/// A length of time, or `off`.
+struct Fresh(Option<Span>);
+
+impl Word for Fresh {
+    const NAME: &'static str = "a duration, or \"off\",";
+    fn parse(text: &str) -> Result<Fresh, String> {
+        if text == "off" {
+            return Ok(Fresh(None));
+        }
+        <Span as Word>::parse(text).map(|span| Fresh(Some(span))).map_err(|why| format!("{why}, or \"off\""))
+    }
+    fn text(&self) -> String {
+        self.0.map_or_else(|| "off".to_owned(), |span| span.to_string())
+    }
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^(off|([0-9]+(ms|s|m|h|d))+)$"})
     }
 }
 
@@ -219,6 +226,10 @@ pub struct Browser {
     pub expose: Vec<String>,
     /// How often an address may fail without a session; a reload changes it.
     pub anonymous_limit: Option<Rate>,
+    /// Whether a logout sends `Clear-Site-Data`.
+    pub clear_site_data: bool,
+    /// How long a login is fresh enough to end other sessions.
+    pub fresh_login: Option<Span>,
 }
 
 /// `[cors]`.
@@ -242,8 +253,10 @@ impl Browser {
         let at = values.section("browser");
         let expose: Vec<Member> = at.get("expose")?;
         let Budget(anonymous_limit) = at.get("anonymous_limit")?;
+        let Fresh(fresh_login) = at.get("fresh_login")?;
         let expose = expose.into_iter().map(|m| m.0).collect();
-        Ok(Browser { environment: at.get("environment")?, expose, anonymous_limit })
+        let (environment, clear_site_data) = (at.get("environment")?, at.get("clear_site_data")?);
+        Ok(Browser { environment, expose, anonymous_limit, clear_site_data, fresh_login })
     }
 }
 

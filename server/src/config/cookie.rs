@@ -24,8 +24,7 @@ pub(super) const SECTION: Section = Section {
         )
         .example("\"example.org\""),
         Key::new::<Option<Domain>>("cookie", "csrf_domain", "", "Domain of the CSRF cookie")
-            .example("\"example.org\"")
-            .later(),
+            .example("\"example.org\""),
         Key::new::<bool>(
             "cookie",
             "secure",
@@ -38,15 +37,13 @@ pub(super) const SECTION: Section = Section {
             "csrf_cookie",
             "XSRF-TOKEN",
             "Name of the CSRF cookie, which scripts can read",
-        )
-        .later(),
+        ),
         Key::new::<Token>(
             "cookie",
             "csrf_header",
             "X-XSRF-TOKEN",
             "Header in which scripts send its value back",
-        )
-        .later(),
+        ),
     ],
 };
 

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// The header by which an operator names an environment.
 pub const ENV: &str = "x-handstamp-env";
+/// The header with an access key in a request that is a client's otherwise.
+pub const KEY: &str = "x-handstamp-key";
 
 /// A recognised caller.
 pub struct By(pub Caller);
@@ -39,6 +41,13 @@ impl FromRequestParts<Arc<Web>> for ByOperator {
 /// Recognises whoever presents the key in the headers.
 pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
     let (key, env) = presented(headers)?;
+    Ok(web.app.caller(key, env)?)
+}
+
+/// Recognises whoever presents the key in [`KEY`]: a caller for whom `Authorization` is not free.
+pub(super) fn recognise_named(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let key = header_once(headers, KEY, "X-Handstamp-Key")?;
+    let env = header_once(headers, ENV, "X-Handstamp-Env")?;
     Ok(web.app.caller(key, env)?)
 }
 

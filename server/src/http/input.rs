@@ -47,6 +47,29 @@ impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for 
     }
 }
 
+/// The body of a call that needs none: nothing, or `{}`, which some clients send of their own accord. What is in it would
+/// not be looked at, so nothing may be.
+pub struct Nothing;
+
+/// No members.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+impl<S: Send + Sync> FromRequest<S> for Nothing {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let json = is_json(request.headers());
+        let bytes = read(request.into_body(), BODY).await?;
+        if !bytes.is_empty() {
+            json?;
+            let Empty {} = parse(&bytes)?;
+        }
+        Ok(Nothing)
+    }
+}
+
 /// The variable parts of a path.
 pub struct At<T>(pub T);
 

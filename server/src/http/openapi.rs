@@ -4,6 +4,7 @@
 mod bodies;
 mod texts;
 
+use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
@@ -67,6 +68,7 @@ impl ToSchema for CodeList {
         (name = "events", description = "What happened."),
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
+        (name = "browser", description = "Calls of a session's own client: a browser with its cookie, or an app with a publishable key."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
@@ -79,6 +81,8 @@ impl ToSchema for CodeList {
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,
+        own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,
+        own::list, own::end, own::end_others,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
@@ -153,7 +157,7 @@ fn bound(parameter: &mut Value, path: &str) {
 /// Adds what the table knows of a call.
 fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let scopes: Vec<&str> = match route.needs {
-        Needs::Nothing => Vec::new(),
+        Needs::Nothing | Needs::Client => Vec::new(),
         Needs::Key(scope) => vec![scope.text()],
         Needs::Operator => vec!["operator"],
     };
@@ -161,6 +165,18 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
         Needs::Nothing => json!([]),
         Needs::Key(_) | Needs::Operator => {
             json!([{ "accessKey": scopes }, { "accessKey": scopes, "environment": [] }])
+        }
+        Needs::Client => {
+            let mut ways = match route.method {
+                "GET" => vec![json!({ "sessionCookie": [] })],
+                _ => vec![json!({ "sessionCookie": [], "csrfToken": [] })],
+            };
+            ways.push(json!({ "publishableKey": [], "sessionToken": [] }));
+            ways.push(json!({ "sessionCookie": [], "handstampKey": [] }));
+            if route.path == "/v1/auth/logout" {
+                ways.push(json!({})); // who is not logged in is logged out already
+            }
+            Value::Array(ways)
         }
     };
     operation.insert("security".to_owned(), security);
@@ -231,6 +247,12 @@ fn schemes() -> Value {
                 scopes.collect::<Vec<_>>().join("; ")
             )
         },
+        "sessionCookie": in_("cookie", "__Host-handstamp", "The session's cookie, as the browser sends it by itself. Its name is `[cookie] name`."),
+        "csrfToken": in_("header", "X-XSRF-TOKEN", "For requests that change something: the CSRF token, as the answer of \
+            `GET /v1/auth/session` and the cookie `XSRF-TOKEN` say it. The name is `[cookie] csrf_header`."),
+        "publishableKey": in_("header", "X-Publishable-Key", "The publishable key of an app without a backend, `hsp_...`: no secret."),
+        "sessionToken": in_("header", "Session", "The session's token, `hst_...`, beside a publishable key."),
+        "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie."),
         "environment": {
             "type": "apiKey",
             "in": "header",
@@ -239,6 +261,10 @@ fn schemes() -> Value {
                 `default/prd`. With any other key it can only name the key's own."
         }
     })
+}
+
+fn in_(place: &str, name: &str, description: &str) -> Value {
+    json!({ "type": "apiKey", "in": place, "name": name, "description": description })
 }
 
 fn edge() -> Value {

@@ -35,29 +35,57 @@ pub struct Trust {
     pub said_in: SaidIn,
 }
 
+/// Whose address the connection has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// The client's, or a proxy's; only one that is trusted may say more.
+    Itself,
+    /// That of somebody who has shown a key and speaks for a client.
+    Speaks,
+}
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl Trust {
     /// The client's address in its one form, `connection` being who is at the other end of it.
     pub fn client(&self, connection: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut hop = connection.to_canonical();
-        if !self.proxies.contains(hop) {
-            return hop;
+        let hop = connection.to_canonical();
+        if self.proxies.contains(hop) { self.said(headers).unwrap_or(hop) } else { hop }
+    }
+
+    /// The address of a client whose own request this is. Whoever may speak for a client and does not say where it is,
+    /// leaves that open: its own address is not the client's.
+    pub fn visitor(&self, connection: Option<IpAddr>, headers: &HeaderMap, hop: Hop) -> Option<IpAddr> {
+        let connection = connection?.to_canonical();
+        match hop {
+            Hop::Itself if !self.proxies.contains(connection) => Some(connection),
+            Hop::Itself | Hop::Speaks => self.said(headers),
         }
+    }
+
+    /// The host that a request was sent to: what a trusted proxy says it was, else what the request itself says.
+    pub fn host<'a>(&self, connection: Option<IpAddr>, headers: &'a HeaderMap) -> Option<&'a str> {
+        let trusted = connection.is_some_and(|hop| self.proxies.contains(hop.to_canonical()));
+        let said = if trusted { headers.get(X_FORWARDED_HOST) } else { None };
+        said.or_else(|| headers.get(header::HOST)).and_then(|value| value.to_str().ok())
+    }
+
+    /// What the hops behind a believed one say, as far as they are believed, too; `None` where it says no address.
+    fn said(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let (name, last) = match self.said_in {
             SaidIn::XForwardedFor => (X_FORWARDED_FOR, elements::last_address as elements::Last),
             SaidIn::Forwarded => (header::FORWARDED, elements::last_for as elements::Last),
         };
+        let mut hop = None;
         // Several lines of one name are one list (RFC 9110, 5.3): the last one was added last.
         for line in headers.get_all(name).iter().rev() {
             let mut left = Some(line.as_bytes());
             while let Some(text) = left {
                 let (said, rest) = last(text);
-                match said {
-                    None => return hop,
-                    Some(address) => hop = address.to_canonical(),
-                }
-                if !self.proxies.contains(hop) {
+                let Some(address) = said.map(|address| address.to_canonical()) else { return hop };
+                hop = Some(address);
+                if !self.proxies.contains(address) {
                     return hop;
                 }
                 left = rest;

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 /// A refusal or an accident, on its way out.
@@ -19,7 +19,9 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     limit: Option<Box<Reached>>,
-    challenge: Option<ChallengeBody>,
+    challenge: Option<Box<ChallengeBody>>,
+    /// Header fields that go with it.
+    fields: Vec<(HeaderName, String)>,
     /// What happened, for the log alone.
     accident: Option<String>,
 }
@@ -88,7 +90,15 @@ impl Problem {
     /// A code with a better sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem { code, detail, errors: Vec::new(), limit: None, challenge: None, accident: None }
+        Problem {
+            code,
+            detail,
+            errors: Vec::new(),
+            limit: None,
+            challenge: None,
+            fields: Vec::new(),
+            accident: None,
+        }
     }
     /// An accident: the log is told `what` with the name of the request, the caller the code's general sentence.
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
@@ -100,6 +110,11 @@ impl Problem {
             wrong.into_iter().map(|(pointer, message)| FieldError { pointer, message }).collect();
         let detail = first_of(&errors);
         Problem { errors, ..Problem::new(Code::InvalidRequest, detail) }
+    }
+    /// The same with a field of the header.
+    pub fn with(mut self, name: HeaderName, value: String) -> Problem {
+        self.fields.push((name, value));
+        self
     }
     /// The same with the budget that does not cover the request.
     pub fn over(self, over: Over) -> Problem {
@@ -187,7 +202,7 @@ impl From<Stop> for Problem {
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
                 let limit =
                     refused.over.map(Reached::Budget).or_else(|| limit(&refused.refusal)).map(Box::new);
-                let challenge = refused.challenge.map(ChallengeBody::from);
+                let challenge = refused.challenge.map(|challenge| Box::new(ChallengeBody::from(challenge)));
                 Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
             }
             Stop::Fault(fault) => {
@@ -243,7 +258,7 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
         errors: &problem.errors,
         current: sessions.map(|both| both.0),
         maximum: sessions.map(|both| both.1),
-        device_challenge: problem.challenge.as_ref(),
+        device_challenge: problem.challenge.as_deref(),
         retry_after,
     };
     *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());
@@ -255,6 +270,11 @@ pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Bo
     }
     if let Some(over) = over {
         budget::write(headers, over.standing);
+    }
+    for (name, value) in problem.fields {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.append(name, value);
+        }
     }
     if problem.code.status() == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

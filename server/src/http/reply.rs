@@ -23,6 +23,13 @@ pub(super) fn with_json(status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
     response
 }
 
+/// An answer that says no more than that it was done.
+pub(super) fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// A document that says nothing about any session: it may be kept, but is asked for again before it is used.
 pub(super) fn document(kind: &'static str, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());

@@ -4,8 +4,8 @@
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
-    Web, devices, docs, environments, events, explain, health, input, keys, metrics, policies, query, revoke,
-    search, session_types, sessions, users, validate,
+    Web, browser, devices, docs, environments, events, explain, health, input, keys, metrics, policies,
+    query, revoke, search, session_types, sessions, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -41,6 +41,8 @@ pub enum Needs {
     Key(Scope),
     /// An operator's key.
     Operator,
+    /// The client of a session itself: its cookie, or its token beside a publishable key.
+    Client,
 }
 
 const FILTERS: &[&str] = &[
@@ -79,7 +81,7 @@ pub fn table() -> Vec<Route> {
         PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
         SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
-    use Needs::{Key, Operator};
+    use Needs::{Client, Key, Operator};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
@@ -148,6 +150,16 @@ pub fn table() -> Vec<Route> {
             .refuses(&[AlreadyExists, Reserved]),
         delete("/v1/environments/{product}/{environment}", environments::delete).needs(Operator).stored()
             .refuses(&[NotFound, Reserved]),
+        get("/v1/auth/session", browser::session::get).needs(Client).stored(),
+        post("/v1/auth/session/refresh", browser::session::refresh).needs(Client).changes().stored(),
+        get("/v1/auth/session/ping", browser::session::ping).needs(Client).stored(),
+        post("/v1/auth/session/ping", browser::session::post_ping).needs(Client).changes().stored(),
+        post("/v1/auth/logout", browser::session::log_out).needs(Client).changes().stored(),
+        get("/v1/auth/sessions", browser::own::list).needs(Client).stored().params(&["limit", "cursor"]),
+        delete("/v1/auth/sessions/{id}", browser::own::end).needs(Client).changes().stored()
+            .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
+        post("/v1/auth/sessions/revoke-others", browser::own::end_others).needs(Client).changes().stored()
+            .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
         get("/livez", health::livez),
         get("/readyz", health::readyz).refuses(&[StoreUnavailable]),
         get("/openapi.json", docs::openapi),
@@ -180,6 +192,30 @@ const KEYED: &[Code] = &[
     Code::PublishableKeyForbidden,
     Code::NotFound, // the environment that an operator names
 ];
+/// What every call of a client itself can be refused with.
+const VISITED: &[Code] = &[
+    Code::TokenMissing,
+    Code::TokenSuperseded,
+    Code::TokenReused,
+    Code::SessionNotFound,
+    Code::SessionExpired,
+    Code::SessionIdle,
+    Code::SessionRevoked,
+    Code::SessionEvicted,
+    Code::UserAgentChanged,
+    Code::IpChanged,
+    Code::IpNotAllowed,
+    Code::IpBlocked,
+    Code::IpMissing,
+    Code::ReauthenticationRequired,
+    Code::DeviceProofMissing,
+    Code::AccessKeyInvalid,
+    Code::AccessKeySuspended,
+    Code::AccessKeyExpired,
+    Code::InsufficientScope,
+    Code::NotFound, // the environment of the host
+    Code::RateLimitExceeded,
+];
 /// What every call with a body can be refused with.
 const BODIED: &[Code] = &[Code::RequestMalformed, Code::BodyTooLarge, Code::UnsupportedMediaType];
 
@@ -206,7 +242,12 @@ fn delete<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -
 
 impl Route {
     fn needs(self, needs: Needs) -> Route {
-        Route { needs, ..self }.refuses(KEYED)
+        let refusals = if needs == Needs::Client { VISITED } else { KEYED };
+        Route { needs, ..self }.refuses(refusals)
+    }
+    /// By a client, for which its page must be the application's.
+    fn changes(self) -> Route {
+        self.refuses(&[Code::OriginNotAllowed, Code::CsrfTokenInvalid]).refuses(BODIED)
     }
     fn json(self) -> Route {
         self.refuses(BODIED)

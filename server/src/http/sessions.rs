@@ -11,9 +11,12 @@ use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
 use super::wire::SessionBody;
+use crate::app::callers::Caller;
 use crate::app::create::Create;
 use crate::app::update::{DataChange, Login, Update};
+use crate::app::view::View;
 use axum::extract::State;
+use handstamp_core::csrf::Holder;
 use handstamp_core::id::SessionId;
 use handstamp_core::policy::Policy;
 use handstamp_core::time::{Millis, Span};
@@ -75,7 +78,7 @@ pub struct Created<'a> {
     session: SessionBody<'a>,
     /// `hst_...`: give it to the client; it is not shown again.
     token: &'a str,
-    /// Ready `Set-Cookie` values.
+    /// Ready `Set-Cookie` values: the session's cookie, and the CSRF cookie that pages read.
     set_cookie: Vec<String>,
     /// Ids of sessions that were ended to keep a limit.
     evicted: Vec<String>,
@@ -157,8 +160,7 @@ pub async fn create(
     let mut ask = ask.read(web.app.now())?;
     ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
-    let set_cookie =
-        vec![web.cookie.session(made.issued.session.reveal(), made.view.ends.earliest(), web.app.now())];
+    let set_cookie = cookies(&web, &caller, made.issued.session.reveal(), &made.view);
     let body = Created {
         session: SessionBody::of(&made.view),
         token: made.issued.session.reveal(),
@@ -203,14 +205,17 @@ pub async fn update(
         Some(login) => web.app.authenticate(&caller, id, login, &ask).await?,
     };
     let token = done.issued.as_ref().map(|issued| issued.session.reveal());
-    let cookie = |token| vec![web.cookie.session(token, done.view.ends.earliest(), web.app.now())];
-    let body = Updated {
-        session: SessionBody::of(&done.view),
-        token,
-        set_cookie: token.map(cookie),
-        evicted: ids(&done.evicted),
-    };
+    let set_cookie = token.map(|token| cookies(&web, &caller, token, &done.view));
+    let body =
+        Updated { session: SessionBody::of(&done.view), token, set_cookie, evicted: ids(&done.evicted) };
     Ok(json(StatusCode::OK, &body))
+}
+
+/// The session's cookie and the CSRF cookie of it.
+fn cookies(web: &Web, caller: &Caller, token: &str, view: &View) -> Vec<String> {
+    let (ends, now) = (view.ends.earliest(), web.app.now());
+    let csrf = web.app.csrf_token_beside(Holder::of(caller.env.record.id, view.session()), token);
+    vec![web.cookie.session(token, ends, now), web.cookie.csrf(&csrf, ends, now)]
 }
 
 impl CreateRequest {

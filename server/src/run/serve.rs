@@ -6,6 +6,7 @@ use super::{files, logs, welcome};
 use crate::app::App;
 use crate::app::open::{OpenError, Setup};
 use crate::cli::Failure;
+use crate::config::browser::Browser;
 use crate::config::cookie::Cookie;
 use crate::config::network::ForwardedHeader;
 use crate::config::server::{Limits as Given, Server};
@@ -13,6 +14,7 @@ use crate::config::{Config, Sources};
 use crate::host::clock::SystemClock;
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Stop, listen};
+use crate::http::browser::Browsers;
 use crate::http::cookie::Style;
 use crate::http::listener::{self, Limits, Preface, Tls};
 use crate::http::peer::{SaidIn, Trust};
@@ -77,7 +79,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed));
     let trust = trust(&config.server);
     let proxies = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
-    let web = Arc::new(web.behind(trust));
+    let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)));
     let limits = limits(&config.server.limits);
     let environment = sources.environment.clone();
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
@@ -220,6 +222,20 @@ fn style(cookie: &Cookie) -> Style {
         domain: cookie.domain.clone(),
         secure: cookie.secure,
         partitioned: cookie.partitioned,
+        csrf_name: cookie.csrf_cookie.clone(),
+        csrf_header: cookie.csrf_header.clone(),
+        csrf_domain: cookie.csrf_domain.clone(),
+    }
+}
+
+fn browsers(config: &Config) -> Browsers {
+    let Browser { environment, expose, clear_site_data, fresh_login, anonymous_limit: _ } = &config.browser;
+    Browsers {
+        environments: environment.clone(),
+        expose: expose.clone(),
+        origins: config.cors.origins.iter().cloned().collect(),
+        clear_site_data: *clear_site_data,
+        fresh_login: *fresh_login,
     }
 }
 

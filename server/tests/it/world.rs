@@ -18,6 +18,7 @@ use handstamp_server::app::open::Setup;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::host::entropy::SeededEntropy;
 use handstamp_server::host::signals::{Stopper, stop};
+use handstamp_server::http::browser::Browsers;
 use handstamp_server::http::cookie::Style;
 use handstamp_server::http::listener::{Limits, Preface, serve};
 use handstamp_server::http::{Door, Web};
@@ -59,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// What the edge allows.
     pub(crate) limits: Limits,
+    /// What the doors for browsers do.
+    pub(crate) browsers: Browsers,
 }
 
 impl Default for Options {
@@ -72,6 +75,7 @@ impl Default for Options {
             retention: Span::days(30),
             seed: 1,
             limits: Limits::default(),
+            browsers: Browsers::default(),
         }
     }
 }
@@ -123,14 +127,8 @@ impl World {
         };
         let (app, _) = App::open(setup, || Ok(first())).await.unwrap();
         let app = Arc::new(app);
-        let style = Style {
-            name: "__Host-handstamp".to_owned(),
-            same_site: "Lax",
-            domain: None,
-            secure: true,
-            partitioned: false,
-        };
-        let web = Arc::new(Web::new(app.clone(), style, options.seed));
+        let web = Web::new(app.clone(), Style::default(), options.seed);
+        let web = Arc::new(web.for_browsers(options.browsers));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stopper, stop) = stop();

@@ -57,9 +57,9 @@ pub struct EventBody<'a> {
 #[schema(as = Actor)]
 pub struct ActorBody<'a> {
     /// The application's name for them.
-    pub(super) id: &'a str,
+    pub(in super::super) id: &'a str,
     /// Why they do it.
-    pub(super) reason: &'a str,
+    pub(in super::super) reason: &'a str,
 }
 
 /// What a rule compared. Durations are seconds.

@@ -35,7 +35,12 @@ async fn everything_that_can_be_said_of_a_session() {
         })
     );
     let cookie = format!("__Host-handstamp={token}; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax; Secure");
-    assert_eq!(body["set_cookie"], json!([cookie]));
+    assert_eq!((body["set_cookie"].as_array().unwrap().len(), &body["set_cookie"][0]), (2, &json!(cookie)));
+    let csrf = body["set_cookie"][1].as_str().unwrap();
+    assert!(
+        csrf.starts_with("XSRF-TOKEN=c1.") && csrf.ends_with("; Path=/; Max-Age=3600; SameSite=Lax; Secure"),
+        "{csrf}"
+    );
     assert_eq!(body["evicted"], json!([]));
     assert_eq!(body.as_object().unwrap().len(), 4);
     assert!(answer.text().contains("\"n\":1.5") && !answer.text().contains("hsk_"));

@@ -160,14 +160,7 @@ async fn without_the_store_the_rest_is_still_told() {
 #[tokio::test]
 async fn a_listener_of_its_own_has_metrics_and_nothing_else() {
     let world = World::new().await;
-    let style = cookie::Style {
-        name: "s".to_owned(),
-        same_site: "Lax",
-        domain: None,
-        secure: true,
-        partitioned: false,
-    };
-    let web = Arc::new(Web::new(world.app.clone(), style, 3));
+    let web = Arc::new(Web::new(world.app.clone(), cookie::Style::default(), 3));
     let (metrics, main) = (Door::of_metrics(web.clone()), Door::without_metrics(web));
     let mut stoppers = Vec::new();
     for (door, expected) in [(metrics, [200, 404, 404, 404]), (main, [404, 200, 200, 200])] {

@@ -1,0 +1,150 @@
+//! Whose request is it? One that brings a session's token itself: in the cookie, in the `Session` header of an app with a
+//! publishable key, or in a cookie that the application's own server passes on with an access key.
+
+use super::super::Web;
+use super::super::caller::{self, KEY};
+use super::super::cookies;
+use super::super::input::{self, header_once};
+use super::super::listener::PeerAddr;
+use super::super::peer::Hop;
+use super::super::problem::Problem;
+use crate::app::control::Env;
+use crate::app::rates::Tab;
+use crate::app::validate::Ask;
+use axum::extract::FromRequestParts;
+use handstamp_core::caller::Scope;
+use handstamp_core::refusal::Code;
+use handstamp_core::session::Client;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Who holds the token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bearer {
+    /// A browser, which sends the cookie by itself.
+    Cookie,
+    /// An app, which knows its token and says a publishable key.
+    App,
+    /// The application's own server, for a browser: it passes on the cookie, and has an access key.
+    Backend,
+}
+
+/// A request of a client itself.
+pub struct Visit {
+    /// Where.
+    pub env: Arc<Env>,
+    /// What it presents; empty when it presents nothing.
+    pub token: String,
+    /// How.
+    pub bearer: Bearer,
+    /// From which address, as far as it is known.
+    pub ip: Option<IpAddr>,
+    /// By which agent, cut to what is kept.
+    pub user_agent: Option<String>,
+    /// The host that it was sent to, with its port where one was named.
+    pub host: Option<String>,
+    /// Its header.
+    pub headers: HeaderMap,
+    /// Who pays for it.
+    pub tab: Tab,
+}
+
+const PUBLISHABLE: &str = "x-publishable-key";
+const SESSION: &str = "session";
+/// What stands for a cookie that is not taken: no token, so that it is refused as one that nobody made.
+const NO_TOKEN: &str = "-";
+
+impl FromRequestParts<Arc<Web>> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Visit, Problem> {
+        let headers = &parts.headers;
+        let connection = parts.extensions.get::<PeerAddr>().map(|PeerAddr(peer)| peer.ip());
+        let host = web.trust.host(connection, headers).or_else(|| parts.uri.authority().map(|a| a.as_str()));
+        let agent = user_agent(headers);
+        let (env, token, bearer, ip) =
+            if let Some(key) = header_once(headers, PUBLISHABLE, "X-Publishable-Key")? {
+                let env = web.app.env_of_publishable(key)?;
+                let token = header_once(headers, SESSION, "Session")?.unwrap_or_default();
+                (env, token, Bearer::App, web.trust.visitor(connection, headers, Hop::Itself))
+            } else if headers.contains_key(KEY) {
+                let caller = caller::recognise_named(web, headers)?;
+                caller.allow(Scope::SessionsRead)?;
+                let ip = web.trust.visitor(connection, headers, Hop::Speaks);
+                (caller.env, cookie(web, headers), Bearer::Backend, ip)
+            } else {
+                let name = web.browsers.environments.of(host.map_or("", without_port)).ok_or_else(|| {
+                    Problem::new(
+                        Code::NotFound,
+                        "no environment belongs to the host that this request was sent to",
+                    )
+                })?;
+                let ip = web.trust.visitor(connection, headers, Hop::Itself);
+                (web.app.env_of_visitors(name)?, cookie(web, headers), Bearer::Cookie, ip)
+            };
+        Ok(Visit {
+            env,
+            token: token.to_owned(),
+            bearer,
+            ip,
+            user_agent: input::agent(agent.as_deref()).map(str::to_owned),
+            host: host.map(str::to_owned),
+            headers: parts.headers.clone(),
+            tab: Tab::default(),
+        })
+    }
+}
+
+impl Visit {
+    /// The question whether it may pass.
+    pub(super) fn ask(&self) -> Ask<'_> {
+        Ask {
+            token: &self.token,
+            ip: self.ip,
+            user_agent: self.user_agent.as_deref(),
+            rotate: self.bearer != Bearer::Backend,
+            touch: true,
+            tab: Some(&self.tab),
+            ..Ask::default()
+        }
+    }
+
+    /// The same by a call that could not deliver a successor, or is about more than this session.
+    pub(super) fn ask_without_successor(&self) -> Ask<'_> {
+        Ask { rotate: false, ..self.ask() }
+    }
+
+    /// Who is at the other end, for records and history.
+    pub(super) fn client(&self) -> Client {
+        Client { ip: self.ip, user_agent: self.user_agent.as_deref().map(Into::into), agent: None }
+    }
+
+    /// The CSRF token in the cookie.
+    pub(super) fn csrf_cookie(&self, web: &Web) -> Option<&str> {
+        cookies::one(&self.headers, &web.cookie.csrf_name).ok().flatten()
+    }
+}
+
+/// The token in the session cookie. One that is not taken for a cookie is presented as what it is: no token of ours.
+fn cookie<'a>(web: &Web, headers: &'a HeaderMap) -> &'a str {
+    match cookies::one(headers, &web.cookie.name) {
+        Ok(value) => value.unwrap_or_default(),
+        Err(_) => NO_TOKEN,
+    }
+}
+
+/// What the agent says of itself; bytes that are no UTF-8 are shown as such.
+fn user_agent(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// A host as it is named in a map by host.
+pub(in super::super) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    }
+}

@@ -48,6 +48,7 @@ SCHEMAS = [
     {"$comment": "a list", "type": "array", "items": {"enum": [1, "two", None]}, "maxItems": 3},
 ]
 
+COOKIE, CSRF = "__Host-handstamp", "X-XSRF-TOKEN"
 DAY = 86_400_000
 UNITS = (("d", DAY), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 
@@ -86,6 +87,8 @@ world = World()
 
 @schemathesis.hook
 def before_call(ctx, case, kwargs):
+    if case.path.startswith("/v1/auth/"):
+        visit(case)
     if not positive(case):
         return
     place(case)
@@ -109,6 +112,21 @@ def before_call(ctx, case, kwargs):
         case.body["schema"] = SCHEMAS[len(case.body["schema"]) % len(SCHEMAS)]
 
 
+def visit(case):
+    """Has a browser of its own make the call: one that is logged in where the case has not taken that away."""
+    visitor = world.visitor()
+    if (case.cookies or {}).get(COOKIE) == "the-session":
+        case.cookies[COOKIE] = visitor["token"]
+        # One in four is passed on by the application's own server, which needs no CSRF token.
+        if one_in_four(visitor["ip"]):
+            case.headers.pop(CSRF, None)
+            case.headers["X-Handstamp-Key"] = world.key
+    if (case.headers or {}).get(CSRF) == "its-token":
+        case.headers[CSRF] = visitor["csrf_token"]
+    # From an address of its own: the others have not used up its budget.
+    case.headers["X-Forwarded-For"] = visitor["ip"]
+
+
 def one_in_four(text):
     return sum(text.encode()) % 4 == 0
 
@@ -119,7 +137,9 @@ def place(case):
         return  # has what the calls before it have made
     name = case.operation.definition.raw["operationId"]
     id = (case.path_parameters or {}).get("id", "")
-    if "/sessions/{id}" in case.path and not one_in_four(id):
+    if case.path == "/v1/auth/sessions/{id}" and not one_in_four(id):
+        case.path_parameters["id"] = world.visitor()["id"]
+    elif "/sessions/{id}" in case.path and not one_in_four(id):
         case.path_parameters["id"] = world.session()["session"]["id"]
         if case.query:
             case.query.pop("user_id", None)  # "only if it is this user's"

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import time
 
 import requests
@@ -22,8 +23,9 @@ class World:
 
     def __init__(self):
         self.address = os.environ["HANDSTAMP_URL"]
+        self.key = os.environ["HANDSTAMP_KEY"]
         self.http = requests.Session()
-        self.http.headers["Authorization"] = f"Bearer {os.environ['HANDSTAMP_KEY']}"
+        self.http.headers["Authorization"] = f"Bearer {self.key}"
         self.count = 0
 
     def call(self, method, path, body=None, **headers):
@@ -34,6 +36,14 @@ class World:
     def session(self):
         """A new session of `ada`, with its token."""
         return self.call("POST", "/v1/sessions", {"user_id": "ada"})
+
+    def visitor(self):
+        """A browser in which `eve` has just logged in."""
+        self.count += 1
+        ip = f"10.{self.count >> 16 & 255}.{self.count >> 8 & 255}.{self.count & 255}"
+        made = self.call("POST", "/v1/sessions", {"user_id": "eve"})
+        csrf_token = next(re.match("XSRF-TOKEN=([^;]+)", cookie)[1] for cookie in made["set_cookie"] if "XSRF" in cookie)
+        return {"id": made["session"]["id"], "token": made["token"], "csrf_token": csrf_token, "ip": ip}
 
     def registration(self):
         """All that a session of ada's has to send to get a device that nobody has seen yet."""

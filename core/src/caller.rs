@@ -1,6 +1,8 @@
 //! Who may ask: access keys, their scopes, and the judgement over them (API contract, "Callers").
 
 use crate::id::{EnvironmentId, KeyId};
+use crate::policy::modes::Rate;
+use crate::policy::setting::Budget;
 use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::secret::Verifier;
 use crate::time::Millis;
@@ -8,6 +10,8 @@ use crate::token::Kind;
 
 /// The rule's name in refusals.
 pub const RULE: &str = "scope";
+/// The rule of how often a key may be used.
+pub const RATE: &str = "rate_limit";
 
 macro_rules! scopes {
     ($($name:ident = $text:literal, $means:literal;)*) => {
@@ -76,6 +80,8 @@ pub struct AccessKey {
     pub suspended: bool,
     /// The key that replaces it, after a rotation.
     pub replaced_by: Option<KeyId>,
+    /// How often it may be used; without one, as often as it likes.
+    pub rate_limit: Option<Rate>,
 }
 
 impl AccessKey {
@@ -133,6 +139,26 @@ impl AccessKey {
     pub fn may_grant(&self, scopes: &[Scope]) -> Result<(), Refusal> {
         scopes.iter().try_for_each(|scope| self.allows(*scope))
     }
+
+    /// Which limit it may give to a key: whoever has one gives none that is looser, and takes none away.
+    ///
+    /// # Errors
+    /// `insufficient_scope` with both.
+    pub fn may_grant_rate(&self, given: Option<Rate>) -> Result<(), Refusal> {
+        let Some(own) = self.rate_limit else { return Ok(()) };
+        if given.is_some_and(|given| given.stricter(own) == given) {
+            return Ok(());
+        }
+        Err(Refusal {
+            code: Code::InsufficientScope,
+            rule: RATE,
+            origin: None,
+            evidence: Some(Evidence::Limit {
+                allowed: Value::Text(own.to_string().into()),
+                seen: Value::Text(Budget(given).to_string().into()),
+            }),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +178,7 @@ mod tests {
             expires_at: Some(Millis(100)),
             suspended: false,
             replaced_by: None,
+            rate_limit: None,
         }
     }
 
@@ -182,6 +209,21 @@ mod tests {
         assert!(k.may_grant(&[Scope::SessionsRead]).is_ok());
         assert!(k.may_grant(&[Scope::SessionsRead, Scope::KeysWrite]).is_err());
         assert!(key(&[], Home::Operator).may_grant(Scope::ALL).is_ok());
+        let rate = |text| Some(Rate::parse(text).unwrap());
+        assert!(
+            [None, rate("1/1h"), rate("4000000/1s")].iter().all(|given| k.may_grant_rate(*given).is_ok())
+        );
+        let limited = AccessKey { rate_limit: rate("100/1h"), ..k };
+        assert!(
+            [rate("100/1h"), rate("99/1h"), rate("1/1m")]
+                .iter()
+                .all(|given| limited.may_grant_rate(*given).is_ok())
+        );
+        for given in [None, rate("101/1h"), rate("2/1m"), rate("1/1s")] {
+            assert_eq!(limited.may_grant_rate(given).unwrap_err().code, Code::InsufficientScope, "{given:?}");
+        }
+        let detail = limited.may_grant_rate(None).unwrap_err().detail();
+        assert_eq!(detail, "rate_limit off, allowed 100/1h");
         let public = AccessKey { kind: Kind::PublishableKey, ..key(Scope::ALL, home) };
         assert_eq!(public.allows(Scope::SessionsRead).unwrap_err().code, Code::PublishableKeyForbidden);
     }

@@ -196,11 +196,11 @@ impl Stop {
         }
     }
     /// A budget does not cover the request.
-    pub fn over(over: Over) -> Stop {
+    pub fn over(over: Over, detail: String) -> Stop {
         let refusal = Refusal::plain(Code::RateLimitExceeded, "rate_limit");
         Stop::Refused(Box::new(Refused {
             refusal,
-            detail: None,
+            detail: Some(detail),
             fields: Vec::new(),
             challenge: None,
             over: Some(over),

@@ -5,6 +5,7 @@ use super::{App, Stop};
 use handstamp_core::caller::{AccessKey, Home, Scope};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::KeyId;
+use handstamp_core::rate::Standing;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::{By, Client};
 use handstamp_core::time::Millis;
@@ -21,6 +22,8 @@ pub struct Caller {
     pub env: Arc<Env>,
     /// Whether the caller named it.
     pub named_env: bool,
+    /// How the key's budget stands, where it has one.
+    pub standing: Option<Standing>,
     key: Arc<Key>,
 }
 
@@ -144,7 +147,12 @@ impl App {
                 })?
             }
         };
-        Ok(Caller { env, named_env, key: key.clone() })
+        // The last thing that can be wrong: what comes afterwards has been paid for.
+        let standing = match key.key.rate_limit {
+            None => None,
+            Some(rate) => Some(self.spend_call(key.key.id, rate, now)?),
+        };
+        Ok(Caller { env, named_env, standing, key: key.clone() })
     }
 }
 
@@ -170,6 +178,7 @@ pub(super) fn root_entry(master: &MasterKey, set: &KeySet) -> Key {
         expires_at: None,
         suspended: false,
         replaced_by: None,
+        rate_limit: None,
     };
     Key { key, version: 0, used: AtomicI64::new(0) }
 }

@@ -7,6 +7,8 @@ use crate::codec::control::{access_key_key, environment_key, write_access_key};
 use crate::store::{Expect, Op};
 use handstamp_core::caller::{AccessKey, Home, Scope};
 use handstamp_core::id::{EnvironmentId, KeyId};
+use handstamp_core::policy::modes::Rate;
+use handstamp_core::policy::setting::Budget;
 use handstamp_core::refusal::Code;
 use handstamp_core::secret::PlainToken;
 use handstamp_core::time::{Millis, Span};
@@ -25,6 +27,8 @@ pub struct NewKey {
     pub expires_in: Option<Span>,
     /// Whether it is an operator's.
     pub operator: bool,
+    /// How often it may be used; `None`: as the key that asks.
+    pub rate_limit: Option<Rate>,
 }
 
 /// What is changed.
@@ -36,6 +40,8 @@ pub struct KeyPatch {
     pub suspended: Option<bool>,
     /// New scopes.
     pub scopes: Option<Vec<Scope>>,
+    /// Another limit, or none any more.
+    pub rate_limit: Option<Budget>,
 }
 
 /// A key and its text.
@@ -98,6 +104,8 @@ impl App {
             ask.scopes
         };
         caller.key().may_grant(&scopes)?;
+        let rate_limit = ask.rate_limit.or(caller.key().rate_limit);
+        caller.key().may_grant_rate(rate_limit)?;
         let home = if ask.operator { Home::Operator } else { Home::Environment(caller.env.record.id) };
         let parts = Parts::new(Kind::AccessKey, self.draw_bytes()?, self.draw_bytes()?);
         let now = self.now();
@@ -109,7 +117,7 @@ impl App {
             now,
             ask.expires_in.map(|span| now.plus(span)),
         );
-        self.insert_key(key, parts.text()).await
+        self.insert_key(AccessKey { rate_limit, ..key }, parts.text()).await
     }
 
     /// Changes a key.
@@ -131,6 +139,10 @@ impl App {
             caller.key().may_grant(&scopes)?;
             key.scopes = scopes;
         }
+        if let Some(Budget(rate_limit)) = patch.rate_limit {
+            caller.key().may_grant_rate(rate_limit)?;
+            key.rate_limit = rate_limit;
+        }
         self.replace_key(turn, &known, key).await
     }
 
@@ -143,6 +155,7 @@ impl App {
         let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         caller.key().may_grant(&known.key.scopes)?;
+        caller.key().may_grant_rate(known.key.rate_limit)?;
         if let Some(next) = known.key.replaced_by {
             return Err(Stop::refuse(
                 Code::AlreadyExists,
@@ -154,6 +167,7 @@ impl App {
         let old = &known.key;
         let life = old.expires_at.map(|end| now.plus(end.since(old.created_at)));
         let next = self.key_of(&parts, old.name.clone(), old.home, old.scopes.clone(), now, life);
+        let next = AccessKey { rate_limit: old.rate_limit, ..next };
         let end = now.plus(overlap);
         let ending = AccessKey {
             expires_at: Some(old.expires_at.map_or(end, |e| e.min(end))),
@@ -212,6 +226,7 @@ impl App {
             expires_at,
             suspended: false,
             replaced_by: None,
+            rate_limit: None,
         }
     }
 

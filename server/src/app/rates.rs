@@ -10,10 +10,10 @@
 //! [`debts`]: what is remembered. Sessions and keys have a table of their own, so that no flood of addresses, which cost
 //! nothing, can make them forgotten.
 
-use super::App;
 use super::control::Env;
+use super::{App, Stop};
 use debts::Debts;
-use handstamp_core::id::{EnvironmentId, SessionId};
+use handstamp_core::id::{EnvironmentId, KeyId, SessionId};
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::rate::{Names, Over, Payer, Standing};
 use handstamp_core::subject::Subject;
@@ -34,6 +34,12 @@ pub enum Spent {
     Paid(Standing),
     /// The budget does not cover it.
     Over(Over),
+}
+
+impl From<Result<Standing, Over>> for Spent {
+    fn from(spent: Result<Standing, Over>) -> Spent {
+        spent.map_or_else(Spent::Over, Spent::Paid)
+    }
 }
 
 /// Who paid for one request of a keyless door: made by the door, handed to [`App::validate`] in
@@ -82,21 +88,19 @@ impl Rates {
         }
     }
 
-    fn spend(&self, payer: &Payer, rate: Rate, now: Millis) -> Spent {
+    fn spend(&self, payer: &Payer, rate: Rate, now: Millis) -> Result<Standing, Over> {
         let (debts, of) = match payer {
             Payer::Session(..) | Payer::Cookie(..) => (&self.sessions, 0),
             Payer::Key(_) => (&self.sessions, 1),
             Payer::Address(..) => (&self.addresses, 2),
         };
-        match debts.spend(self.names.of(payer), rate, now) {
-            Ok(standing) => Spent::Paid(standing),
-            Err(over) => {
-                if let Some(refused) = self.refused.get(of) {
-                    refused.fetch_add(1, Ordering::Relaxed);
-                }
-                Spent::Over(over)
-            }
+        let spent = debts.spend(self.names.of(payer), rate, now);
+        if spent.is_err()
+            && let Some(refused) = self.refused.get(of)
+        {
+            refused.fetch_add(1, Ordering::Relaxed);
         }
+        spent
     }
 }
 
@@ -105,7 +109,10 @@ impl App {
     pub fn spend_session(&self, env: &Env, session: &impl Subject) -> Spent {
         match env.policy.of(session).rate_limit.value.0 {
             None => Spent::Unlimited,
-            Some(rate) => self.rates.spend(&Payer::Session(env.record.id, session.id()), rate, self.now()),
+            Some(rate) => {
+                let payer = Payer::Session(env.record.id, session.id());
+                self.rates.spend(&payer, rate, self.now()).into()
+            }
         }
     }
 
@@ -118,7 +125,7 @@ impl App {
     pub fn spend_address(&self, env: EnvironmentId, ip: Option<IpAddr>) -> Spent {
         let rate = *self.rates.anonymous.read().unwrap_or_else(PoisonError::into_inner);
         match (rate, ip) {
-            (Some(rate), Some(ip)) => self.rates.spend(&Payer::Address(env, ip), rate, self.now()),
+            (Some(rate), Some(ip)) => self.rates.spend(&Payer::Address(env, ip), rate, self.now()).into(),
             (None, _) | (_, None) => Spent::Unlimited,
         }
     }
@@ -128,6 +135,17 @@ impl App {
         const RATE: Rate = Rate { requests: 1, time: Span::minutes(1) };
         let name = self.rates.names.of(&Payer::Cookie(env, session));
         self.rates.sessions.spend(name, RATE, self.now()).is_ok()
+    }
+
+    /// Spends one call of an access key's budget; a batch is one call.
+    ///
+    /// # Errors
+    /// `rate_limit_exceeded`.
+    pub(super) fn spend_call(&self, key: KeyId, rate: Rate, now: Millis) -> Result<Standing, Stop> {
+        self.rates.spend(&Payer::Key(key), rate, now).map_err(|over| {
+            let wait = over.retry_after;
+            Stop::over(over, format!("the access key may make {rate} calls; the next one passes in {wait} s"))
+        })
     }
 
     /// How often an address may fail; `None`: as often as it likes. In force from the next request on.

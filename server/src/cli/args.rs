@@ -2,6 +2,7 @@
 
 use super::address::Target;
 use super::events::Events;
+use super::keys::Keys;
 use super::policy::Policy;
 use super::session_types::SessionTypes;
 use super::users::Users;
@@ -180,68 +181,6 @@ pub(super) enum DevicesVerb {
         /// Whose, by the application's name for them
         #[arg(long)]
         user: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-#[derive(Args)]
-pub(super) struct Keys {
-    #[command(flatten)]
-    pub(super) connection: Connection,
-    #[command(subcommand)]
-    pub(super) verb: KeysVerb,
-}
-
-#[derive(Subcommand)]
-pub(super) enum KeysVerb {
-    /// Print a fresh key for [bootstrap] access_key, without asking any server
-    Generate,
-    /// Make a key; it is printed once
-    Create {
-        /// A name for people
-        name: String,
-        /// What it allows, such as sessions:read; several times or separated by commas [default: all that the asking
-        /// key allows]
-        #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', conflicts_with = "operator")]
-        scopes: Vec<String>,
-        /// Refused from then on, such as 90d
-        #[arg(long, value_name = "TIME", value_parser = seconds)]
-        expires_in: Option<i64>,
-        /// For operators: everything, in any environment
-        #[arg(long)]
-        operator: bool,
-    },
-    /// All of them
-    List,
-    /// One of them
-    Show {
-        /// Its id, or its name
-        key: String,
-    },
-    /// Refuse it until it is resumed
-    Suspend {
-        /// key_...
-        id: String,
-    },
-    /// Take it again
-    Resume {
-        /// key_...
-        id: String,
-    },
-    /// Make its successor, which is printed once
-    Rotate {
-        /// key_...
-        id: String,
-        /// How long the old one is still taken, such as 1h; 0s ends it at once [default: a day]
-        #[arg(long, value_name = "TIME", value_parser = seconds)]
-        overlap: Option<i64>,
-    },
-    /// Refuse it forever
-    Revoke {
-        /// key_...
-        id: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,

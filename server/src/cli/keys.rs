@@ -2,21 +2,96 @@
 //! into the place where it belongs; everything about it goes to standard error.
 
 use super::address::encoded;
-use super::args::{Keys, KeysVerb};
+use super::args::Connection;
 use super::client::Client;
 use super::environments::items;
 use super::{Context, Exit, Failure, table};
+use crate::config::setting::seconds;
+use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value as Json, json};
 
+#[derive(Args)]
+pub(super) struct Keys {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    #[command(subcommand)]
+    pub(super) verb: KeysVerb,
+}
+
+#[derive(Subcommand)]
+pub(super) enum KeysVerb {
+    /// Print a fresh key for [bootstrap] access_key, without asking any server
+    Generate,
+    /// Make a key; it is printed once
+    Create {
+        /// A name for people
+        name: String,
+        /// What it allows, such as sessions:read; several times or separated by commas [default: all that the asking
+        /// key allows]
+        #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', conflicts_with = "operator")]
+        scopes: Vec<String>,
+        /// Refused from then on, such as 90d
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires_in: Option<i64>,
+        /// How often it may be used, such as 1000/1h
+        #[arg(long, value_name = "RATE")]
+        rate_limit: Option<String>,
+        /// For operators: everything, in any environment
+        #[arg(long)]
+        operator: bool,
+    },
+    /// All of them
+    List,
+    /// One of them
+    Show {
+        /// Its id, or its name
+        key: String,
+    },
+    /// Refuse it until it is resumed
+    Suspend {
+        /// key_...
+        id: String,
+    },
+    /// Take it again
+    Resume {
+        /// key_...
+        id: String,
+    },
+    /// Say how often it may be used
+    Limit {
+        /// key_...
+        id: String,
+        /// Such as 1000/1h, or off
+        rate: String,
+    },
+    /// Make its successor, which is printed once
+    Rotate {
+        /// key_...
+        id: String,
+        /// How long the old one is still taken, such as 1h; 0s ends it at once [default: a day]
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        overlap: Option<i64>,
+    },
+    /// Refuse it forever
+    Revoke {
+        /// key_...
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
 const PATH: &str = "/v1/keys";
-const HEADS: [(&str, &str); 9] = [
+const HEADS: [(&str, &str); 10] = [
     ("ID", "id"),
     ("NAME", "name"),
     ("KIND", "kind"),
     ("SCOPES", "scopes"),
     ("ENVIRONMENT", "home"),
     ("STATE", "state"),
+    ("LIMIT", "rate_limit"),
     ("CREATED (UTC)", "created_at"),
     ("EXPIRES (UTC)", "expires_at"),
     ("LAST USED (UTC)", "last_used_at"),
@@ -32,7 +107,7 @@ impl Context<'_, '_> {
         let mut client = self.client_as(&group.connection, operator)?;
         match group.verb {
             KeysVerb::Generate => self.generate(),
-            KeysVerb::Create { name, scopes, expires_in, operator } => {
+            KeysVerb::Create { name, scopes, expires_in, rate_limit, operator } => {
                 let mut body = Map::new();
                 body.insert("name".to_owned(), json!(name));
                 if operator {
@@ -42,6 +117,9 @@ impl Context<'_, '_> {
                 }
                 if let Some(seconds) = expires_in {
                     body.insert("expires_in".to_owned(), json!(seconds));
+                }
+                if let Some(rate) = rate_limit {
+                    body.insert("rate_limit".to_owned(), json!(rate));
                 }
                 let answer =
                     client.call(Method::POST, PATH, Some(&Json::Object(body)), "making the key")?.body;
@@ -66,8 +144,22 @@ impl Context<'_, '_> {
                 }
                 Ok(Exit::Done)
             }
-            KeysVerb::Suspend { id } => self.set_state(&mut client, &id, "suspended"),
-            KeysVerb::Resume { id } => self.set_state(&mut client, &id, "active"),
+            KeysVerb::Suspend { id } => {
+                self.change_key(&mut client, &id, json!({"state": "suspended"}), "is suspended")
+            }
+            KeysVerb::Resume { id } => {
+                self.change_key(&mut client, &id, json!({"state": "active"}), "is active")
+            }
+            KeysVerb::Limit { id, rate } if rate == "off" => self.change_key(
+                &mut client,
+                &id,
+                json!({"rate_limit": null}),
+                "may be used as often as it likes",
+            ),
+            KeysVerb::Limit { id, rate } => {
+                let done = format!("may be used {}", table::clean(&rate));
+                self.change_key(&mut client, &id, json!({"rate_limit": rate}), &done)
+            }
             KeysVerb::Rotate { id, overlap } => {
                 let body = overlap.map_or_else(|| json!({}), |seconds| json!({"overlap": seconds}));
                 let path = format!("{PATH}/{}/rotate", encoded(&id));
@@ -124,14 +216,19 @@ impl Context<'_, '_> {
         Ok(Exit::Done)
     }
 
-    fn set_state(&mut self, client: &mut Client, id: &str, state: &str) -> Result<Exit, Failure> {
+    fn change_key(
+        &mut self,
+        client: &mut Client,
+        id: &str,
+        patch: Json,
+        done: &str,
+    ) -> Result<Exit, Failure> {
         let path = format!("{PATH}/{}", encoded(id));
-        let answer =
-            client.call(Method::PATCH, &path, Some(&json!({"state": state})), "changing the key")?.body;
+        let answer = client.call(Method::PATCH, &path, Some(&patch), "changing the key")?.body;
         if self.json {
             self.print_json(&answer)?;
         } else {
-            self.line(format!("{} is {state}", table::clean(id)))?;
+            self.line(format!("{} {done}", table::clean(id)))?;
         }
         Ok(Exit::Done)
     }

@@ -8,6 +8,7 @@ use handstamp_core::caller::{AccessKey, Home, Scope};
 use handstamp_core::environment::{Environment, EnvironmentName};
 use handstamp_core::epoch::{Ledger, Raised, Scope as Whom};
 use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId, UserId};
+use handstamp_core::policy::modes::Rate;
 use handstamp_core::secret::Verifier;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
@@ -225,9 +226,9 @@ pub fn access_key_key(id: KeyId) -> Key {
     control_key(kind::ACCESS_KEY, &id.0)
 }
 
-/// An access key as a record; `used` is when it was last used.
+/// An access key as a record; `used` is when it was last used. Format 1 knew no limits.
 pub fn write_access_key(key: &AccessKey, used: Millis) -> Record {
-    let mut w = Writer::new(1);
+    let mut w = Writer::new(2);
     w.byte(match key.kind {
         Kind::PublishableKey => 1,
         Kind::AccessKey | Kind::Session | Kind::Refresh => 0,
@@ -247,12 +248,13 @@ pub fn write_access_key(key: &AccessKey, used: Millis) -> Record {
     w.option(key.expires_at, |w, at| w.signed(at.0));
     w.byte(u8::from(key.suspended));
     w.option(key.replaced_by, |w, id| w.fixed(&id.0));
+    w.option(key.rate_limit, |w, rate| w.text(&rate.to_string()));
     record(access_key_key(key.id), Some(used), w.finish())
 }
 
 /// Reads it, and when it was last used (0: never).
 pub fn read_access_key(found: &Versioned) -> Result<(AccessKey, Millis), StoreError> {
-    let key = reading(found, |r| {
+    let key = reading_any(found, &[1, 2], |r| {
         Ok(AccessKey {
             id: KeyId(<[u8; 16]>::try_from(&*found.record.key.id).map_err(|_| Unreadable)?),
             kind: match r.byte()? {
@@ -272,6 +274,11 @@ pub fn read_access_key(found: &Versioned) -> Result<(AccessKey, Millis), StoreEr
             expires_at: r.option(|r| r.signed().map(Millis))?,
             suspended: r.flag()?,
             replaced_by: r.option(|r| r.fixed().map(KeyId))?,
+            rate_limit: if r.format == 1 {
+                None
+            } else {
+                r.option(|r| Rate::parse(r.text()?).map_err(|_| Unreadable))?
+            },
         })
     })?;
     Ok((key, found.record.seen.unwrap_or(Millis(0))))

@@ -12,8 +12,9 @@ use axum::response::IntoResponse;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::rate::{Over, Standing};
 use handstamp_core::refusal::Code;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response};
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 /// Requests of the whole budget.
 pub const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -27,6 +28,27 @@ pub fn write(headers: &mut HeaderMap, standing: Standing) {
     headers.insert(LIMIT, HeaderValue::from(standing.limit));
     headers.insert(REMAINING, HeaderValue::from(standing.remaining));
     headers.insert(RESET, HeaderValue::from(standing.reset));
+}
+
+/// Where the key of a request writes down how its budget stands, so that whatever becomes of the request, its answer
+/// can tell.
+#[derive(Clone, Default)]
+pub(super) struct Slip(Arc<OnceLock<Standing>>);
+
+impl Slip {
+    /// Writes what was noted onto the answer.
+    pub(super) fn tell(&self, answer: &mut Response<Body>) {
+        if let Some(standing) = self.0.get() {
+            write(answer.headers_mut(), *standing);
+        }
+    }
+}
+
+/// Takes note of how the budget of a request's key stands.
+pub(super) fn note(request: &Extensions, standing: Option<Standing>) {
+    if let (Some(standing), Some(slip)) = (standing, request.get::<Slip>()) {
+        let _ = slip.0.set(standing);
+    }
 }
 
 /// The answer in place of one that the budget does not cover. `Retry-After` and `retry_after` come with it.

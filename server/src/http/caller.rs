@@ -1,8 +1,8 @@
 //! Who asks: the access key of a backend, and the environment an operator names.
 
-use super::Web;
 use super::input::header_once;
 use super::problem::Problem;
+use super::{Web, budget};
 use crate::app::callers::Caller;
 use axum::extract::FromRequestParts;
 use handstamp_core::refusal::Code;
@@ -22,7 +22,9 @@ impl FromRequestParts<Arc<Web>> for By {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<By, Problem> {
-        recognise(web, &parts.headers).map(By)
+        let caller = recognise(web, &parts.headers)?;
+        budget::note(&parts.extensions, caller.standing);
+        Ok(By(caller))
     }
 }
 
@@ -34,7 +36,9 @@ impl FromRequestParts<Arc<Web>> for ByOperator {
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<ByOperator, Problem> {
         let (key, env) = presented(&parts.headers)?;
-        Ok(ByOperator(web.app.caller_of_all(key, env)?))
+        let caller = web.app.caller_of_all(key, env)?;
+        budget::note(&parts.extensions, caller.standing);
+        Ok(ByOperator(caller))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, At, Json};
+use super::parse::given;
 use super::problem::{Answer, Problem};
 use super::reply::json;
 use super::wire::{PageBody, Time};
@@ -13,6 +14,8 @@ use handstamp_core::caller::Scope;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::KeyId;
 use handstamp_core::policy::Policy;
+use handstamp_core::policy::modes::Rate;
+use handstamp_core::policy::setting::Budget;
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
 use http::StatusCode;
@@ -46,6 +49,8 @@ pub struct KeyBody {
     last_used_at: Option<Time>,
     /// `active`, `suspended` or `expired`.
     state: &'static str,
+    /// How often it may be used, such as `1000/1h`; `null`: as often as it likes.
+    rate_limit: Option<String>,
     /// The key that replaces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced_by: Option<String>,
@@ -64,6 +69,9 @@ pub struct CreateKeyRequest {
     expires_in: Option<u64>,
     /// For an operator, in every environment. Needs an operator's key.
     operator: Option<bool>,
+    /// How often it may be used, such as `1000/1h`: so many calls at once, and as many again in the time. Left out: as
+    /// the key that asks, which for nearly every key is without a limit.
+    rate_limit: Option<String>,
 }
 
 /// What changes in a key.
@@ -78,7 +86,15 @@ pub struct UpdateKeyRequest {
     state: Option<KeyState>,
     /// New scopes.
     scopes: Option<Vec<String>>,
+    /// Another limit; `null` takes it away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    rate_limit: Option<Limit>,
 }
+
+/// A limit, or none.
+#[derive(Deserialize)]
+struct Limit(Option<String>);
 
 /// Whether a key may be used.
 #[derive(Deserialize, PartialEq, Eq, utoipa::ToSchema)]
@@ -154,11 +170,12 @@ pub async fn create(
         scopes: scopes(ask.scopes)?.unwrap_or_default(),
         expires_in: ask.expires_in.map(|n| seconds("/expires_in", n, Policy::SHORTEST)).transpose()?,
         operator: ask.operator.unwrap_or(false),
+        rate_limit: ask.rate_limit.as_deref().map(rate).transpose()?,
     };
     Ok(made(&web, &web.app.create_key(&caller, ask).await?))
 }
 
-/// Changes a key: its name, its scopes, or whether it may be used.
+/// Changes a key: its name, its scopes, how often it may be used, or whether at all.
 #[utoipa::path(
     patch, path = "/v1/keys/{id}", tag = "keys", operation_id = "update_key",
     params(("id" = String, Path, description = "`key_...`")),
@@ -171,19 +188,23 @@ pub async fn update(
     At(key): At<String>,
     Json(ask, _): Json<UpdateKeyRequest>,
 ) -> Answer {
-    if ask.name.is_none() && ask.state.is_none() && ask.scopes.is_none() {
-        return Err(Problem::field("", "nothing to change: send name, state or scopes"));
+    if ask.name.is_none() && ask.state.is_none() && ask.scopes.is_none() && ask.rate_limit.is_none() {
+        return Err(Problem::field("", "nothing to change: send name, state, scopes or rate_limit"));
     }
     let patch = KeyPatch {
         name: ask.name,
         suspended: ask.state.map(|s| s == KeyState::Suspended),
         scopes: scopes(ask.scopes)?,
+        rate_limit: ask
+            .rate_limit
+            .map(|Limit(text)| text.as_deref().map(rate).transpose().map(Budget))
+            .transpose()?,
     };
     let key = web.app.update_key(&caller, id(&key)?, patch).await?;
     Ok(json(StatusCode::OK, &body(&web, &key)))
 }
 
-/// Makes a successor with the same name and scopes; the old key goes on for `overlap` seconds.
+/// Makes a successor with the same name, scopes and limit; the old key goes on for `overlap` seconds.
 #[utoipa::path(
     post, path = "/v1/keys/{id}/rotate", tag = "keys", operation_id = "rotate_key",
     params(("id" = String, Path, description = "`key_...`")),
@@ -237,6 +258,7 @@ fn body(web: &Web, known: &Key) -> KeyBody {
         } else {
             "active"
         },
+        rate_limit: key.rate_limit.map(|rate| rate.to_string()),
         replaced_by: key.replaced_by.map(|id| id.to_string()),
     }
 }
@@ -254,6 +276,10 @@ fn scopes(texts: Option<Vec<String>>) -> Result<Option<Vec<Scope>>, Problem> {
         ));
     }
     input::each("/scopes", &texts, read, Code::InvalidRequest).map(Some)
+}
+
+fn rate(text: &str) -> Result<Rate, Problem> {
+    Rate::parse(text).map_err(|why| Problem::field("/rate_limit", why))
 }
 
 fn id(text: &str) -> Result<KeyId, Problem> {

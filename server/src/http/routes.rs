@@ -1,6 +1,7 @@
 //! The whole table of routes: who may call what, with which parameters, and every code a call can be refused with. The
 //! router is made of it, and the OpenAPI document takes from it what the handlers themselves do not say.
 
+use super::budget::Slip;
 use super::door::Pattern;
 use super::problem::Problem;
 use super::{
@@ -191,6 +192,7 @@ const KEYED: &[Code] = &[
     Code::InsufficientScope,
     Code::PublishableKeyForbidden,
     Code::NotFound, // the environment that an operator names
+    Code::RateLimitExceeded,
 ];
 /// What every call of a client itself can be refused with.
 const VISITED: &[Code] = &[
@@ -270,12 +272,15 @@ impl Route {
 pub fn router(web: Arc<Web>, table: Vec<Route>) -> Router {
     let routes = table.into_iter().fold(Router::new(), |router, route| {
         let (params, pattern) = (route.params, Pattern(route.path));
-        let look = move |request: Request, next: Next| async move {
+        let look = move |mut request: Request, next: Next| async move {
+            let slip = Slip::default();
+            request.extensions_mut().insert(slip.clone());
             let mut answer = match query::only(request.uri(), params).and_then(|()| input::no_body(&request))
             {
                 Ok(()) => next.run(request).await,
                 Err(problem) => problem.into_response(),
             };
+            slip.tell(&mut answer);
             answer.extensions_mut().insert(pattern);
             answer
         };

@@ -6,7 +6,7 @@ use super::parse::{Object, Text, parse};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
 use super::wire::{ChallengeBody, EvidenceBody, SessionBody};
-use super::{Web, devices, query, render};
+use super::{Web, budget, devices, query, render};
 use crate::app::callers::Caller;
 use crate::app::devices::prove::Device;
 use crate::app::validate::{Ask, Validated};
@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use handstamp_core::caller::Scope;
 use handstamp_core::policy::Policy;
+use handstamp_core::rate::Standing;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
 use handstamp_core::step_up::{self, Assured, Level};
@@ -212,15 +213,25 @@ pub enum ValidateResponse<'a> {
         )))
 )]
 pub async fn validate(web: &Web, request: Request<Incoming>) -> Response<Body> {
-    match validate_one(web, request).await {
+    let mut standing = None;
+    let mut answer = match validate_one(web, request, &mut standing).await {
         Ok(bytes) => with_json(StatusCode::OK, bytes),
         Err(problem) => problem.into_response(),
+    };
+    if let Some(standing) = standing {
+        budget::write(answer.headers_mut(), standing);
     }
+    answer
 }
 
-async fn validate_one(web: &Web, request: Request<Incoming>) -> Result<Vec<u8>, Problem> {
+async fn validate_one(
+    web: &Web,
+    request: Request<Incoming>,
+    standing: &mut Option<Standing>,
+) -> Result<Vec<u8>, Problem> {
     query::only(request.uri(), &[])?;
     let caller = recognise(web, request.headers())?;
+    *standing = caller.standing;
     caller.allow(Scope::SessionsRead)?;
     input::is_json(request.headers())?;
     let bytes = input::read(request.into_body(), BODY).await?;

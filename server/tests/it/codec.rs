@@ -1,6 +1,7 @@
 //! Stored bytes: each value has one form, and anything else is damage, not another value.
 
-use handstamp_core::caller::{AccessKey, Home};
+mod keys;
+
 use handstamp_core::device::Registered;
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::event::{Actor, Event, EventKind};
@@ -10,15 +11,12 @@ use handstamp_core::policy::modes::Assurance;
 use handstamp_core::policy::session_type::TypeName;
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::seats::{Held, Ledger};
-use handstamp_core::secret::Verifier;
 use handstamp_core::session::{By, Client, End, State};
 use handstamp_core::step_up::{Auth, Level};
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
-use handstamp_core::token::Kind;
 use handstamp_server::codec::bytes::{Reader, Writer};
-use handstamp_server::codec::control::{read_access_key, write_access_key};
 use handstamp_server::codec::packed::Outline;
 use handstamp_server::codec::seats::{read_seats, write_seats};
 use handstamp_server::codec::session_type::{
@@ -98,35 +96,6 @@ fn a_number_has_one_form() {
     }
     for wrong in [&[][..], &[0x80], &[0xFF; 10], &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2]] {
         assert_eq!(number(wrong), Err(Unreadable), "{wrong:?}");
-    }
-}
-
-/// A suspended key must not come back because its record was damaged.
-#[test]
-fn yes_and_no_have_one_form() {
-    let key = AccessKey {
-        id: KeyId([9; 16]),
-        kind: Kind::AccessKey,
-        name: "web servers".into(),
-        home: Home::Operator,
-        scopes: Vec::new(),
-        verifier: Verifier::from_bytes([8; 32]),
-        key_id: 1,
-        created_at: Millis(5),
-        expires_at: None,
-        suspended: true,
-        replaced_by: None,
-    };
-    let mut found = Versioned { record: write_access_key(&key, Millis(7)), version: 1 };
-    assert!(read_access_key(&found).is_ok_and(|(read, used)| read.suspended && used == Millis(7)));
-    // The flag is the last byte but one: nothing replaces the key.
-    let flag = found.record.body.len() - 2;
-    for byte in 0..=u8::MAX {
-        found.record.body[flag] = byte;
-        match read_access_key(&found) {
-            Ok((read, _)) => assert!(byte < 2 && read.suspended == (byte == 1), "{byte}"),
-            Err(error) => assert!(byte >= 2 && matches!(error, StoreError::Damaged(_)), "{byte}: {error}"),
-        }
     }
 }
 

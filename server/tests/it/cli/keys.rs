@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 fn key(id: &str, name: &str) -> Json {
     json!({"id": id, "name": name, "kind": "access", "scopes": ["sessions:read", "sessions:write"], "product": "shop",
         "environment": "prd", "created_at": "2026-11-22T10:00:00.123Z", "expires_at": null, "last_used_at": null,
-        "state": "active"})
+        "state": "active", "rate_limit": null})
 }
 
 #[test]
@@ -62,6 +62,7 @@ fn a_list_has_its_times_in_utc_and_nothing_that_a_terminal_obeys() {
             "sessions:read,sessions:write",
             "shop/prd",
             "active",
+            "-",
             "2026-11-22 10:00:00",
             "-",
             "-"
@@ -103,6 +104,33 @@ fn suspend_resume_and_revoke() {
             "PATCH /v1/keys/key_1 {\"state\":\"active\"}",
             "DELETE /v1/keys/key_1",
             "DELETE /v1/keys/a%2Fb%3Fc",
+        ]
+    );
+}
+
+#[test]
+fn how_often_a_key_may_be_used() {
+    let mut limited = key("key_1", "a");
+    limited["rate_limit"] = json!("100/1m");
+    let server = Server::start([
+        Answer::Json(201, json!({"key": limited.clone(), "secret": "hsk_new"})),
+        ok(limited.clone()),
+        ok(key("key_1", "a")),
+        ok(json!({"items": [limited]})),
+    ]);
+    handstamp("keys create a --rate-limit 100/1m").to(&server).run().done();
+    let said = handstamp("keys limit key_1 100/1m").to(&server).run().done();
+    assert_eq!(said, "key_1 may be used 100/1m\n");
+    let said = handstamp("keys limit key_1 off").to(&server).run().done();
+    assert_eq!(said, "key_1 may be used as often as it likes\n");
+    assert!(handstamp("keys list").to(&server).run().done().contains("  100/1m  "));
+    assert_eq!(
+        server.lines(),
+        [
+            "POST /v1/keys {\"name\":\"a\",\"rate_limit\":\"100/1m\"}",
+            "PATCH /v1/keys/key_1 {\"rate_limit\":\"100/1m\"}",
+            "PATCH /v1/keys/key_1 {\"rate_limit\":null}",
+            "GET /v1/keys",
         ]
     );
 }

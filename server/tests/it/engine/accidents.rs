@@ -131,7 +131,13 @@ async fn a_lost_answer_to_a_control_change_is_found_out() {
 }
 
 fn new_key() -> NewKey {
-    NewKey { name: "another".to_owned(), scopes: Vec::new(), expires_in: None, operator: false }
+    NewKey {
+        name: "another".to_owned(),
+        scopes: Vec::new(),
+        expires_in: None,
+        operator: false,
+        rate_limit: None,
+    }
 }
 
 /// A creation that was decided before a raise reaches the store when everybody whom the raise ended is written down, and

@@ -21,7 +21,7 @@ async fn a_key_is_made_shown_once_and_listed_without_its_text() {
         json!({
             "id": id, "name": "web servers", "kind": "access", "scopes": ["sessions:read"], "product": "default",
             "environment": "prd", "created_at": "2026-01-01T00:00:00.000Z", "expires_at": "2026-01-01T00:01:00.000Z",
-            "last_used_at": null, "state": "active"
+            "last_used_at": null, "state": "active", "rate_limit": null
         })
     );
     world.advance(Span::secs(30));

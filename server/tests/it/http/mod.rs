@@ -27,6 +27,7 @@ mod peer;
 mod policies;
 #[cfg(test)]
 mod random;
+mod rates;
 mod refusals;
 mod revoke;
 mod rotation;

@@ -4,6 +4,7 @@
 mod agents;
 mod batch;
 mod callers;
+mod cookies;
 mod create;
 mod devices;
 mod docs;

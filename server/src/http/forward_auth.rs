@@ -172,7 +172,7 @@ impl Question<'_> {
             tags: self.wish.tags.clone(),
             groups: self.wish.groups.clone(),
             // What came in a header cannot be replaced by a cookie.
-            rotate: presented.by_cookie,
+            rotate: self.wish.rotate && presented.by_cookie,
             touch: true,
             assured: self.wish.assured,
             tab: Some(tab),

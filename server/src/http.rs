@@ -1,7 +1,7 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
-//!   [`policies`], [`session_types`], [`explain`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
+//!   [`policies`], [`session_types`], [`settings`], [`explain`], [`devices`], [`login`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`peer`]: whose request it is, behind proxies. [`forward_auth`]: the door for proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
@@ -21,6 +21,7 @@ pub mod budget;
 pub mod caller;
 pub mod cookie;
 pub mod cookies;
+pub mod cors;
 pub mod devices;
 pub mod docs;
 pub mod door;
@@ -33,6 +34,7 @@ pub mod hints;
 pub mod input;
 pub mod keys;
 pub mod listener;
+pub mod login;
 pub mod metrics;
 pub mod openapi;
 pub mod parse;
@@ -47,6 +49,7 @@ pub mod routes;
 pub mod search;
 pub mod session_types;
 pub mod sessions;
+pub mod settings;
 pub mod statement;
 pub mod users;
 pub mod validate;
@@ -64,6 +67,8 @@ pub struct Web {
     pub trust: peer::Trust,
     /// How the doors for browsers are set up.
     pub browsers: browser::Browsers,
+    /// Whether clients reach it over TLS of its own.
+    pub tls: bool,
     requests: Requests,
     began: Instant,
 }
@@ -84,6 +89,7 @@ impl Web {
             cookie,
             trust: peer::Trust::default(),
             browsers: browser::Browsers::default(),
+            tls: false,
             requests,
             began: instant(),
         }
@@ -99,6 +105,12 @@ impl Web {
     #[must_use]
     pub fn for_browsers(self, browsers: browser::Browsers) -> Web {
         Web { browsers, ..self }
+    }
+
+    /// The same over TLS of its own, or not.
+    #[must_use]
+    pub fn over_tls(self, tls: bool) -> Web {
+        Web { tls, ..self }
     }
 
     fn next_request(&self) -> RequestId {

@@ -4,6 +4,7 @@
 use super::callers::Party;
 use super::control::Env;
 use super::end::{Revoke, Revoked, Target};
+use super::objections::impersonated;
 use super::rates::Tab;
 use super::search::{Filter, Found};
 use super::validate::{Ask, Validated};
@@ -243,7 +244,7 @@ impl App {
     /// `not_found`, also of another user's; `impersonation_forbidden`; faults.
     pub async fn end_own(&self, visitor: &Visitor, id: SessionId, client: &Client) -> Result<bool, Stop> {
         if id != visitor.session {
-            for_themselves(visitor)?;
+            self.for_themselves(visitor, client).await?;
         }
         let ended = self.end_one(&visitor.env, id, Some(&visitor.user), &By::Client, client, None).await?;
         ended.ok_or_else(|| super::read::no_session(id))
@@ -254,7 +255,7 @@ impl App {
     /// # Errors
     /// `impersonation_forbidden`; faults.
     pub async fn end_others(&self, visitor: &Visitor, client: Client) -> Result<u64, Stop> {
-        for_themselves(visitor)?;
+        self.for_themselves(visitor, &client).await?;
         let (filter, party) = (mine(visitor), visitor.party(client));
         let ask =
             Revoke { target: Target::Filter(filter.clone()), except: None, dry_run: false, reason: None };
@@ -263,13 +264,17 @@ impl App {
             Revoked::Raised { .. } => Ok(0),
         }
     }
+
+    /// Who acts in a user's place does not touch the user's other sessions (design, section 4; ASVS 7.4.5).
+    async fn for_themselves(&self, visitor: &Visitor, client: &Client) -> Result<(), Stop> {
+        if visitor.actor.is_none() {
+            return Ok(());
+        }
+        let party = visitor.party(client.clone());
+        self.noted(&party, visitor.session, client.clone(), Err(impersonated())).await
+    }
 }
 
 fn mine(visitor: &Visitor) -> Filter {
     Filter { user: Some(visitor.user.clone()), ..Filter::default() }
-}
-
-/// Who acts in a user's place does not touch the user's other sessions (design, section 4; ASVS 7.4.5).
-fn for_themselves(visitor: &Visitor) -> Result<(), Stop> {
-    if visitor.actor.is_none() { Ok(()) } else { Err(Stop::code(Code::ImpersonationForbidden)) }
 }

@@ -5,8 +5,8 @@ use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, forward_auth, health, keys, metrics, policies, revoke,
-    search, session_types, sessions, users, validate,
+    devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
+    revoke, search, session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -62,6 +62,7 @@ impl ToSchema for CodeList {
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
+        (name = "settings", description = "Origins of pages, changed while the server runs."),
         (name = "events", description = "What happened."),
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
@@ -73,8 +74,9 @@ impl ToSchema for CodeList {
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
+        settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
@@ -153,7 +155,10 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let Value::Object(responses) = responses else { return };
     for good in responses.values_mut().filter_map(Value::as_object_mut) {
         let own = good.entry("headers").or_insert_with(|| json!({}));
-        own["X-Request-Id"] = header("X-Request-Id");
+        let budget = if route.needs == Needs::Nothing { &[][..] } else { &BUDGET };
+        for name in budget.iter().copied().chain(["X-Request-Id"]) {
+            own[name] = header(name);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in &route.refusals {
@@ -171,6 +176,9 @@ fn refusal(codes: &[Code]) -> Value {
     let mut with = Map::from_iter([("X-Request-Id".to_owned(), header("X-Request-Id"))]);
     if codes.iter().any(|code| matches!(code.status(), 429 | 503)) {
         with.insert("Retry-After".to_owned(), header("Retry-After"));
+    }
+    if codes.contains(&Code::RateLimitExceeded) {
+        with.extend(BUDGET.map(|name| (name.to_owned(), header(name))));
     }
     let texts: Vec<&str> = codes.iter().map(|code| code.text()).collect();
     let examples: Map<String, Value> = texts
@@ -190,6 +198,9 @@ fn refusal(codes: &[Code]) -> Value {
     })
 }
 
+/// What an answer says of the budget that it was paid from.
+const BUDGET: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+
 fn header(name: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{name}") })
 }
@@ -200,6 +211,10 @@ fn headers() -> Value {
     json!({
         "X-Request-Id": text("The name of the request, also in problems and in the log.", "string"),
         "Retry-After": text("Seconds to wait before the next try.", "integer"),
+        "X-RateLimit-Limit": text("Of the budget that the request was paid from: how many requests it is. Not there when \
+            nothing was spent.", "integer"),
+        "X-RateLimit-Remaining": text("How many of them could be spent now.", "integer"),
+        "X-RateLimit-Reset": text("When the whole budget is there again if nothing more is spent, in Unix seconds.", "integer"),
         "Allow": text("The methods that the address has, with 405.", "string")
     })
 }

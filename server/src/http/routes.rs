@@ -6,8 +6,8 @@ use super::door::Pattern;
 use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
-    Web, browser, devices, docs, environments, events, explain, health, input, keys, metrics, policies,
-    query, revoke, search, session_types, sessions, users, validate,
+    Web, browser, devices, docs, environments, events, explain, health, input, keys, login, metrics,
+    policies, query, revoke, search, session_types, sessions, settings, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -81,16 +81,18 @@ const SEARCH: &[&str] = &[
 pub fn table() -> Vec<Route> {
     use Code::{
         AccessGroupMissing, AccessKeyMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
-        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, OriginNotAllowed, PolicyChanged,
-        PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
-        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
+        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, LoginCodeExpired, LoginCodeInvalid, LoginCodeUsed, NotFound, OriginNotAllowed, PolicyChanged,
+        PolicyManagedByFile, RateLimitExceeded, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
+        SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Client, Key, Operator, Proxy};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
-            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed]),
+            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, RedirectNotAllowed]),
+        post("/v1/login/exchange", login::exchange).needs(Key(SessionsWrite)).json().stored()
+            .refuses(&[LoginCodeInvalid, LoginCodeExpired, LoginCodeUsed, RedirectNotAllowed, SessionEnded]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
@@ -115,8 +117,10 @@ pub fn table() -> Vec<Route> {
             .refuses(&[PolicyManagedByFile, PolicyChanged]),
         get("/v1/policies/versions", policies::versions).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
-        get("/v1/sessions/{id}/explain", explain::session).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
-        post("/v1/policies/explain", explain::policy).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
+        get("/v1/sessions/{id}/explain", explain::session).needs(Key(SessionsRead)).stored().params(&["full"])
+            .refuses(&[NotFound]),
+        post("/v1/policies/explain", explain::policy).needs(Key(SessionsRead)).json().stored().params(&["full"])
+            .refuses(&[TagInvalid]),
         post("/v1/policies/preview", explain::preview).needs(Key(SessionsRead)).json().stored(),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),
@@ -126,6 +130,11 @@ pub fn table() -> Vec<Route> {
             .refuses(&[SessionTypesManagedByFile, SessionTypeChanged]),
         delete("/v1/session-types/{name}", session_types::delete).needs(Key(PolicyWrite)).stored()
             .refuses(&[NotFound, SessionTypesManagedByFile, SessionTypeChanged]),
+        get("/v1/settings/cors", settings::cors).needs(Key(SessionsRead)),
+        put("/v1/settings/cors", settings::replace_cors).needs(Key(PolicyWrite)).json().stored().refuses(&[SettingsChanged]),
+        get("/v1/settings/redirect-origins", settings::redirect_origins).needs(Key(SessionsRead)),
+        put("/v1/settings/redirect-origins", settings::replace_redirect_origins).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[SettingsChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
@@ -154,6 +163,8 @@ pub fn table() -> Vec<Route> {
             .refuses(&[AlreadyExists, Reserved]),
         delete("/v1/environments/{product}/{environment}", environments::delete).needs(Operator).stored()
             .refuses(&[NotFound, Reserved]),
+        get("/login", login::page).params(&["redirect_uri", "code_challenge"])
+            .refuses(&[NotFound, RedirectNotAllowed, RateLimitExceeded]),
         get("/v1/auth/session", browser::session::get).needs(Client).stored(),
         post("/v1/auth/session/refresh", browser::session::refresh).needs(Client).changes().stored(),
         get("/v1/auth/session/ping", browser::session::ping).needs(Client).stored(),

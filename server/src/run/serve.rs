@@ -6,6 +6,7 @@ use super::welcome::{self, Addresses};
 use super::{files, logs};
 use crate::app::App;
 use crate::app::open::{OpenError, Setup};
+use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
 use crate::config::browser::Browser;
 use crate::config::cookie::Cookie;
@@ -81,7 +82,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed));
     let trust = trust(&config.server);
     let preface = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
-    let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)));
+    let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)).over_tls(tls.is_some()));
     let limits = limits(&config.server.limits);
     let environment = sources.environment.clone();
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
@@ -194,6 +195,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         master,
         policy: config.policy.in_force(),
         types: config.session_types.in_force(),
+        origins: origins(config),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };
@@ -219,6 +221,11 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         Err(OpenError::Fault(why)) => Err(Failure::new(format!("{}: {why}", path.display()))
             .help("`handstamp doctor` looks closer; a backup can be put back with `handstamp restore`")),
     }
+}
+
+/// What the configuration lists of origins.
+pub(super) fn origins(config: &Config) -> FileOrigins {
+    FileOrigins { cors: config.cors.origins.clone(), redirect: config.login.redirect_origins.clone() }
 }
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.
@@ -277,7 +284,7 @@ fn browsers(config: &Config) -> Browsers {
     Browsers {
         environments: environment.clone(),
         expose: expose.clone(),
-        origins: config.cors.origins.iter().cloned().collect(),
+        login: config.login.url.clone(),
         clear_site_data: *clear_site_data,
         fresh_login: *fresh_login,
     }

@@ -15,6 +15,7 @@ use handstamp_core::token::keyring::MasterKey;
 use handstamp_server::app::App;
 use handstamp_server::app::callers::root_key;
 use handstamp_server::app::open::Setup;
+use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::host::entropy::SeededEntropy;
 use handstamp_server::host::signals::{Stopper, stop};
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) policy: Option<Policy>,
     /// The types of sessions.
     pub(crate) types: Option<SessionTypes>,
+    /// The origins that a file lists.
+    pub(crate) origins: FileOrigins,
     /// What stands behind the accidents.
     pub(crate) store: Arc<dyn Store>,
     /// The time; share it to open a second server at the same instant.
@@ -65,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) browsers: Browsers,
     /// Whose word about clients is believed.
     pub(crate) trust: Trust,
+    /// The header in which scripts send the CSRF token.
+    pub(crate) csrf_header: &'static str,
 }
 
 impl Default for Options {
@@ -72,6 +77,7 @@ impl Default for Options {
         Options {
             policy: None,
             types: None,
+            origins: FileOrigins::default(),
             store: Arc::new(Memory::new()),
             clock: Arc::new(ManualClock::new(BEGINNING)),
             cache_bytes: 1 << 20,
@@ -80,6 +86,7 @@ impl Default for Options {
             limits: Limits::default(),
             browsers: Browsers::default(),
             trust: Trust::default(),
+            csrf_header: "X-XSRF-TOKEN",
         }
     }
 }
@@ -128,12 +135,14 @@ impl World {
             master: MasterKey::new([5; 32]),
             policy: options.policy,
             types: options.types,
+            origins: options.origins,
             cache_bytes: options.cache_bytes,
             retention: options.retention,
         };
         let (app, _) = App::open(setup, || Ok(first())).await.unwrap();
         let app = Arc::new(app);
-        let web = Web::new(app.clone(), Style::default(), options.seed);
+        let style = Style { csrf_header: options.csrf_header.to_owned(), ..Style::default() };
+        let web = Web::new(app.clone(), style, options.seed);
         let web = Arc::new(web.for_browsers(options.browsers).behind(options.trust));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxies = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -31,7 +31,7 @@ pub(in super::super) async fn may_change(web: &Web, visit: &Visit, instead: Inst
     if visit.bearer != Bearer::Cookie {
         return Ok(());
     }
-    let vouched = judge_origin(web, visit).map_err(|refusal| Problem::of_browser(&refusal))?;
+    let vouched = judge_origin(visit).map_err(|refusal| Problem::of_browser(&refusal))?;
     let Some(holder) = web.app.holder(&visit.env, &visit.token, &visit.tab).await? else { return Ok(()) };
     let header = visit.headers.get(&web.cookie.csrf_header);
     let presented = header.and_then(|value| value.to_str().ok());
@@ -46,7 +46,7 @@ pub(in super::super) async fn may_change(web: &Web, visit: &Visit, instead: Inst
     }
 }
 
-fn judge_origin(web: &Web, visit: &Visit) -> Result<Vouched, Refusal> {
+fn judge_origin(visit: &Visit) -> Result<Vouched, Refusal> {
     let all = |name| visit.headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
     let asked = Asked {
         safe: false,
@@ -54,7 +54,7 @@ fn judge_origin(web: &Web, visit: &Visit) -> Result<Vouched, Refusal> {
         origin: Said::read(all(header::ORIGIN)),
         host: visit.host.as_deref(),
     };
-    origin::judge(&asked, &web.browsers.origins)
+    origin::judge(&asked, &visit.env.origins.cors)
 }
 
 /// How long a cookie stays that is set beside a refusal: the session's next answer sets it for as long as the session's.

@@ -54,7 +54,7 @@ fn days(shorten: i64, erase: i64) -> Privacy {
 
 async fn made(house: &House, user: &str, from: Client) -> (SessionId, String) {
     let made = good(house.make(Create { client: from, ..asked(user, &[]) }).await);
-    (made.view.session().id, made.issued.session.reveal().to_owned())
+    (made.view.session().id, made.given.token().unwrap().to_owned())
 }
 
 /// A use from somewhere, written down.
@@ -132,7 +132,7 @@ async fn the_life_of_an_address() {
 
 async fn history(house: &House) -> Vec<(Millis, Event)> {
     let (mut lines, mut query) =
-        (Vec::new(), EventQuery { subject: None, env: None, after: None, limit: 1_000 });
+        (Vec::new(), EventQuery { subject: None, env: None, after: None, since: None, limit: 1_000 });
     loop {
         let page = house.store.history(&query).await.unwrap();
         query.after = page.last().map(|last| last.position);

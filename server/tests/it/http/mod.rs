@@ -5,6 +5,7 @@ mod agents;
 mod batch;
 mod browser;
 mod callers;
+mod cors;
 mod create;
 mod devices;
 mod docs;
@@ -21,6 +22,8 @@ mod input;
 mod isolation;
 mod keys;
 mod limits;
+mod login;
+mod login_page;
 mod metrics;
 mod openapi;
 mod outage;
@@ -37,6 +40,7 @@ mod search;
 mod secrets;
 mod session;
 mod session_types;
+mod settings;
 mod step_up;
 mod update;
 mod users;
@@ -76,6 +80,13 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("GET", "/v1/sessions/{id}/explain") => (format!("/v1/sessions/{}/explain", session().await), None),
         ("POST", "/v1/policies/explain") => (path, Some(json!({ "user_id": user }))),
         ("POST", "/v1/policies/preview") => (path, Some(json!({ "policy": {} }))),
+        ("PUT", "/v1/settings/cors" | "/v1/settings/redirect-origins") => {
+            (path, Some(json!({ "origins": [] })))
+        }
+        ("POST", "/v1/login/exchange") => {
+            let code = login::code_of(world, &user).await;
+            (path, Some(json!({ "code": code, "origin": login::APP })))
+        }
         ("PUT", "/v1/policies") => (path, Some(json!({}))),
         ("PUT", "/v1/session-types/{name}") => {
             (format!("/v1/session-types/t{n}"), Some(json!({ "expires_in": "1h" })))

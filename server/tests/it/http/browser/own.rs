@@ -142,11 +142,19 @@ async fn an_actor_touches_nothing_but_its_own_session() {
     let actor = json!({ "id": "support-7", "reason": "ticket 4711" });
     let mut support = Browser::with(&world, json!({ "user_id": "ada", "actor": actor })).await;
     assert_eq!(support.get("/v1/auth/session").await.expect(200)["session"]["actor"], actor);
+    let support_token = support.session.clone().unwrap();
     support.post(OTHERS).await.refused(403, "impersonation_forbidden");
     let end = support.change(Method::DELETE, &format!("/v1/auth/sessions/{}", phone.id)).send().await;
     end.refused(403, "impersonation_forbidden");
     assert_eq!(world.verdict(&phone.token).await, "valid");
     assert_eq!(support.post("/v1/auth/logout").await.status.as_u16(), 204);
+    // The history of the session that tried says so.
+    world.advance(Span::minutes(2));
+    assert!(world.app.tidy().await.is_ok());
+    let id = world.validate(support_token.as_str()).await["session_id"].as_str().unwrap().to_owned();
+    let events = world.get(&format!("/v1/sessions/{id}/events")).await.expect(200);
+    let tried = |event: &&Value| event["code"] == "impersonation_forbidden";
+    assert_eq!(events["items"].as_array().unwrap().iter().filter(tried).count(), 2, "{events}");
 }
 
 /// A call that may end what asks does not rotate it on the way.

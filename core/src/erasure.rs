@@ -63,6 +63,7 @@ pub fn event(event: &Event, user: &UserId, name: &UserId) -> Option<Event> {
         note: None,
         client: Client::default(),
         actor: event.actor.as_deref().map(silent),
+        tags: Box::default(),
         ..event.clone()
     })
 }

@@ -5,7 +5,9 @@ use crate::policy::Origin;
 use crate::refusal::{Code, Evidence, Refusal};
 pub use crate::session::Actor;
 use crate::session::{By, Client, End, Session};
+use crate::tag::Tag;
 use crate::time::{Millis, Span};
+use crate::transition::create::NewSession;
 
 /// What happened. The texts are stable.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -88,6 +90,8 @@ pub struct Event {
     pub by: By,
     /// Who acted in the user's place.
     pub actor: Option<Box<Actor>>,
+    /// Of a login that was refused, the tags that it asked for. None of anything else: what has a session has its tags.
+    pub tags: Box<[Tag]>,
     /// How often, of refusals that changed nothing; 1 of everything else.
     pub count: u32,
 }
@@ -114,7 +118,7 @@ impl Event {
     }
 
     /// Something that happened to no session in particular.
-    pub const fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
+    pub fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
         Event {
             kind,
             at,
@@ -128,6 +132,7 @@ impl Event {
             client: Client { ip: None, user_agent: None, agent: None },
             by,
             actor: None,
+            tags: Box::new([]),
             count: 1,
         }
     }
@@ -142,16 +147,26 @@ impl Event {
     pub const LOGIN_WINDOW: Span = Span::minutes(1);
 
     /// A login that was refused.
-    pub fn refused_login(user: &UserId, refusal: &Refusal, at: Millis, by: By, client: Client) -> Event {
+    pub fn refused_login(login: &NewSession, refusal: &Refusal, at: Millis) -> Event {
+        let mut tags = login.tags.clone();
+        tags.sort_unstable();
+        tags.dedup();
         Event {
-            user: Some(user.clone()),
+            user: Some(login.user.clone()),
             code: Some(refusal.code),
             rule: Some(refusal.rule.into()),
             origin: refusal.origin.clone(),
             evidence: refusal.evidence.clone(),
-            client,
-            ..Event::beside_sessions(EventKind::Refused, at, by)
+            client: login.client.clone(),
+            actor: login.actor.clone().map(Box::new),
+            tags: tags.into(),
+            ..Event::beside_sessions(EventKind::Refused, at, login.by.clone())
         }
+    }
+
+    /// Whether this is a login that was refused: it is about a user, and about no session.
+    pub fn is_refused_login(&self) -> bool {
+        self.kind == EventKind::Refused && self.session.is_none() && self.user.is_some()
     }
 
     /// A refusal worth a line.

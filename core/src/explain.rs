@@ -6,12 +6,15 @@ use crate::agent::rule as agent;
 use crate::device;
 use crate::ending::{Ending, ending};
 use crate::epoch::Ledger;
+use crate::event::Event;
 use crate::expiry;
 use crate::judge;
-use crate::policy::{Effective, Origin};
+use crate::limit::{self, Limit, OnLimit};
+use crate::policy::{Effective, Origin, Pattern, Policy};
 use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::rotation;
 use crate::subject::{Endpoint, Subject};
+use crate::tag::Tag;
 use crate::time::{Millis, Span};
 use crate::whereabouts::{self, Came, Whereabouts};
 
@@ -70,6 +73,45 @@ pub fn asked(session: &impl Subject, policy: &Effective, from: Endpoint<'_>) -> 
         Came::Refused(refusal) => Fate::Refused(refusal),
         Came::Fine | Came::Noticed(_) => unbound(session, policy).map_or(Fate::Passes, Fate::Refused),
     }
+}
+
+/// Whether a login that a rule refused would be let in: the addresses that the policy allows, and the limit that refused it,
+/// in so far as its line of history tells. A limit that nobody counted for then is taken to have room.
+pub fn lets_in(policy: &Policy, refused: &Event) -> bool {
+    let effective = policy.of_tags(refused.tags.iter().map(Tag::as_str));
+    if whereabouts::judge_first(&effective, refused.client.ip).is_err() {
+        return false;
+    }
+    match refused.code {
+        Some(Code::IpNotAllowed | Code::IpBlocked | Code::IpMissing) => true,
+        Some(Code::SessionLimitReached) => has_room(&effective, refused),
+        // Refused for what it brought, and not by what an operator chose.
+        _ => false,
+    }
+}
+
+fn has_room(policy: &Effective, refused: &Event) -> bool {
+    if policy.on_limit.value != OnLimit::Reject {
+        return true;
+    }
+    let (rule, caps) = match refused.rule.as_deref() {
+        Some(limit::SEATS) => (limit::SEATS, &policy.seats),
+        _ => (limit::RULE, &policy.max_sessions),
+    };
+    let Some(Evidence::Limit { seen: Value::Number(seen), .. }) = refused.evidence else { return false };
+    let counted = match &refused.origin {
+        Some(Origin::Tag(section)) => Pattern::parse(section).ok(),
+        _ => None,
+    };
+    // Of limits on other tags nobody knows how many there were. On all sessions there were at least as many.
+    let same = |limit: &Limit| match (&limit.tag, &counted) {
+        (None, _) => true,
+        (Some(tag), Some(of)) => of.matches(tag.as_str()),
+        (Some(_), None) => false,
+    };
+    let limits = limit::of_new(rule, caps, &refused.tags);
+    let mut same = limits.iter().filter(|limit| limit.is_for(refused.actor.is_some()) && same(limit));
+    same.all(|limit| u64::from(limit.most) >= seen)
 }
 
 /// Each rule in the order in which they are asked.
@@ -151,7 +193,9 @@ fn from(session: &impl Subject, policy: &Effective) -> Vec<Said> {
     let lists = [(address::ALLOW, &policy.addresses.allow), (address::BLOCK, &policy.addresses.block)];
     for (rule, lists) in lists {
         for list in lists.iter().filter(|list| !list.value.is_empty()) {
-            said.push(Said::limit(rule, &list.origin, text(&list.value.to_string()), here()));
+            let listed = list.value.to_string();
+            let allowed = if rule == address::BLOCK { format!("all but {listed}") } else { listed };
+            said.push(Said::limit(rule, &list.origin, text(&allowed), here()));
         }
     }
     let change = &policy.ip_change;

@@ -44,6 +44,7 @@ pub mod housekeeping;
 pub mod kept;
 pub mod keys;
 mod limits;
+mod objections;
 pub mod observe;
 pub mod open;
 pub mod policies;

@@ -42,7 +42,8 @@ pub mod kind {
     pub const POLICY: u8 = 16;
     /// Every version of an environment's policy.
     pub const POLICY_VERSION: u8 = 17;
-    /// What history says of an environment itself: there is no record under it, until the environment is removed.
+    /// What history says beside sessions. Of the environment itself: there is no record under it, until the environment
+    /// is removed. Of logins that were refused: a record for each day, with which its lines are forgotten.
     pub const HISTORY: u8 = 18;
     /// How far privacy is looked after.
     pub const AGING: u8 = 19;
@@ -167,14 +168,42 @@ pub fn read_user(found: &Versioned) -> Result<User, StoreError> {
     read().map_err(|_| damaged(&found.record.key))
 }
 
+/// What lines about the logins of a day are about that were refused: they go with its record.
+pub fn logins_key(env: EnvironmentId, at: Millis) -> Key {
+    let day = at.0.div_euclid(Span::days(1).0);
+    Key { space: history(env), id: [&b"logins"[..], &day.to_be_bytes()].concat().into() }
+}
+
+/// The record of such a day, with a body that says nothing.
+pub fn logins_record(env: EnvironmentId, at: Millis, retention: Span) -> Record {
+    let ends = Millis(at.0.div_euclid(Span::days(1).0).saturating_add(1).saturating_mul(Span::days(1).0));
+    Record {
+        key: logins_key(env, at),
+        bucket: CONTROL.get(),
+        facets: Vec::new(),
+        seen: None,
+        forget_at: Some(ends.plus(retention)),
+        body: vec![1],
+    }
+}
+
+/// What history has beside sessions.
+pub const fn history(env: EnvironmentId) -> Space {
+    Space { kind: kind::HISTORY, env: env.0 }
+}
+
 /// What lines of history are about that are about no session: the environment.
 pub fn history_key(env: EnvironmentId) -> Key {
-    Key { space: Space { kind: kind::HISTORY, env: env.0 }, id: Box::new(*b"environment") }
+    Key { space: history(env), id: Box::new(*b"environment") }
 }
 
 /// A line of history as the store takes it.
 pub fn new_event(env: EnvironmentId, event: &handstamp_core::event::Event) -> NewEvent {
-    let subject = event.session.map_or_else(|| history_key(env), |id| session_key(env, id));
+    let subject = match event.session {
+        Some(id) => session_key(env, id),
+        None if event.is_refused_login() => logins_key(env, event.at),
+        None => history_key(env),
+    };
     NewEvent { subject, at: event.at, body: event::write(event) }
 }
 

@@ -63,6 +63,8 @@ pub struct Web {
     pub trust: peer::Trust,
     /// How the doors for browsers are set up.
     pub browsers: browser::Browsers,
+    /// Whether clients reach it over TLS of its own.
+    pub tls: bool,
     requests: Requests,
     began: Instant,
 }
@@ -83,6 +85,7 @@ impl Web {
             cookie,
             trust: peer::Trust::default(),
             browsers: browser::Browsers::default(),
+            tls: false,
             requests,
             began: instant(),
         }
@@ -98,6 +101,12 @@ impl Web {
     #[must_use]
     pub fn for_browsers(self, browsers: browser::Browsers) -> Web {
         Web { browsers, ..self }
+    }
+
+    /// The same over TLS of its own, or not.
+    #[must_use]
+    pub fn over_tls(self, tls: bool) -> Web {
+        Web { tls, ..self }
     }
 
     fn next_request(&self) -> RequestId {

@@ -197,6 +197,8 @@ pub struct EventQuery {
     pub env: Option<u64>,
     /// Positions up to and including this one are left out.
     pub after: Option<u64>,
+    /// What happened before this instant is left out. A store does not look through all that came before to find it.
+    pub since: Option<Millis>,
     /// The most events, 1 to 1,000.
     pub limit: u32,
 }

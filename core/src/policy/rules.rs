@@ -115,6 +115,8 @@ macro_rules! rules {
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub struct Effective {
             $($(#[$doc])* pub $key: Sourced<$type>,)+
+            /// Names of tags that may not change on a live session: every list holds, and the default's is the first.
+            pub create_only_tags: Vec<Sourced<TagNames>>,
             /// How many sessions one user may have: every one of them holds.
             pub max_sessions: Vec<Cap>,
             /// How many sessions all users together may have.
@@ -133,6 +135,7 @@ macro_rules! rules {
                 let origin = Origin::Default;
                 Effective {
                     $($key: Sourced { value: $default, origin: origin.clone() },)+
+                    create_only_tags: vec![Sourced { value: TagNames::org(), origin: origin.clone() }],
                     max_sessions: vec![Cap { of: None, most: 10, origin }],
                     seats: Vec::new(),
                     expires_in: None,
@@ -148,6 +151,9 @@ macro_rules! rules {
             /// The default's section replaces what nobody had said.
             pub(super) fn begin(&mut self, section: &Section<'_>) {
                 $(if let Some((value, origin)) = section.$key() { self.$key = Sourced { value, origin }; })+
+                if let Some(value) = section.rules.create_only_tags.clone() {
+                    self.create_only_tags = vec![Sourced { value, origin: section.origin() }];
+                }
                 if let Some(most) = section.rules.max_sessions {
                     self.max_sessions = vec![Cap { of: None, most, origin: section.origin() }];
                 }
@@ -165,6 +171,10 @@ macro_rules! rules {
                     });
                     if let Some((value, origin)) = strictest { self.$key = Sourced { value, origin }; }
                 )+
+                // Whoever could bring or take a tag that says less could take the names out of the list first.
+                let fixed = sections.iter().filter_map(|s| Some((s.rules.create_only_tags.clone()?, s.origin())));
+                let fixed = fixed.filter(|(names, _)| !names.is_empty());
+                self.create_only_tags.extend(fixed.map(|(value, origin)| Sourced { value, origin }));
                 let cap = |section: &Section<'_>, most| Cap {
                     of: section.of.cloned(), most, origin: section.origin(),
                 };
@@ -197,6 +207,8 @@ macro_rules! rules {
             /// together comes once for each.
             pub fn list(&self) -> Vec<(&'static str, Value, Origin)> {
                 let mut said = vec![$((stringify!($key), self.$key.value.show(), self.$key.origin.clone()),)+];
+                let fixed = self.create_only_tags.iter();
+                said.extend(fixed.map(|list| ("create_only_tags", list.value.show(), list.origin.clone())));
                 for (key, caps) in [("max_sessions", &self.max_sessions), ("seats", &self.seats)] {
                     said.extend(caps.iter().map(|cap| (key, cap.most.show(), cap.origin.clone())));
                 }
@@ -250,10 +262,10 @@ rules! {
         access_token_ttl: Span = Span::minutes(5);
         /// How often one session may ask at the doors that take no key.
         rate_limit: Budget = Budget(Some(Rate { requests: 15_000, time: Span::hours(1) }));
-        /// Names of tags that may not change on a live session.
-        create_only_tags: TagNames = TagNames::org();
     }
     own {
+        /// Names of tags that may not change on a live session.
+        create_only_tags: TagNames;
         /// How many sessions one user may have; in a tag's section, how many with that tag.
         max_sessions: u32;
         /// In a tag's section: how many sessions all users together may have with that tag.

@@ -82,6 +82,10 @@ impl TagNames {
     pub fn names(&self, tag: &str) -> bool {
         tag.split_once(':').is_some_and(|(name, _)| self.0.iter().any(|held| &**held == name))
     }
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|name| &**name)

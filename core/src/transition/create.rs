@@ -6,7 +6,7 @@ use crate::device::key::PublicKey;
 use crate::event::{Event, EventKind};
 use crate::expiry;
 use crate::id::{SessionId, UserId};
-use crate::policy::{Effective, Origin};
+use crate::policy::{Effective, Origin, Policy};
 use crate::rotation::{Chain, Issued, issue};
 use crate::sealing::Sealed;
 use crate::session::{Actor, By, Client, HeldTag, Session, State};
@@ -109,7 +109,7 @@ pub fn create_as(
 
     let tags = tags_of(&new)?;
     let effective = ground.policy.of_tags(tags.iter().map(Tag::as_str));
-    let expires_in = life(&new, &effective);
+    let expires_in = life(&new, ground.policy, &effective);
     let limits = expiry::initial(expires_in, new.refresh, &effective);
     let session = Session {
         id,
@@ -173,11 +173,15 @@ fn tags_of(new: &NewSession) -> Result<Vec<Tag>, Impossible> {
     Ok(tags)
 }
 
-/// What was asked for; and such a session is short, also where no policy says how short.
-fn life(new: &NewSession, effective: &Effective) -> Option<Span> {
-    // A rule for every kind of session says nothing of this one.
+/// What was asked for; and a session in the user's place is short, also where no policy says how short, and lasts no longer
+/// than what stood when it was made: a section that goes must not leave somebody there for as long as the user may stay.
+fn life(new: &NewSession, policy: &Policy, effective: &Effective) -> Option<Span> {
+    if new.actor.is_none() {
+        return new.expires_in;
+    }
+    // A rule for every kind of session says nothing of this one, and other tags of it do not hide what is said.
     let says = |pattern: &str| pattern == Actor::TAG;
-    let by_policy = match &effective.absolute_timeout.origin {
+    let by_policy = match &policy.of_tags([Actor::TAG]).absolute_timeout.origin {
         Origin::Tag(pattern) | Origin::Preset(_, Some(pattern)) => says(pattern),
         Origin::Preset(_, None)
         | Origin::Default
@@ -185,10 +189,8 @@ fn life(new: &NewSession, effective: &Effective) -> Option<Span> {
         | Origin::Stored
         | Origin::SessionType(_) => false,
     };
-    if new.actor.is_none() || by_policy {
-        return new.expires_in;
-    }
-    Some(new.expires_in.map_or(Actor::LIFE, |asked| asked.min(Actor::LIFE)))
+    let most = if by_policy { effective.absolute_timeout.value } else { Actor::LIFE };
+    Some(new.expires_in.map_or(most, |asked| asked.min(most)))
 }
 
 fn held(mut tags: Vec<Tag>, since: u64) -> Box<[HeldTag]> {

@@ -4,7 +4,7 @@ use super::create::Proved;
 use super::{Change, Entropy, Impossible, Living, create};
 use crate::event::{Event, EventKind};
 use crate::expiry;
-use crate::policy::Origin;
+use crate::policy::{Effective, Origin};
 use crate::rotation::{Issued, MadeBy, issue};
 use crate::session::{Actor, By, Client, HeldTag, Session};
 use crate::subject::Subject;
@@ -49,6 +49,9 @@ pub enum Objection {
     TooManyGroups,
     /// A tag of this name stays as it was at creation (`create_only_tags`).
     CreateOnly(Tag, Origin),
+    /// The section of this tag names that name in `create_only_tags`, and nothing else of the session does: without the tag
+    /// the name would be free.
+    Frees(Tag, Box<str>),
     /// It says that somebody acts in the user's place.
     SaysWhoActs,
 }
@@ -121,6 +124,8 @@ pub fn update(
 }
 
 /// A tag that would come or go and may not. What is added and there already, or removed and not there, changes nothing.
+///
+/// Nobody gets out of a list in several steps: no name that it has changes, and no change makes it shorter.
 fn create_only(living: Living<'_>, patch: &Patch) -> Option<Objection> {
     let Living { ground, session } = living;
     let kept = session.tags.iter().map(|held| &held.tag).filter(|tag| !patch.remove_tags.contains(tag));
@@ -129,12 +134,22 @@ fn create_only(living: Living<'_>, patch: &Patch) -> Option<Objection> {
     let policies = [ground.policy.of(session), ground.policy.of_tags(after)];
     let comes = patch.add_tags.iter().filter(|tag| !session.has_tag(tag));
     let goes = patch.remove_tags.iter().filter(|tag| session.has_tag(tag) && !patch.add_tags.contains(tag));
-    let mut changing = comes.chain(goes);
-    changing.find_map(|tag| {
-        let fixed = policies.iter().map(|policy| &policy.create_only_tags);
-        let found = fixed.into_iter().find(|fixed| fixed.value.names(tag.as_str()))?;
+    let fixed = comes.chain(goes.clone()).find_map(|tag| {
+        let mut lists = policies.iter().flat_map(|policy| &policy.create_only_tags);
+        let found = lists.find(|list| list.value.names(tag.as_str()))?;
         Some(Objection::CreateOnly(tag.clone(), found.origin.clone()))
+    });
+    let [before, after] = &policies;
+    fixed.or_else(|| {
+        let freed = named(before).find(|name| named(after).all(|still| still != *name))?;
+        let brings = |tag: &&Tag| named(&ground.policy.of_tags([tag.as_str()])).any(|name| name == freed);
+        let mut goes = goes;
+        goes.find(brings).map(|tag| Objection::Frees(tag.clone(), freed.into()))
     })
+}
+
+fn named(policy: &Effective) -> impl Iterator<Item = &str> {
+    policy.create_only_tags.iter().flat_map(|list| list.value.iter())
 }
 
 /// What history says has changed: names, never data.

@@ -82,7 +82,12 @@ fn each_value_has_an_order_of_strictness() {
     );
     assert_eq!(found.device.value, DeviceMode::Required);
     assert_eq!(found.rate_limit.value.to_string(), "50/1h");
-    assert_eq!(found.create_only_tags.value.iter().collect::<Vec<_>>(), ["plan", "role"]);
+    let fixed: Vec<String> = found
+        .create_only_tags
+        .iter()
+        .map(|list| format!("{} by {}", list.value.iter().collect::<Vec<_>>().join(" "), list.origin.text()))
+        .collect();
+    assert_eq!(fixed, ["org by default", "role by tag a:1", "plan role by tag b:1"]);
     // Limits count different sessions, so each of them holds.
     let caps: Vec<_> = found.max_sessions.iter().map(|cap| (cap.most, cap.origin.text())).collect();
     assert_eq!(caps, [(3, "tag a:1".to_owned()), (2, "tag b:1".to_owned())]);

@@ -94,7 +94,8 @@ impl App {
         let begin = aging.through.get(switch).copied().unwrap_or(0);
         let (mut through, mut next) = (begin, now);
         for _ in 0..STEPS {
-            let query = EventQuery { subject: None, env: None, after: Some(through), limit: STEP };
+            let query =
+                EventQuery { subject: None, env: None, after: Some(through), since: None, limit: STEP };
             let page = self.store.history(&query).await?;
             let full = u32::try_from(page.len()).is_ok_and(|n| n >= STEP);
             let young = page.iter().position(|stored| now.since(stored.at) < after);

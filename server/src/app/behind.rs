@@ -8,6 +8,7 @@ use handstamp_core::event::{Event, EventKind};
 use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::refusal::Refusal;
 use handstamp_core::session::Session;
+use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,7 +45,8 @@ type Same = (Whose, EventKind, &'static str, &'static str);
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Whose {
     Session(SessionId),
-    Login(EnvironmentId, UserId),
+    /// With the tags, and whoever acts in the user's place: a line tells of one sort of login.
+    Login(EnvironmentId, UserId, Box<[Tag]>, Option<UserId>),
 }
 
 /// Refusals since the one that was a line of its own.
@@ -77,7 +79,9 @@ impl Behind {
 
     /// Takes note of a login that was refused: there is no session that the line could be about.
     pub(super) fn note_login(&self, env: EnvironmentId, user: &UserId, refusal: &Refusal, event: Event) {
-        let same = (Whose::Login(env, user.clone()), event.kind, refusal.code.text(), refusal.rule);
+        let actor = event.actor.as_ref().map(|actor| actor.id.clone());
+        let whose = Whose::Login(env, user.clone(), event.tags.clone(), actor);
+        let same = (whose, event.kind, refusal.code.text(), refusal.rule);
         let now = event.at;
         self.count(env, None, same, Event::LOGIN_WINDOW, event, now);
     }
@@ -114,7 +118,7 @@ impl Behind {
         let mut inner = self.inner();
         inner.lines.retain(|line| line.env != env || !of_user(&line.event));
         inner.counted.retain(|(whose, ..), counted| {
-            let login = matches!(whose, Whose::Login(at, of) if *at == env && of == user);
+            let login = matches!(whose, Whose::Login(at, of, ..) if *at == env && of == user);
             !login && (counted.env != env || !counted.event.as_ref().is_some_and(of_user))
         });
     }

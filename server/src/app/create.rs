@@ -146,12 +146,11 @@ impl App {
             if let Before::Made(made) = self.look_before(&env, asking).await? {
                 return Ok(Made { evicted, ..*made });
             }
-            self.rehearse(&env, &asking.new).inspect_err(|stop| self.note_refused(asking, stop))?;
+            self.rehearse(&env, &asking.new)?;
             let session = self.draw()?.session(self.now(), self.keys.bucket(env_id, &asking.new.user));
             let guest =
                 Guest { session, user: &asking.new.user, own: own_limits(&env, &asking.new), but: None };
-            let seats = self.take_seats(env_id, &rules, &guest).await;
-            let Some(seats) = seats.inspect_err(|stop| self.note_refused(asking, stop))? else {
+            let Some(seats) = self.take_seats(env_id, &rules, &guest).await? else {
                 drop(turns);
                 self.wait_for_seats(&mut waited).await?;
                 continue;
@@ -176,8 +175,7 @@ impl App {
         evicted: &mut Vec<SessionId>,
     ) -> Result<Option<(Made, bool)>, Stop> {
         loop {
-            let tried = self.attempt(asking, seats, id).await;
-            match tried.inspect_err(|stop| self.note_refused(asking, stop))? {
+            match self.attempt(asking, seats, id).await? {
                 Attempt::Made(made, sits) => {
                     evicted.extend(made.evicted.iter().copied());
                     return Ok(Some((*made, sits)));
@@ -197,10 +195,8 @@ impl App {
         let refusal = &refused.refusal;
         let by_rule = refusal.code.status() == 403 || refusal.code == Code::SessionLimitReached;
         if by_rule {
-            let new = &asking.new;
-            let event =
-                Event::refused_login(&new.user, refusal, self.now(), new.by.clone(), new.client.clone());
-            self.behind.note_login(asking.caller.env.record.id, &new.user, refusal, event);
+            let event = Event::refused_login(&asking.new, refusal, self.now());
+            self.behind.note_login(asking.caller.env.record.id, &asking.new.user, refusal, event);
         }
     }
 

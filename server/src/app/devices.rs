@@ -2,6 +2,7 @@
 
 use super::callers::Caller;
 use super::control::Env;
+use super::objections::impersonated;
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage};
 use super::validate::{Ask, Validated};
@@ -79,6 +80,16 @@ impl App {
     pub async fn register_device(&self, caller: &Caller, ask: &Register) -> Result<(View, bool), Stop> {
         caller.allow(Scope::SessionsWrite)?;
         let id = self.named(caller, &ask.session, &ask.client).await?;
+        let done = self.bind_device(caller, id, ask).await;
+        self.noted(&caller.party(), id, ask.client.clone(), done).await
+    }
+
+    async fn bind_device(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        ask: &Register,
+    ) -> Result<(View, bool), Stop> {
         self.decide(id.bucket(), || async {
             self.doubts().await?;
             let env = self.env(caller.env.record.id)?;
@@ -87,7 +98,7 @@ impl App {
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen);
             let living = living.map_err(super::update::ended)?;
             if loaded.session.actor.is_some() {
-                return Err(Stop::code(Code::ImpersonationForbidden));
+                return Err(impersonated());
             }
             // Before anything else: who comes too late is not told that a signature was right.
             may_register(loaded.session.authenticated_at, loaded.session.device.as_deref(), now)?;

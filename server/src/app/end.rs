@@ -2,6 +2,7 @@
 
 use super::callers::{Caller, Party};
 use super::control::Env;
+use super::objections::impersonated;
 use super::read::no_session;
 use super::records::{Decision, Loaded, LoadedUser, Stage};
 use super::search::{Filter, Which};
@@ -171,7 +172,7 @@ impl App {
         };
         let loaded = self.load_session(env.record.id, id).await?.ok_or_else(invalid)?;
         if loaded.session.actor.is_some() {
-            return Err(Stop::code(Code::ImpersonationForbidden));
+            return self.noted(&caller.party(), id, Client::default(), Err(impersonated())).await;
         }
         let live = self.ended(env, &loaded.session, loaded.seen, self.now()).is_none();
         let fits = match &ask.target {

@@ -7,7 +7,7 @@ use super::callers::Caller;
 use super::control::Env;
 use super::records::{Decision, Loaded, Stage};
 use super::{App, Fault, Stop};
-use crate::codec::{CONTROL, event, history_key, new_event, session_id, session_key};
+use crate::codec::{CONTROL, event, new_event, session_id, session_key};
 use crate::store::{Amend, Batch, EventQuery, Key, StoreError};
 use handstamp_core::caller::Scope;
 use handstamp_core::erasure::{self, Signer};
@@ -86,8 +86,9 @@ impl App {
         }
         self.behind.forget(env.record.id, user);
         self.erase_devices(&env, user).await?;
-        let beside = self.erase_lines(history_key(env.record.id), user, &erased.pseudonym).await?;
-        erased.events += beside;
+        for subject in self.beside_sessions(env.record.id).await? {
+            erased.events += self.erase_lines(subject, user, &erased.pseudonym).await?;
+        }
         if erased.sessions + erased.events > 0 {
             self.note_erasing(&env, &erased).await?;
         }
@@ -174,7 +175,8 @@ impl App {
 
     /// Erases what a record's history says of the user; how many lines.
     async fn erase_lines(&self, subject: Key, user: &UserId, name: &UserId) -> Result<u64, Stop> {
-        let mut query = EventQuery { subject: Some(subject), env: None, after: None, limit: STEP };
+        let mut query =
+            EventQuery { subject: Some(subject), env: None, after: None, since: None, limit: STEP };
         let mut count = 0;
         loop {
             let page = self.store.history(&query).await?;

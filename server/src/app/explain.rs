@@ -11,7 +11,7 @@ use crate::codec::{event, sessions};
 use crate::store::{EventQuery, Query};
 use handstamp_core::caller::Scope;
 use handstamp_core::event::{Event, EventKind};
-use handstamp_core::explain::{Fate, Said, asked, fate, rules};
+use handstamp_core::explain::{Fate, Said, asked, fate, lets_in, rules};
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::policy::{Effective, Origin, Policy};
 use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
@@ -43,7 +43,7 @@ pub struct Preview {
     pub would_end: u64,
     /// How many would be refused if their last client asked again, and stay.
     pub would_refuse: u64,
-    /// How many refusals of the last day would not have been.
+    /// How many refusals of the last day would not have been: requests of sessions, and logins.
     pub would_allow: u64,
     /// The first of those that would end or be refused.
     pub examples: Vec<(SessionId, Refusal)>,
@@ -161,7 +161,9 @@ impl App {
     /// How many refusals of the last day the policy would not have given.
     async fn let_in(&self, env: &Env, candidate: &Policy, tell: impl Fn(u64)) -> Result<u64, Stop> {
         let since = Millis(self.now().0.saturating_sub(DAY.0));
-        let mut query = EventQuery { subject: None, env: Some(env.record.id.0), after: None, limit: STEP };
+        let env_id = Some(env.record.id.0);
+        let mut query =
+            EventQuery { subject: None, env: env_id, after: None, since: Some(since), limit: STEP };
         let mut known: HashMap<SessionId, Option<Loaded>> = HashMap::new();
         let (mut count, mut lines) = (0, 0);
         loop {
@@ -169,8 +171,12 @@ impl App {
             query.after = page.last().map(|last| last.position);
             let full = u32::try_from(page.len()).is_ok_and(|n| n >= STEP);
             lines += u64::try_from(page.len()).unwrap_or(0);
-            for stored in page.iter().filter(|stored| stored.at >= since) {
+            for stored in &page {
                 let line = event::read(stored)?;
+                if line.is_refused_login() {
+                    count += if lets_in(candidate, &line) { u64::from(line.count) } else { 0 };
+                    continue;
+                }
                 let Some(id) = refused_by_policy(&line) else { continue };
                 if known.len() >= KNOWN {
                     known.clear();

@@ -7,9 +7,9 @@
 use super::callers::Caller;
 use super::read::Line;
 use super::{App, Stop};
-use crate::codec::{event, history_key};
+use crate::codec::{event, history, history_key};
 use crate::host::clock::pause;
-use crate::store::{EventQuery, Key, StoredEvent};
+use crate::store::{EventQuery, Key, Query, StoreError, StoredEvent};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::event::{Event, EventKind};
@@ -89,7 +89,7 @@ impl App {
             let head = self.store.head().await?;
             let mut subjects = self.sessions_of(&env, user).await?;
             if subjects.len() <= SESSIONS {
-                subjects.push(history_key(env.record.id));
+                subjects.extend(self.beside_sessions(env.record.id).await?);
                 return self.merged(subjects, wanted, after, head, limit).await;
             }
         }
@@ -128,6 +128,27 @@ impl App {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
+    /// What lines are about that are about no session.
+    pub(super) async fn beside_sessions(&self, env: EnvironmentId) -> Result<Vec<Key>, StoreError> {
+        let mut subjects = vec![history_key(env)];
+        let mut query = Query {
+            space: history(env),
+            all: Vec::new(),
+            from: None,
+            until: None,
+            cursor: None,
+            limit: STEP,
+        };
+        loop {
+            let page = self.store.search(&query).await?;
+            subjects.extend(page.items.into_iter().map(|found| found.record.key));
+            match page.next {
+                None => return Ok(subjects),
+                next => query.cursor = next,
+            }
+        }
+    }
+
     /// The histories of some subjects as one, up to `head`.
     async fn merged(
         &self,
@@ -138,7 +159,7 @@ impl App {
         limit: u32,
     ) -> Result<Chapter, Stop> {
         let asked = stream::iter(subjects).map(|subject| async {
-            let query = EventQuery { subject: Some(subject), env: None, after, limit };
+            let query = EventQuery { subject: Some(subject), env: None, after, since: None, limit };
             self.store.history(&query).await
         });
         let parts: Vec<Vec<StoredEvent>> = asked.buffered(32).try_collect().await?;
@@ -171,7 +192,13 @@ impl App {
         let step = if *wanted == Wanted::default() { limit } else { STEP };
         let mut chapter = Chapter { lines: Vec::new(), through: after, more: true };
         for _ in 0..ROUNDS {
-            let query = EventQuery { subject: None, env: Some(env.0), after: chapter.through, limit: step };
+            let query = EventQuery {
+                subject: None,
+                env: Some(env.0),
+                after: chapter.through,
+                since: None,
+                limit: step,
+            };
             let stored = self.store.history(&query).await?;
             chapter.more = u32::try_from(stored.len()).is_ok_and(|n| n >= step);
             for (at, one) in (1..).zip(&stored) {

@@ -6,9 +6,9 @@ use super::control::Env;
 use super::records::{Decision, Stage};
 use super::search::Filter;
 use super::{App, Fault, Stop};
-use crate::codec::{CONTROL, new_event, session_id, sessions};
+use crate::codec::{CONTROL, logins_record, new_event, session_id, sessions};
 use crate::host::clock::pause;
-use crate::store::{Batch, Condition, FacetRange, Page, Query, StoreError, Versioned};
+use crate::store::{Batch, Condition, Expect, FacetRange, Op, Page, Query, StoreError, Versioned};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::epoch::Scope as Whom;
 use handstamp_core::facet;
@@ -112,8 +112,15 @@ impl App {
                 _ => return Ok(()),
             }
         }
+        let mut ops = Vec::new();
+        if event.is_refused_login() {
+            let record = logins_record(*env, event.at, self.retention);
+            if self.store.load(std::slice::from_ref(&record.key)).await?.iter().all(Option::is_none) {
+                ops.push(Op::Put { expect: Expect::Absent, record });
+            }
+        }
         let (bucket, at, events) = (bucket.get(), event.at, vec![new_event(*env, event)]);
-        self.store.commit(Batch { bucket, at, ops: Vec::new(), events, tallies: Vec::new() }).await
+        self.store.commit(Batch { bucket, at, ops, events, tallies: Vec::new() }).await
     }
 
     /// Writes down the ends of sessions whose time has come.

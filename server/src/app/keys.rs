@@ -27,6 +27,8 @@ pub struct NewKey {
     pub expires_in: Option<Span>,
     /// Whether it is an operator's.
     pub operator: bool,
+    /// Whether it is for apps without a backend: no secret, without scopes, good for nothing but to say whose an app is.
+    pub publishable: bool,
     /// How often it may be used; `None`: as the key that asks.
     pub rate_limit: Option<Rate>,
 }
@@ -95,6 +97,9 @@ impl App {
     /// `insufficient_scope`: nobody gives what they do not have; bad input; faults.
     pub async fn create_key(&self, caller: &Caller, ask: NewKey) -> Result<MadeKey, Stop> {
         caller.allow(Scope::KeysWrite)?;
+        if ask.publishable {
+            return self.create_publishable(caller, &ask).await;
+        }
         if ask.operator {
             caller.allow_operator()?;
         }
@@ -120,6 +125,18 @@ impl App {
         self.insert_key(AccessKey { rate_limit, ..key }, parts.text()).await
     }
 
+    async fn create_publishable(&self, caller: &Caller, ask: &NewKey) -> Result<MadeKey, Stop> {
+        if ask.operator {
+            return Err(Stop::field("/operator", "a publishable key is of one environment"));
+        }
+        powerless(!ask.scopes.is_empty(), ask.rate_limit.is_some())?;
+        let parts = Parts::new(Kind::PublishableKey, self.draw_bytes()?, self.draw_bytes()?);
+        let (home, now) = (Home::Environment(caller.env.record.id), self.now());
+        let end = ask.expires_in.map(|span| now.plus(span));
+        let key = self.key_of(&parts, name(&ask.name)?, home, Vec::new(), now, end);
+        self.insert_key(key, parts.text()).await
+    }
+
     /// Changes a key.
     ///
     /// # Errors
@@ -129,6 +146,9 @@ impl App {
         let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         let mut key = known.key.clone();
+        if key.kind == Kind::PublishableKey {
+            powerless(patch.scopes.is_some(), patch.rate_limit.is_some())?;
+        }
         if let Some(text) = &patch.name {
             key.name = name(text)?;
         }
@@ -155,14 +175,16 @@ impl App {
         let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         caller.key().may_grant(&known.key.scopes)?;
-        caller.key().may_grant_rate(known.key.rate_limit)?;
+        if known.key.kind == Kind::AccessKey {
+            caller.key().may_grant_rate(known.key.rate_limit)?;
+        }
         if let Some(next) = known.key.replaced_by {
             return Err(Stop::refuse(
                 Code::AlreadyExists,
                 format!("the key was rotated already; its successor is {next}"),
             ));
         }
-        let parts = Parts::new(Kind::AccessKey, self.draw_bytes()?, self.draw_bytes()?);
+        let parts = Parts::new(known.key.kind, self.draw_bytes()?, self.draw_bytes()?);
         let now = self.now();
         let old = &known.key;
         let life = old.expires_at.map(|end| now.plus(end.since(old.created_at)));
@@ -267,6 +289,21 @@ fn used(known: &Key) -> Millis {
 
 fn manages(caller: &Caller, key: &Key) -> bool {
     key.version > 0 && (caller.is_operator() || key.key.home == Home::Environment(caller.env.record.id))
+}
+
+/// What a publishable key, which is in everybody's hands, does not have.
+fn powerless(scopes: bool, rate_limit: bool) -> Result<(), Stop> {
+    if scopes {
+        return Err(Stop::field(
+            "/scopes",
+            "a publishable key has no scopes: leave them out, or make an access key",
+        ));
+    }
+    if rate_limit {
+        let why = "a publishable key has no budget, which any of its many users could use up: sessions have theirs (`rate_limit` of the policy)";
+        return Err(Stop::field("/rate_limit", why));
+    }
+    Ok(())
 }
 
 fn name(text: &str) -> Result<Box<str>, Stop> {

@@ -10,7 +10,7 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 9] = [
+const SPACES: [u8; 10] = [
     kind::SESSION,
     kind::USER,
     kind::IDEMPOTENCY,
@@ -20,6 +20,7 @@ const SPACES: [u8; 9] = [
     kind::CHALLENGE,
     kind::SEATS,
     kind::SESSION_TYPE,
+    kind::HISTORY,
 ];
 
 /// How long a removed environment is looked after: longer than a creation takes that began before it was removed.

@@ -44,7 +44,7 @@ impl App {
         caller.allow(Scope::EventsRead)?;
         let env = caller.env.record.id;
         self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
-        let query = EventQuery { subject: Some(session_key(env, id)), env: None, after, limit };
+        let query = EventQuery { subject: Some(session_key(env, id)), env: None, after, since: None, limit };
         let stored = self.store.history(&query).await?;
         let line = |stored: &StoredEvent| -> Result<Line, Stop> {
             let mut event = event::read(stored)?;

@@ -3,6 +3,7 @@
 use super::callers::{Caller, Party};
 use super::control::Env;
 use super::limits::Rules;
+use super::objections::{impersonated, objected};
 use super::read::no_session;
 use super::records::{Decision, Loaded, Stage, open_data};
 use super::seats::{Guest, Seats};
@@ -14,12 +15,11 @@ use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::limit;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::Session;
-use handstamp_core::session::{Actor, Client};
-use handstamp_core::tag::{Group, Tag};
+use handstamp_core::session::{Client, Session};
+use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 use handstamp_core::transition::create::Proved;
-use handstamp_core::transition::update::{NoLogin, Objection, Patch, authenticate, update};
+use handstamp_core::transition::update::{NoLogin, Patch, authenticate, update};
 use handstamp_core::transition::{Change, Impossible};
 use handstamp_core::whereabouts;
 use serde_json::value::RawValue;
@@ -144,8 +144,14 @@ impl App {
         ask: &Update,
         login: Option<&Login>,
     ) -> Result<Updated, Stop> {
-        let env = party.env.record.id;
-        let asking = Asking { party, id, ask, login };
+        let done = self.seat_and_change(Asking { party, id, ask, login }).await;
+        let client = login.map_or_else(|| party.client.clone(), |login| login.client.clone());
+        self.noted(party, id, client, done).await
+    }
+
+    /// Changes it once there are seats for it, where a tag that it gets has seats.
+    async fn seat_and_change(&self, asking: Asking<'_>) -> Result<Updated, Stop> {
+        let (env, id) = (asking.party.env.record.id, asking.id);
         let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
             let Some(wanted) = self.wanted(asking).await? else {
@@ -307,7 +313,7 @@ impl App {
         let done =
             authenticate(living, login.proved.clone(), &login.client, party.by.clone(), &self.draw()?)?;
         let (change, issued) = done.map_err(|why| match why {
-            NoLogin::Impersonated => Stop::code(Code::ImpersonationForbidden),
+            NoLogin::Impersonated => impersonated(),
             NoLogin::Older => Stop::field("/auth/at", "is before the last authentication of the session"),
         })?;
         let events = first.events.into_iter().chain(change.events).collect();
@@ -368,29 +374,4 @@ fn members(value: &RawValue) -> serde_json::Result<Option<BTreeMap<String, Box<R
 
 pub(super) fn ended(why: Refusal) -> Stop {
     Stop::refuse(Code::SessionEnded, format!("the session has ended ({}): {}", why.code.text(), why.detail()))
-}
-
-fn objected(why: Objection) -> Stop {
-    match why {
-        Objection::TooManyTags => {
-            Stop::field("/tags/add", format!("a session carries at most {} tags", Tag::MOST))
-        }
-        Objection::TooManyGroups => Stop::field(
-            "/access_groups/add",
-            format!("a session is in at most {} access groups", Group::MOST),
-        ),
-        Objection::SaysWhoActs => Stop::refuse(
-            Code::TagCreateOnly,
-            format!("`{}` says that somebody acts in the user's place, and stays", Actor::TAG),
-        ),
-        Objection::CreateOnly(tag, origin) => Stop::refuse(
-            Code::TagCreateOnly,
-            format!(
-                "`{}` cannot change on a live session: create_only_tags names `{}`, by {}",
-                tag.as_str(),
-                tag.name(),
-                origin.text()
-            ),
-        ),
-    }
 }

@@ -5,13 +5,13 @@ use super::callers::Caller;
 use super::control::Env;
 use super::search::{Filter, Which, read_cursor, seal, write_cursor};
 use super::{App, Stop};
-use crate::codec::{event, read_user, session_id, session_key, users};
-use crate::store::{EventQuery, Key, Query, StoredEvent};
+use crate::codec::{event, logins_key, read_user, session_id, session_key, users};
+use crate::store::{EventQuery, Key, Query};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::device::known::Known;
-use handstamp_core::event::EventKind;
-use handstamp_core::id::UserId;
+use handstamp_core::event::{Event, EventKind};
+use handstamp_core::id::{EnvironmentId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::Client;
 use handstamp_core::time::{Millis, Span};
@@ -83,11 +83,12 @@ impl App {
         let space = users(env.record.id);
         let mut query = Query { space, all: Vec::new(), from: None, until: None, cursor, limit };
         let mut items = Vec::new();
+        let logins = self.logins_refused_lately(env.record.id).await?;
         for _ in 0..ROUNDS {
             query.limit = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX)).max(1);
             let page = self.store.search(&query).await?;
             for found in page.items {
-                let person = self.person(&env, read_user(&found)?.id).await?;
+                let person = self.person(&env, read_user(&found)?.id, &logins).await?;
                 // Time may have ended all of them.
                 items.extend(Some(person).filter(|person| person.sessions > 0));
             }
@@ -103,17 +104,19 @@ impl App {
     /// One user, also without a live session.
     ///
     /// # Errors
-    /// `not_found`, when no session of theirs is known, live or ended; faults.
+    /// `not_found`, when no session of theirs is known, live or ended, and no login was refused lately; faults.
     pub async fn user(&self, caller: &Caller, user: UserId) -> Result<Person, Stop> {
         caller.allow(Scope::SessionsRead)?;
         let env = self.env(caller.env.record.id)?;
-        if self.sessions_of(&env, &user).await?.is_empty() {
+        let logins = self.logins_refused_lately(env.record.id).await?;
+        let is_unknown = logins.iter().all(|line| line.user.as_ref() != Some(&user));
+        if is_unknown && self.sessions_of(&env, &user).await?.is_empty() {
             return Err(Stop::refuse(Code::NotFound, "no session of this user is known in this environment"));
         }
-        self.person(&env, user).await
+        self.person(&env, user, &logins).await
     }
 
-    async fn person(&self, env: &Env, user: UserId) -> Result<Person, Stop> {
+    async fn person(&self, env: &Env, user: UserId, logins: &[Event]) -> Result<Person, Stop> {
         let filter = Filter { user: Some(user.clone()), ..Filter::default() };
         let devices = self.known_devices(env.record.id, &user).await?;
         let (sessions, last_active) = (0, None);
@@ -133,18 +136,18 @@ impl App {
         }
         person.clients.sort_by_key(|seen| std::cmp::Reverse(seen.last_active));
         person.clients.truncate(Person::CLIENTS);
-        person.refused = self.refused_lately(env, &person.user).await?;
+        person.refused = self.refused_lately(env, &person.user, logins).await?;
         Ok(person)
     }
 
-    async fn refused_lately(&self, env: &Env, user: &UserId) -> Result<Vec<Refused>, Stop> {
+    async fn refused_lately(&self, env: &Env, user: &UserId, logins: &[Event]) -> Result<Vec<Refused>, Stop> {
         let from = self.now().minus(RECENT);
         let subjects = self.sessions_of(env, user).await?;
         let lately = stream::iter(subjects).map(|subject| self.since(subject, from));
-        let lines: Vec<Vec<StoredEvent>> = lately.buffered(32).try_collect().await?;
+        let lines: Vec<Vec<Event>> = lately.buffered(32).try_collect().await?;
         let mut refused: Vec<Refused> = Vec::new();
-        for stored in lines.iter().flatten() {
-            let line = event::read(stored)?;
+        let logins = logins.iter().filter(|line| line.user.as_ref() == Some(user));
+        for line in lines.iter().flatten().chain(logins) {
             let Some(code) = line.code.filter(|_| line.kind == EventKind::Refused) else { continue };
             let count = u64::from(line.count);
             match refused.iter_mut().find(|one| one.code == code) {
@@ -157,6 +160,16 @@ impl App {
         }
         refused.sort_by_key(|one| (std::cmp::Reverse(one.last), one.code));
         Ok(refused)
+    }
+
+    /// Logins of anybody that were refused: they made no session whose history would tell of them.
+    async fn logins_refused_lately(&self, env: EnvironmentId) -> Result<Vec<Event>, Stop> {
+        let (from, now) = (self.now().minus(RECENT), self.now());
+        let mut lines = Vec::new();
+        for day in [from, now] {
+            lines.extend(self.since(logins_key(env, day), from).await?);
+        }
+        Ok(lines)
     }
 
     /// The keys of all sessions of a user, live and ended.
@@ -176,14 +189,17 @@ impl App {
     }
 
     /// What a record's history says of the time from `from` on.
-    async fn since(&self, subject: Key, from: Millis) -> Result<Vec<StoredEvent>, Stop> {
-        let mut query = EventQuery { subject: Some(subject), env: None, after: None, limit: 1_000 };
+    async fn since(&self, subject: Key, from: Millis) -> Result<Vec<Event>, Stop> {
+        let mut query =
+            EventQuery { subject: Some(subject), env: None, after: None, since: Some(from), limit: 1_000 };
         let mut lines = Vec::new();
         loop {
             let page = self.store.history(&query).await?;
-            let full = page.len() == 1_000;
             query.after = page.last().map(|last| last.position);
-            lines.extend(page.into_iter().filter(|stored| stored.at >= from));
+            let full = page.len() == 1_000;
+            for stored in &page {
+                lines.push(event::read(stored)?);
+            }
             if !full {
                 return Ok(lines);
             }

@@ -4,15 +4,15 @@
 use super::callers::Party;
 use super::control::Env;
 use super::end::{Revoke, Revoked, Target};
+use super::objections::impersonated;
 use super::rates::Tab;
 use super::search::{Filter, Found};
-use super::update::Update;
 use super::validate::{Ask, Validated};
 use super::{App, Fault, Stop};
 use handstamp_core::csrf::{self, Holder};
 use handstamp_core::ending::ending;
 use handstamp_core::environment::EnvironmentName;
-use handstamp_core::expiry::{self, Ends};
+use handstamp_core::expiry::Ends;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
@@ -23,7 +23,6 @@ use handstamp_core::time::Millis;
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::opaque::open;
-use handstamp_core::transition::update::Patch;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -51,8 +50,6 @@ pub struct Visitor {
     pub auth: Option<(Level, Vec<String>)>,
     /// Who acts in the user's place, and why.
     pub actor: Option<(String, String)>,
-    /// Today's policy grants more time than the session has.
-    wider: bool,
     /// The successor of the token, which is to be delivered.
     pub issued: Option<Issued>,
 }
@@ -82,7 +79,6 @@ impl Visitor {
         seen: Millis,
         ends: Ends,
     ) -> Option<Visitor> {
-        let effective = env.policy.of(session);
         Some(Visitor {
             session: session.id(),
             user: UserId::new(session.user()).ok()?,
@@ -94,7 +90,6 @@ impl Visitor {
             ends,
             auth: session.level().map(|level| (level, session.methods().map(str::to_owned).collect())),
             actor: session.actor().map(|(id, reason)| (id.to_owned(), reason.to_owned())),
-            wider: expiry::adopt(session, &effective).is_some(),
             issued: None,
             env: env.clone(),
         })
@@ -230,21 +225,6 @@ impl App {
         Ok(ended.unwrap_or(false))
     }
 
-    /// Where today's policy grants more time than the session was made with, it takes that over. Activity alone does not
-    /// do that: loosening a policy is no activity.
-    ///
-    /// # Errors
-    /// `session_ended`; faults.
-    pub async fn extend_visitor(&self, mut visitor: Visitor, client: Client) -> Result<Visitor, Stop> {
-        if visitor.wider {
-            let patch = Patch { extend: true, ..Patch::default() };
-            let ask = Update { patch, data: super::update::DataChange::Keep };
-            let done = self.change(&visitor.party(client), visitor.session, &ask, None).await?;
-            (visitor.ends, visitor.seen) = (done.view.ends, done.view.seen);
-        }
-        Ok(visitor)
-    }
-
     /// The user's live sessions, newest first.
     ///
     /// # Errors
@@ -264,7 +244,7 @@ impl App {
     /// `not_found`, also of another user's; `impersonation_forbidden`; faults.
     pub async fn end_own(&self, visitor: &Visitor, id: SessionId, client: &Client) -> Result<bool, Stop> {
         if id != visitor.session {
-            for_themselves(visitor)?;
+            self.for_themselves(visitor, client).await?;
         }
         let ended = self.end_one(&visitor.env, id, Some(&visitor.user), &By::Client, client, None).await?;
         ended.ok_or_else(|| super::read::no_session(id))
@@ -275,7 +255,7 @@ impl App {
     /// # Errors
     /// `impersonation_forbidden`; faults.
     pub async fn end_others(&self, visitor: &Visitor, client: Client) -> Result<u64, Stop> {
-        for_themselves(visitor)?;
+        self.for_themselves(visitor, &client).await?;
         let (filter, party) = (mine(visitor), visitor.party(client));
         let ask =
             Revoke { target: Target::Filter(filter.clone()), except: None, dry_run: false, reason: None };
@@ -284,13 +264,17 @@ impl App {
             Revoked::Raised { .. } => Ok(0),
         }
     }
+
+    /// Who acts in a user's place does not touch the user's other sessions (design, section 4; ASVS 7.4.5).
+    async fn for_themselves(&self, visitor: &Visitor, client: &Client) -> Result<(), Stop> {
+        if visitor.actor.is_none() {
+            return Ok(());
+        }
+        let party = visitor.party(client.clone());
+        self.noted(&party, visitor.session, client.clone(), Err(impersonated())).await
+    }
 }
 
 fn mine(visitor: &Visitor) -> Filter {
     Filter { user: Some(visitor.user.clone()), ..Filter::default() }
-}
-
-/// Who acts in a user's place does not touch the user's other sessions (design, section 4; ASVS 7.4.5).
-fn for_themselves(visitor: &Visitor) -> Result<(), Stop> {
-    if visitor.actor.is_none() { Ok(()) } else { Err(Stop::code(Code::ImpersonationForbidden)) }
 }

@@ -40,6 +40,9 @@ pub(super) enum KeysVerb {
         /// For operators: everything, in any environment
         #[arg(long)]
         operator: bool,
+        /// For apps without a backend: no secret, good for nothing but their own sessions
+        #[arg(long, conflicts_with_all = ["operator", "scopes", "rate_limit"])]
+        publishable: bool,
     },
     /// All of them
     List,
@@ -107,13 +110,16 @@ impl Context<'_, '_> {
         let mut client = self.client_as(&group.connection, operator)?;
         match group.verb {
             KeysVerb::Generate => self.generate(),
-            KeysVerb::Create { name, scopes, expires_in, rate_limit, operator } => {
+            KeysVerb::Create { name, scopes, expires_in, rate_limit, operator, publishable } => {
                 let mut body = Map::new();
                 body.insert("name".to_owned(), json!(name));
                 if operator {
                     body.insert("operator".to_owned(), json!(true));
                 } else if !scopes.is_empty() {
                     body.insert("scopes".to_owned(), json!(scopes));
+                }
+                if publishable {
+                    body.insert("kind".to_owned(), json!("publishable"));
                 }
                 if let Some(seconds) = expires_in {
                     body.insert("expires_in".to_owned(), json!(seconds));

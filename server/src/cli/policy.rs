@@ -190,9 +190,11 @@ impl Context<'_, '_> {
 
     fn explain(&mut self, client: &mut Client, asked: &Explain) -> Result<Exit, Failure> {
         let what = "explaining";
+        // A script gets all there is; a line of a table has no room for it.
+        let full = if self.json { "?full=true" } else { "" };
         let answer = match (&asked.session, &asked.user) {
             (Some(id), _) => {
-                let path = format!("/v1/sessions/{}/explain", encoded(id));
+                let path = format!("/v1/sessions/{}/explain{full}", encoded(id));
                 client.call(Method::GET, &path, None, what)?.body
             }
             (None, user) => {
@@ -200,7 +202,7 @@ impl Context<'_, '_> {
                     Some(user) => json!({"user_id": user}),
                     None => json!({"tags": asked.tags}),
                 };
-                client.call(Method::POST, &format!("{PATH}/explain"), Some(&body), what)?.body
+                client.call(Method::POST, &format!("{PATH}/explain{full}"), Some(&body), what)?.body
             }
         };
         if self.json {

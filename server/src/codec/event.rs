@@ -9,10 +9,11 @@ use crate::store::{StoreError, StoredEvent};
 use handstamp_core::event::{Actor, Event, EventKind};
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
+use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 
-/// 2: with a count at the end. 3: the user may be missing; an actor at the end.
-const FORMAT: u8 = 3;
+/// 2: with a count at the end. 3: the user may be missing; an actor at the end. 4: tags after it.
+const FORMAT: u8 = 4;
 
 /// Without session and time.
 pub fn write(e: &Event) -> Vec<u8> {
@@ -40,6 +41,8 @@ pub fn write(e: &Event) -> Vec<u8> {
         w.text(actor.id.as_str());
         w.text(&actor.reason);
     });
+    w.number(u64::try_from(e.tags.len()).unwrap_or(u64::MAX));
+    e.tags.iter().for_each(|tag| w.text(tag.as_str()));
     w.finish()
 }
 
@@ -56,7 +59,7 @@ pub fn read(stored: &StoredEvent) -> Result<Event, StoreError> {
 }
 
 fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, Unreadable> {
-    let mut r = Reader::new(body, &[1, 2, FORMAT])?;
+    let mut r = Reader::new(body, &[1, 2, 3, FORMAT])?;
     let user = |r: &mut Reader<'_>| UserId::new(r.text()?).map_err(|_| Unreadable);
     let kind = match r.byte()? {
         0 => EventKind::Created,
@@ -91,6 +94,16 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         actor: match r.format {
             1 | 2 => None,
             _ => r.option(|r| Ok(Box::new(Actor { id: user(r)?, reason: r.text()?.into() })))?,
+        },
+        tags: match r.format {
+            1..=3 => Box::default(),
+            _ => {
+                let count = r.number()?;
+                if count > u64::try_from(Tag::MOST + 1).unwrap_or(u64::MAX) {
+                    return Err(Unreadable);
+                }
+                (0..count).map(|_| Tag::parse(r.text()?).map_err(|_| Unreadable)).collect::<Result<_, _>>()?
+            }
         },
     };
     r.end()?;

@@ -5,7 +5,7 @@
 //!
 //! * A request gets its name from us. An `X-Request-Id` that came with it is not taken over: it would put a stranger's
 //!   text into our logs, and let two requests have one name. Whoever has a name of their own logs it beside ours.
-//! * The `Host` of a request is not looked at. Behind a proxy it is whatever the proxy passes on, and a page that had its
+//! * The `Host` of a request is not looked at by calls that need an access key. Behind a proxy it is whatever the proxy passes on, and a page that had its
 //!   name point here (DNS rebinding) gains nothing: every call needs an access key in a header that no browser sends
 //!   by itself, and every change a content type that no browser sends across origins unasked. Doors that take cookies
 //!   look at origins.
@@ -69,7 +69,7 @@ impl Door {
             Ok(answer) => answer,
             Err(_) => Problem::accident(Code::InternalError, &"a handler panicked").into_response(),
         };
-        finish(answer, id, hot)
+        finish(answer, id, hot, self.web.tls)
     }
 
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
@@ -172,11 +172,12 @@ fn no_key_in(uri: &Uri) -> Result<(), Problem> {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const EMBEDDED_BY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// The headers that every answer has, and the body of a problem. The hot path, which answers other servers only, goes
 /// without the headers that speak to browsers.
-fn finish(answer: Response<Body>, id: RequestId, hot: bool) -> Response<Body> {
+fn finish(answer: Response<Body>, id: RequestId, hot: bool, tls: bool) -> Response<Body> {
     let mut answer = problem::render(answer, id);
     let headers = answer.headers_mut();
     if let Ok(value) = HeaderValue::from_bytes(id.as_str().as_bytes()) {
@@ -187,6 +188,12 @@ fn finish(answer: Response<Body>, id: RequestId, hot: bool) -> Response<Body> {
     if !hot {
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(CSP);
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        // No foreign page loads an answer as a picture or a script (ASVS 3.5.8); what CORS lets through is not concerned.
+        headers.insert(EMBEDDED_BY, HeaderValue::from_static("same-origin"));
+        if tls {
+            // A year (ASVS 3.4.1). Other hosts of the domain are not ours to speak for.
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
     }
     answer
 }

@@ -7,6 +7,7 @@ use super::input::{self, At, BATCH, Json};
 use super::parse::Object;
 use super::policies::PolicyRequest;
 use super::problem::{Answer, Problem};
+use super::query::Params;
 use super::reply::{json, stream};
 use super::wire::EvidenceBody;
 use crate::app::explain::{Explained, Preview, Values};
@@ -32,7 +33,8 @@ pub struct ExplainedBody {
     /// Which session.
     session_id: String,
     /// The effective policy: each key with its value and where it came from. A key of which several sections hold together
-    /// (limits, lists of networks) has a list of both.
+    /// (limits, lists) has a list of both. Of a list with more than 20 entries `value` has the first 20, and `entries` says
+    /// how many there are; with `full=true` it has all of them.
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     policy: Value,
     /// What each rule says now, in the order in which they are asked.
@@ -77,7 +79,7 @@ pub struct ExplainRequest {
 pub enum ExplanationBody {
     /// For tags.
     Tags {
-        /// The effective policy.
+        /// The effective policy. Long lists are cut as in the explanation of a session.
         #[schema(value_type = std::collections::BTreeMap<String, Value>)]
         policy: Value,
     },
@@ -108,7 +110,9 @@ pub struct PreviewBody {
     would_end: u64,
     /// How many would be refused if their last client asked again, and stay.
     would_refuse: u64,
-    /// How many refusals of the last day would not have been given.
+    /// How many refusals of the last day would not have been given: requests of sessions, and logins that addresses or a limit
+    /// refused. Of a login history tells its tags, its address and the limit that refused it; a limit that it never
+    /// came to is taken to have room for it.
     would_allow: u64,
     /// The first hundred of those that would end or be refused.
     examples: Vec<ExampleBody>,
@@ -132,33 +136,47 @@ pub struct ExampleBody {
 /// Explains a session: which rules hold for it, where each value came from, and what each rule says now.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/explain", tag = "policies", operation_id = "explain_session",
-    params(("id" = String, Path, description = "`ses_...`")),
+    params(
+        ("id" = String, Path, description = "`ses_...`"),
+        ("full" = Option<bool>, Query, description = "Whether lists come with all of their entries. Left out: false, the first 20.")
+    ),
     responses((status = 200, description = "The explanation.", body = ExplainedBody))
 )]
-pub async fn session(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>) -> Answer {
+pub async fn session(
+    State(web): State<Arc<Web>>,
+    By(caller): By,
+    At(id): At<String>,
+    params: Params,
+) -> Answer {
+    let most = entries(&params)?;
     let explained = web.app.explain(&caller, input::session(&id)?).await?;
-    Ok(json(StatusCode::OK, &explained_body(&explained)?))
+    Ok(json(StatusCode::OK, &explained_body(&explained, most)?))
 }
 
 /// Explains the policy in force: for a set of tags, or for the live sessions of a user.
 #[utoipa::path(
     post, path = "/v1/policies/explain", tag = "policies", operation_id = "explain_policy",
+    params(
+        ("full" = Option<bool>, Query, description = "Whether lists come with all of their entries. Left out: false, the first 20.")
+    ),
     request_body = ExplainRequest,
     responses((status = 200, description = "The explanation.", body = ExplanationBody))
 )]
 pub async fn policy(
     State(web): State<Arc<Web>>,
     By(caller): By,
+    params: Params,
     Json(ask, _): Json<ExplainRequest>,
 ) -> Answer {
+    let most = entries(&params)?;
     let body = match (ask.tags, ask.user_id) {
         (Some(tags), None) => {
             let tags = input::tags("/tags", &tags)?;
-            ExplanationBody::Tags { policy: values(&web.app.explain_tags(&caller, &tags)?) }
+            ExplanationBody::Tags { policy: values(&web.app.explain_tags(&caller, &tags)?, most) }
         }
         (None, Some(user)) => {
             let all = web.app.explain_user(&caller, input::user("/user_id", &user)?).await?;
-            let sessions = all.iter().map(explained_body).collect::<Result<_, _>>()?;
+            let sessions = all.iter().map(|one| explained_body(one, most)).collect::<Result<_, _>>()?;
             ExplanationBody::User { sessions }
         }
         _ => return Err(Problem::field("", "send either `tags` or `user_id`")),
@@ -226,11 +244,33 @@ fn told<T: Serialize>(event: &str, body: &T) -> Bytes {
     Bytes::from(format!("event: {event}\ndata: {data}\n\n"))
 }
 
+/// How many entries of a list are told, unless all are asked for: a list of networks may have ten thousand, and a hundred
+/// sessions of a user the same one.
+const ENTRIES: usize = 20;
+
+/// The most entries of a list.
+fn entries(params: &Params) -> Result<usize, Problem> {
+    match params.get("full")? {
+        None | Some("false") => Ok(ENTRIES),
+        Some("true") => Ok(usize::MAX),
+        Some(_) => Err(Problem::field("full", "true or false")),
+    }
+}
+
 /// Each key with value and origin; one that comes more than once as a list.
-fn values(values: &Values) -> Value {
+fn values(values: &Values, most: usize) -> Value {
     let mut map = Map::new();
     for (key, value, origin) in values {
-        let one = json!({ "value": sections::value(value), "origin": origin.text() });
+        let mut one = json!({ "value": sections::value(value), "origin": origin.text() });
+        let listed = one.get_mut("value").and_then(Value::as_array_mut).filter(|listed| listed.len() > most);
+        let entries = listed.map(|listed| {
+            let entries = listed.len();
+            listed.truncate(most);
+            entries
+        });
+        if let (Some(entries), Some(members)) = (entries, one.as_object_mut()) {
+            members.insert("entries".to_owned(), entries.into());
+        }
         match map.get_mut(*key) {
             None => drop(map.insert((*key).to_owned(), one)),
             Some(Value::Array(all)) => all.push(one),
@@ -240,7 +280,7 @@ fn values(values: &Values) -> Value {
     Value::Object(map)
 }
 
-fn explained_body(explained: &Explained) -> Result<ExplainedBody, Problem> {
+fn explained_body(explained: &Explained, most: usize) -> Result<ExplainedBody, Problem> {
     let rule = |said: &Said| {
         let body = RuleBody {
             rule: said.rule,
@@ -256,7 +296,7 @@ fn explained_body(explained: &Explained) -> Result<ExplainedBody, Problem> {
     };
     Ok(ExplainedBody {
         session_id: explained.session.to_string(),
-        policy: values(&explained.policy),
+        policy: values(&explained.policy, most),
         rules: explained.rules.iter().map(rule).collect::<Result<_, _>>()?,
     })
 }

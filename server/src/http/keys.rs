@@ -18,6 +18,7 @@ use handstamp_core::policy::modes::Rate;
 use handstamp_core::policy::setting::Budget;
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
+use handstamp_core::token::Kind;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub struct KeyBody {
     id: String,
     /// A person's name for it.
     name: String,
-    /// `access`.
+    /// `access` or `publishable`.
     kind: &'static str,
     /// What it allows.
     scopes: Vec<&'static str>,
@@ -69,9 +70,22 @@ pub struct CreateKeyRequest {
     expires_in: Option<u64>,
     /// For an operator, in every environment. Needs an operator's key.
     operator: Option<bool>,
+    /// `access`, or `publishable` for apps without a backend: no secret, without scopes. Left out: `access`.
+    #[schema(inline)]
+    kind: Option<KeyKind>,
     /// How often it may be used, such as `1000/1h`: so many calls at once, and as many again in the time. Left out: as
     /// the key that asks, which for nearly every key is without a limit.
     rate_limit: Option<String>,
+}
+
+/// For whom a key is.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// A backend: a secret.
+    Access,
+    /// Apps without a backend: no secret.
+    Publishable,
 }
 
 /// What changes in a key.
@@ -120,7 +134,7 @@ pub struct RotateKeyRequest {
 pub struct MadeKeyBody {
     /// As it is listed from now on.
     key: KeyBody,
-    /// `hsk_...`: shown once.
+    /// `hsk_...`, or `hsp_...` of a publishable key: shown once.
     secret: String,
 }
 
@@ -170,6 +184,7 @@ pub async fn create(
         scopes: scopes(ask.scopes)?.unwrap_or_default(),
         expires_in: ask.expires_in.map(|n| seconds("/expires_in", n, Policy::SHORTEST)).transpose()?,
         operator: ask.operator.unwrap_or(false),
+        publishable: ask.kind == Some(KeyKind::Publishable),
         rate_limit: ask.rate_limit.as_deref().map(rate).transpose()?,
     };
     Ok(made(&web, &web.app.create_key(&caller, ask).await?))
@@ -244,7 +259,7 @@ fn body(web: &Web, known: &Key) -> KeyBody {
     KeyBody {
         id: key.id.to_string(),
         name: key.name.to_string(),
-        kind: "access",
+        kind: if key.kind == Kind::PublishableKey { "publishable" } else { "access" },
         scopes: key.scopes.iter().map(|scope| scope.text()).collect(),
         product: home.as_ref().map(|h: &EnvironmentName| h.product().to_owned()),
         environment: home.as_ref().map(|h| h.environment().to_owned()),

@@ -193,6 +193,9 @@ impl From<Stop> for Problem {
                 let own = || {
                     if refused.refusal.evidence.is_some() {
                         refused.refusal.detail()
+                    } else if code == Code::IpMissing {
+                        // Which rule looks, and where it came from.
+                        format!("{}. {}", refused.refusal.detail(), code.remedy())
                     } else {
                         format!("{} {}", code.means(), code.remedy())
                     }

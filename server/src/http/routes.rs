@@ -112,8 +112,10 @@ pub fn table() -> Vec<Route> {
             .refuses(&[PolicyManagedByFile, PolicyChanged]),
         get("/v1/policies/versions", policies::versions).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
-        get("/v1/sessions/{id}/explain", explain::session).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
-        post("/v1/policies/explain", explain::policy).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
+        get("/v1/sessions/{id}/explain", explain::session).needs(Key(SessionsRead)).stored().params(&["full"])
+            .refuses(&[NotFound]),
+        post("/v1/policies/explain", explain::policy).needs(Key(SessionsRead)).json().stored().params(&["full"])
+            .refuses(&[TagInvalid]),
         post("/v1/policies/preview", explain::preview).needs(Key(SessionsRead)).json().stored(),
         post("/v1/policies/rollback", policies::roll_back).needs(Key(PolicyWrite)).json().stored()
             .refuses(&[NotFound, PolicyManagedByFile, PolicyChanged]),

@@ -31,14 +31,24 @@ pub struct StatementBody<'a> {
     /// Lines of history that held something.
     events_erased: u64,
     /// What is gone.
-    erased: [&'static str; 7],
-    /// What stays.
-    kept: [&'static str; 5],
+    erased: [&'static str; 8],
+    /// What stays. `who_acted_for_the_user`: the ids of those who acted in the user's place, without what they said.
+    /// `where_the_user_acted_for_others`: in the sessions and the history of other users, the id and the reason under which
+    /// this user acted in their place; that history is about those others, and says who was there in their name.
+    kept: [&'static str; 7],
 }
 
-const ERASED: [&str; 7] =
-    ["user_id", "addresses", "user_agents", "data", "tags", "access_groups", "notes_and_reasons"];
-const KEPT: [&str; 5] = ["pseudonym", "session_ids", "times", "codes_and_rules", "access_key_ids"];
+const ERASED: [&str; 8] =
+    ["user_id", "addresses", "user_agents", "data", "tags", "access_groups", "notes_and_reasons", "devices"];
+const KEPT: [&str; 7] = [
+    "pseudonym",
+    "session_ids",
+    "times",
+    "codes_and_rules",
+    "access_key_ids",
+    "who_acted_for_the_user",
+    "where_the_user_acted_for_others",
+];
 
 /// The statement, signed.
 #[derive(Serialize, utoipa::ToSchema)]

@@ -31,7 +31,8 @@ pub struct UserBody<'a> {
     clients: Vec<SeenBody<'a>>,
     /// The devices that they are known to have.
     devices: Vec<DeviceBody<'a>>,
-    /// What was refused in the last 24 hours, by code, the latest first; of ended sessions, too.
+    /// What was refused in the last 24 hours, by code, the latest first; of ended sessions, too, and logins that a rule
+    /// refused.
     recent_refusals: Vec<RefusedBody>,
 }
 
@@ -106,7 +107,8 @@ pub async fn list(State(web): State<Arc<Web>>, By(caller): By, params: Params) -
     Ok(json(StatusCode::OK, &PageBody { items, next_cursor: found.next }))
 }
 
-/// Reads a user; also one whose sessions have all ended, as long as these are readable.
+/// Reads a user; also one whose sessions have all ended, as long as these are readable, and one of whom there are only
+/// logins that were refused in the last 24 hours.
 #[utoipa::path(
     get, path = "/v1/users/{id}", tag = "users", operation_id = "get_user",
     params(("id" = String, Path, description = "The application's name for the user, percent-encoded.")),
@@ -120,9 +122,9 @@ pub async fn get(State(web): State<Arc<Web>>, By(caller): By, At(id): At<String>
 /// Erases a user.
 ///
 /// Every session of theirs ends. Addresses, user agents, data, tags, access groups, and what anybody wrote about them are
-/// taken out of the records of their sessions, live and ended, and out of history; their id becomes a pseudonym. The
-/// answer is a signed statement of that. Sent again it does no harm: it erases what came since, and says 0 where there was
-/// nothing.
+/// taken out of the records of their sessions, live and ended, and out of history; their devices are forgotten; their id
+/// becomes a pseudonym. Where they acted in the place of other users, the history of those others still says so. The answer
+/// is a signed statement of that. Sent again it does no harm: it erases what came since, and says 0 where there was nothing.
 #[utoipa::path(
     post, path = "/v1/users/{id}/erase", tag = "users", operation_id = "erase_user",
     params(("id" = String, Path, description = "The application's name for the user, percent-encoded.")),

@@ -236,14 +236,15 @@ async fn validate_one(
     input::is_json(request.headers())?;
     let bytes = input::read(request.into_body(), BODY).await?;
     let ask: ValidateRequest<'_> = parse(&bytes)?;
+    let asked = asked(&ask, Place::Alone)?;
     let mut answer = Vec::with_capacity(1_024);
-    judge(web, &caller, &ask, Place::Alone, &mut answer).await?;
+    judge(web, &caller, asked, &mut answer).await?;
     Ok(answer)
 }
 
 /// May these requests pass?
 ///
-/// Each is judged by itself; what is wrong with one fails the whole batch, and so does an accident.
+/// Each is judged by itself. Where something is wrong with one of them, none is judged; an accident fails the whole batch.
 #[utoipa::path(
     post, path = "/v1/sessions/validate-batch", tag = "sessions", operation_id = "validate_sessions",
     request_body = ValidateBatchRequest<'static>,
@@ -258,13 +259,16 @@ pub async fn validate_batch(State(web): State<Arc<Web>>, By(caller): By, Raw(byt
             format!("a batch has 1 to {BATCH_MOST} requests, this has {}", ask.requests.len()),
         ));
     }
-    let mut body = Vec::with_capacity(ask.requests.len() * 1_024);
+    // A verdict may have an effect: what cannot be judged is told before the first of them has one.
+    let all = ask.requests.iter().enumerate().map(|(at, Object(one))| asked(one, Place::Batch(at)));
+    let all: Vec<Ask<'_>> = all.collect::<Result<_, _>>()?;
+    let mut body = Vec::with_capacity(all.len() * 1_024);
     body.extend_from_slice(b"{\"results\":[");
-    for (at, Object(one)) in ask.requests.iter().enumerate() {
+    for (at, one) in all.into_iter().enumerate() {
         if at > 0 {
             body.push(b',');
         }
-        judge(&web, &caller, one, Place::Batch(at), &mut body).await?;
+        judge(&web, &caller, one, &mut body).await?;
     }
     body.extend_from_slice(b"]}");
     Ok(with_json(StatusCode::OK, body))
@@ -286,14 +290,8 @@ impl Place {
     }
 }
 
-/// Judges one token, and appends the answer to `out`.
-async fn judge(
-    web: &Web,
-    caller: &Caller,
-    ask: &ValidateRequest<'_>,
-    place: Place,
-    out: &mut Vec<u8>,
-) -> Result<(), Problem> {
+/// Reads one request.
+fn asked<'a>(ask: &'a ValidateRequest<'_>, place: Place) -> Result<Ask<'a>, Problem> {
     let mut asked = Ask {
         token: ask.token.as_deref().unwrap_or_default(),
         ip: input::ip(|| place.pointer("ip"), ask.ip.as_deref())?,
@@ -307,7 +305,6 @@ async fn judge(
         assured: Assured::default(),
         tab: None,
     };
-    let ip = asked.ip;
     if let Some(seconds) = ask.max_auth_age {
         let span = i64::try_from(seconds).ok().map(Span::secs).filter(|span| *span <= Policy::LONGEST);
         let wrong =
@@ -318,7 +315,6 @@ async fn judge(
         let wrong = || Problem::field(place.pointer("min_level"), "1, 2 or 3");
         asked.assured.level = Some(Level::new(level).ok_or_else(wrong)?);
     }
-    let assured = asked.assured;
     if !ask.required_tags.is_empty() {
         asked.tags = input::tags(&place.pointer("required_tags"), &ask.required_tags)?;
     }
@@ -330,6 +326,12 @@ async fn judge(
         let at = |field: &str| place.pointer(field);
         asked.device = Device::Sent(Box::new(devices::sent(at, &device.proof, method, url)?));
     }
+    Ok(asked)
+}
+
+/// Judges one token, and appends the answer to `out`.
+async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
+    let (assured, ip) = (asked.assured, asked.ip);
     match web.app.validate(&caller.env, asked).await? {
         Validated::Current(current) => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");

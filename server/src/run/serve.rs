@@ -79,7 +79,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed));
     let trust = trust(&config.server);
     let proxies = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
-    let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)));
+    let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)).over_tls(tls.is_some()));
     let limits = limits(&config.server.limits);
     let environment = sources.environment.clone();
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));

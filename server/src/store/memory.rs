@@ -148,6 +148,7 @@ impl Store for Memory {
             Some(key) => event.subject == *key,
             None => query.env.is_none_or(|env| event.subject.space.env == env),
         });
+        let wanted = wanted.filter(|event| query.since.is_none_or(|since| event.at >= since));
         Ok(wanted.take(bounds::page(query.limit)).cloned().collect())
     }
 

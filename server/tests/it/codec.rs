@@ -148,6 +148,7 @@ fn line() -> Event {
         },
         by: By::Key(KeyId([9; 16])),
         actor: None,
+        tags: Box::new([]),
         count: 3,
     }
 }
@@ -173,8 +174,15 @@ fn every_format_of_a_line_of_history_is_read() {
     assert_eq!(read(&second), Ok(line()));
     let third = [&b"\x03\x03\x01"[..], middle, b"\x03\x00"].concat();
     assert_eq!(read(&third), Ok(line()));
-    assert_eq!(event::write(&line()), third);
-    for whole in [first, second, third] {
+    let fourth = [&b"\x04\x03\x01"[..], middle, b"\x03\x00\x00"].concat();
+    assert_eq!(read(&fourth), Ok(line()));
+    assert_eq!(event::write(&line()), fourth);
+    let tagged =
+        Event { tags: ["org:acme", "role:admin"].map(|tag| Tag::parse(tag).unwrap()).into(), ..line() };
+    let with_tags = [&b"\x04\x03\x01"[..], middle, b"\x03\x00\x02\x08org:acme\x0arole:admin"].concat();
+    assert_eq!(read(&with_tags), Ok(tagged.clone()));
+    assert_eq!(event::write(&tagged), with_tags);
+    for whole in [first, second, third, fourth, with_tags] {
         assert!(read(&[&whole[..], &[0]].concat()).is_err(), "{}", whole[0]);
         assert!(read(&whole[..whole.len() - 1]).is_err(), "{}", whole[0]);
     }

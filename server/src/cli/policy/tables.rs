@@ -41,7 +41,9 @@ pub(super) fn effective(policy: &Json) -> String {
     for (key, said) in policy.as_object().into_iter().flatten() {
         let each = said.as_array().map_or(std::slice::from_ref(said), Vec::as_slice);
         for one in each {
-            let value = short(one.get("value").unwrap_or(&Json::Null));
+            // Of a long list the answer has the first entries, and how many there are.
+            let entries = one.get("entries").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok());
+            let value = shortened(one.get("value").unwrap_or(&Json::Null), entries);
             rows.push(json!({"key": key, "value": value, "origin": one.get("origin")}));
         }
     }
@@ -126,12 +128,17 @@ pub(super) fn counted(n: u64) -> String {
 
 /// A value as it fits into a line.
 fn short(value: &Json) -> Json {
+    shortened(value, None)
+}
+
+/// The same of a list of which only the first entries are there: `entries` is how many it has.
+fn shortened(value: &Json, entries: Option<usize>) -> Json {
     let Json::Array(items) = value else { return value.clone() };
     let mut shown: Vec<String> = items.iter().take(SHOWN).map(|item| cell(Some(item))).collect();
     if items.is_empty() {
         return json!("none");
     }
-    if let Some(more @ 1..) = items.len().checked_sub(SHOWN) {
+    if let Some(more @ 1..) = entries.unwrap_or(items.len()).checked_sub(SHOWN) {
         shown.push(format!("and {more} more"));
     }
     json!(shown.join(", "))

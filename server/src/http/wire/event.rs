@@ -46,6 +46,9 @@ pub struct EventBody<'a> {
     /// Who acted in the user's place, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<ActorBody<'a>>,
+    /// The tags that a login asked for, when it was refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<&'a str>,
     /// How often, when a refusal that changed nothing was repeated: those of a minute after the first; of an hour when
     /// the session has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +127,7 @@ impl<'a> EventBody<'a> {
             client: ClientBody::of(&event.client),
             by: by(&event.by),
             actor: event.actor.as_deref().map(|a| ActorBody { id: a.id.as_str(), reason: &a.reason }),
+            tags: event.tags.iter().map(handstamp_core::tag::Tag::as_str).collect(),
             count: Some(event.count).filter(|count| *count > 1),
         }
     }

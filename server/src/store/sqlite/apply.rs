@@ -22,6 +22,8 @@ pub(super) struct Statements<'c> {
     add_facet: Statement<'c>,
     drop_facet: Statement<'c>,
     add_event: Statement<'c>,
+    add_hour: Statement<'c>,
+    drop_hours: Statement<'c>,
     pub(super) add_orphan: Statement<'c>,
     amend: Statement<'c>,
     touch: Statement<'c>,
@@ -30,6 +32,11 @@ pub(super) struct Statements<'c> {
     pub(super) sweep: super::sweep::Statements<'c>,
     /// Reused for every record.
     facets: Vec<u8>,
+}
+
+/// The hour of an instant, as `hours` counts them.
+pub(super) const fn hour_of(at: Millis) -> i64 {
+    at.0.div_euclid(3_600_000)
 }
 
 /// What became of a batch.
@@ -59,6 +66,8 @@ pub(super) const SQL: &[&str] = &[
     ADD_FACET,
     DROP_FACET,
     ADD_EVENT,
+    ADD_HOUR,
+    DROP_HOURS,
     ADD_ORPHAN,
     AMEND,
     TOUCH,
@@ -77,6 +86,9 @@ const DELETE: &str = "DELETE FROM records WHERE n = ?1";
 const ADD_FACET: &str = "INSERT INTO facets (place, value, id) VALUES (?1, ?2, ?3)";
 const DROP_FACET: &str = "DELETE FROM facets WHERE place = ?1 AND value = ?2 AND id = ?3";
 const ADD_EVENT: &str = "INSERT INTO events (position, subject, at, body) VALUES (?1, ?2, ?3, ?4)";
+const ADD_HOUR: &str = "INSERT INTO hours (hour, position) VALUES (?1, ?2)";
+// Who asks for a time before a year ago begins at the beginning.
+const DROP_HOURS: &str = "DELETE FROM hours WHERE hour < ?1 - 8784";
 const ADD_ORPHAN: &str = "INSERT INTO orphans (at, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const AMEND: &str = "UPDATE events SET body = ?3 WHERE position = ?1 AND body = ?2";
 const TOUCH: &str = "UPDATE records SET seen = ?2 WHERE key = ?1 AND seen < ?2";
@@ -102,6 +114,8 @@ impl<'c> Statements<'c> {
             add_facet: conn.prepare(ADD_FACET)?,
             drop_facet: conn.prepare(DROP_FACET)?,
             add_event: conn.prepare(ADD_EVENT)?,
+            add_hour: conn.prepare(ADD_HOUR)?,
+            drop_hours: conn.prepare(DROP_HOURS)?,
             add_orphan: conn.prepare(ADD_ORPHAN)?,
             amend: conn.prepare(AMEND)?,
             touch: conn.prepare(TOUCH)?,
@@ -137,6 +151,13 @@ impl<'c> Statements<'c> {
         }
         for event in &batch.events {
             marks.position += 1;
+            let hour = hour_of(event.at);
+            if hour > marks.hour {
+                // All lines before this one are of earlier hours, however late some of them were written.
+                self.add_hour.execute((hour, marks.position))?;
+                self.drop_hours.execute([hour])?;
+                marks.hour = hour;
+            }
             self.add_event(marks.position, event)?;
         }
         marks.floor = marks.floor.max(batch.at.0);

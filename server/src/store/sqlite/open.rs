@@ -288,6 +288,7 @@ fn first_look(path: &Path, conn: &Connection) -> Result<Marks, OpenError> {
         "SELECT subject FROM events ORDER BY subject DESC LIMIT 1",
         "SELECT position FROM events ORDER BY substr(subject, 2, 8) DESC LIMIT 1",
         "SELECT key FROM orphans ORDER BY at DESC, key DESC LIMIT 1",
+        "SELECT position FROM hours ORDER BY hour LIMIT 1",
     ] {
         conn.query_row(sql, [], |_| Ok(())).optional().map_err(said)?;
     }
@@ -312,7 +313,9 @@ fn first_look(path: &Path, conn: &Connection) -> Result<Marks, OpenError> {
     if position < 0 || last.is_some_and(|last| last > position) {
         return Err(damaged("its events and their counter disagree"));
     }
-    Ok(Marks { floor, position })
+    let hour: Option<i64> =
+        conn.query_row("SELECT max(hour) FROM hours", [], |row| row.get(0)).map_err(said)?;
+    Ok(Marks { floor, position, hour: hour.unwrap_or(i64::MIN) })
 }
 
 /// SQLite's error, in a sentence with a way out.

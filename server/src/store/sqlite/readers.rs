@@ -4,6 +4,7 @@
 //! from one snapshot, taken after they were asked for.
 
 use super::super::{EventQuery, Key, Millis, Page, Query, StoreError, StoredEvent, Tally, Versioned, bounds};
+use super::apply::hour_of;
 use super::fault::fault;
 use super::queue::{Reply, Worker};
 use super::rows::{self, KeyBytes, record_columns, versioned};
@@ -33,16 +34,17 @@ const MOST_JOBS: usize = 64;
 const MOST_KEYS: usize = 256;
 
 /// The SQL of the readers; a test reads the query plan of each.
-pub(super) const SQL: &[&str] = &[LOAD, FLOOR, HEAD, HISTORY, HISTORY_OF, HISTORY_IN, TALLIES];
+pub(super) const SQL: &[&str] = &[LOAD, FLOOR, HEAD, HISTORY, HISTORY_OF, HISTORY_IN, HOUR, TALLIES];
 const LOAD: &str = concat!("SELECT ", record_columns!(), " FROM records WHERE key = ?1");
 const FLOOR: &str = "SELECT value FROM counters WHERE name = x'666c6f6f72'"; // 'floor' as bytes
 const HEAD: &str = "SELECT value FROM counters WHERE name = x'706f736974696f6e'"; // 'position' as bytes
-const HISTORY: &str =
-    "SELECT position, subject, at, body FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
+const HISTORY: &str = "SELECT position, subject, at, body FROM events WHERE position > ?1 AND at >= ?3 ORDER BY position LIMIT ?2";
 const HISTORY_OF: &str = "SELECT position, subject, at, body FROM events
-    WHERE subject = ?3 AND position > ?1 ORDER BY position LIMIT ?2";
+    WHERE subject = ?4 AND position > ?1 AND at >= ?3 ORDER BY position LIMIT ?2";
 const HISTORY_IN: &str = "SELECT position, subject, at, body FROM events
-    WHERE substr(subject, 2, 8) = ?3 AND position > ?1 ORDER BY position LIMIT ?2";
+    WHERE substr(subject, 2, 8) = ?4 AND position > ?1 AND at >= ?3 ORDER BY position LIMIT ?2";
+// All lines below that position are older.
+const HOUR: &str = "SELECT position FROM hours WHERE hour <= ?1 ORDER BY hour DESC LIMIT 1";
 // Tallies begin with 't'; the range keeps the other counters out.
 const TALLIES: &str = "SELECT name, value FROM counters WHERE name >= x'74' AND name < x'75' AND value <> 0";
 
@@ -62,6 +64,7 @@ pub(super) struct Statements<'c> {
     history: Statement<'c>,
     history_of: Statement<'c>,
     history_in: Statement<'c>,
+    hour: Statement<'c>,
     tallies: Statement<'c>,
     search: search::Statements<'c>,
 }
@@ -151,6 +154,7 @@ impl<'c> Statements<'c> {
             history: conn.prepare(HISTORY)?,
             history_of: conn.prepare(HISTORY_OF)?,
             history_in: conn.prepare(HISTORY_IN)?,
+            hour: conn.prepare(HOUR)?,
             tallies: conn.prepare(TALLIES)?,
             search: search::Statements::new(conn)?,
         })
@@ -178,12 +182,17 @@ impl<'c> Statements<'c> {
 
     fn history(&mut self, query: &EventQuery) -> Result<Vec<StoredEvent>, Trouble> {
         // No position is that high: nothing comes after it.
-        let after = i64::try_from(query.after.unwrap_or(0)).unwrap_or(i64::MAX);
+        let mut after = i64::try_from(query.after.unwrap_or(0)).unwrap_or(i64::MAX);
+        if let Some(since) = query.since {
+            let from: Option<i64> = self.hour.query_row([hour_of(since)], |row| row.get(0)).optional()?;
+            after = after.max(from.map_or(0, |from| from.saturating_sub(1)));
+        }
+        let since = query.since.map_or(i64::MIN, |since| since.0);
         let limit = i64::try_from(bounds::page(query.limit)).unwrap_or(1);
         let mut rows = match (&query.subject, query.env) {
-            (Some(subject), _) => self.history_of.query((after, limit, &*KeyBytes::new(subject)))?,
-            (None, Some(env)) => self.history_in.query((after, limit, env.to_be_bytes()))?,
-            (None, None) => self.history.query((after, limit))?,
+            (Some(subject), _) => self.history_of.query((after, limit, since, &*KeyBytes::new(subject)))?,
+            (None, Some(env)) => self.history_in.query((after, limit, since, env.to_be_bytes()))?,
+            (None, None) => self.history.query((after, limit, since))?,
         };
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {

@@ -9,13 +9,25 @@ pub(super) const APPLICATION_ID: i32 = 0x4853_5450;
 
 /// Each step lifts a file from the version that is its place in this list to the next. Steps are never edited, only
 /// added.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, SECOND];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, SECOND, THIRD];
 
 /// The version this program writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
 /// History by environment: the environment is a part of the subject, so no row had to be written anew.
 const SECOND: &str = "CREATE INDEX events_env ON events (substr(subject, 2, 8));";
+
+/// Where in history an hour begins, so that the last day is found without looking through all that was before it.
+const THIRD: &str = "
+-- Every line of history below `position` is dated before the hour (hours since 1970).
+CREATE TABLE hours (
+  hour INTEGER PRIMARY KEY,
+  position INTEGER NOT NULL
+) STRICT;
+INSERT INTO hours
+  SELECT hour, min(first) OVER (ORDER BY hour DESC)
+  FROM (SELECT at / 3600000 AS hour, min(position) AS first FROM events GROUP BY 1);
+";
 
 const FIRST: &str = "
 -- Records. `key` is kind (1 byte), environment (8, big-endian), id. `facets` is what the record is found by.

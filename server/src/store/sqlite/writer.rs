@@ -46,6 +46,8 @@ pub(super) struct Marks {
     pub(super) floor: i64,
     /// The last event's position.
     pub(super) position: i64,
+    /// The latest hour that history has reached.
+    pub(super) hour: i64,
 }
 
 thread_local! {

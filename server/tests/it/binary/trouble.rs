@@ -147,7 +147,7 @@ fn a_newer_schema() {
     };
     version("PRAGMA user_version = 900");
     place.does_not_serve().failed(&["handstamp.db", "newer Handstamp", "900"]);
-    version("PRAGMA user_version = 2");
+    version("PRAGMA user_version = 3");
     still_works(&place, &token);
 }
 

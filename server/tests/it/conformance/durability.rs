@@ -72,7 +72,7 @@ async fn a_closed_store_says_so(world: World) {
     closed(
         world
             .store
-            .history(&EventQuery { subject: None, env: None, after: None, limit: 1 })
+            .history(&EventQuery { subject: None, env: None, after: None, since: None, limit: 1 })
             .await
             .unwrap_err(),
     );

@@ -9,6 +9,7 @@ use std::sync::Arc;
 cases![
     history_by_record_and_in_all,
     history_by_environment,
+    history_since_an_instant,
     lines_are_written_anew_if_they_are_what_they_were,
     positions_rise_without_gaps_for_who_resumes,
     positions_are_never_reused
@@ -33,12 +34,13 @@ async fn history_by_record_and_in_all(world: World) {
     for (after, limit, wanted) in
         [(None, 2, &all[..2]), (Some(all[1].position), 2, &all[2..4]), (Some(u64::MAX), 9, &[])]
     {
-        let query = EventQuery { subject: None, env: None, after, limit };
+        let query = EventQuery { subject: None, env: None, after, since: None, limit };
         assert_eq!(world.store.history(&query).await.unwrap(), wanted);
         let query = EventQuery { limit: 0, ..query };
         assert!(world.store.history(&query).await.unwrap().len() <= 1);
     }
-    let query = EventQuery { subject: Some(key(1)), env: None, after: Some(all[0].position), limit: 10 };
+    let query =
+        EventQuery { subject: Some(key(1)), env: None, after: Some(all[0].position), since: None, limit: 10 };
     assert_eq!(world.store.history(&query).await.unwrap(), [all[2].clone()]);
     // A record that is deleted keeps its history.
     world.store.done(batch([delete(1, 1)])).await;
@@ -67,7 +69,7 @@ async fn history_by_environment(mut world: World) {
             all.iter().filter(|event| event.subject.space.env == env).map(|event| &event.body[..]).collect();
         let (mut after, mut seen) = (None, Vec::new());
         loop {
-            let query = EventQuery { subject: None, env: Some(env), after, limit: 3 };
+            let query = EventQuery { subject: None, env: Some(env), after, since: None, limit: 3 };
             let page = world.store.history(&query).await.unwrap();
             after = page.last().map(|event| event.position);
             let full = page.len() == 3;
@@ -81,9 +83,62 @@ async fn history_by_environment(mut world: World) {
     }
     // A record is more than its environment.
     let subject = Some(all[0].subject.clone());
-    let query = EventQuery { subject, env: Some(2), after: None, limit: 100 };
+    let query = EventQuery { subject, env: Some(2), after: None, since: None, limit: 100 };
     let seen = world.store.history(&query).await.unwrap();
     assert!(!seen.is_empty() && seen.iter().all(|event| event.subject == all[0].subject));
+}
+
+/// Lines are dated as they please: hours apart, late by a day, before 1970, and in a far future.
+async fn history_since_an_instant(mut world: World) {
+    const HOUR: i64 = 3_600_000;
+    let beginning = 1_767_225_600_000;
+    let (mut all, mut now) = (Vec::new(), beginning);
+    for n in 0..120_i64 {
+        now += n * 7_919_003 % (2 * HOUR);
+        let at = match n {
+            7 => -1,
+            8 => i64::MIN,
+            60 => beginning,
+            110 => i64::MAX,
+            _ if n % 9 == 4 => now - 25 * HOUR,
+            _ if n % 13 == 5 => now / HOUR * HOUR,
+            _ => now,
+        };
+        let events = vec![NewEvent { at: Millis(at), ..event(u32::try_from(n % 3).unwrap(), n.to_string()) }];
+        world.store.done(Batch { events, ..batch([]) }).await;
+        if n % 40 == 30 && world.durable() {
+            world.reopen().await;
+        }
+        // Before and after the line of the far future.
+        if n != 109 && n != 119 {
+            continue;
+        }
+        all.clone_from(&world.store.events(None).await);
+        let edges = all.iter().flat_map(|event| [event.at.0, event.at.0.saturating_add(1)]);
+        let hours = all.iter().map(|event| event.at.0.div_euclid(HOUR).saturating_mul(HOUR));
+        for since in edges.chain(hours).chain([i64::MIN, 0, i64::MAX]) {
+            let ask = |subject, env, after, limit| EventQuery {
+                subject,
+                env,
+                after,
+                since: Some(Millis(since)),
+                limit,
+            };
+            let wanted = || all.iter().filter(move |event| event.at.0 >= since);
+            for env in [None, Some(key(1).space.env)] {
+                let found = world.store.history(&ask(None, env, None, 1_000)).await.unwrap();
+                assert_eq!(found, wanted().cloned().collect::<Vec<_>>(), "since {since}");
+            }
+            let of = world.store.history(&ask(Some(key(1)), None, None, 1_000)).await.unwrap();
+            assert_eq!(of, wanted().filter(|event| event.subject == key(1)).cloned().collect::<Vec<_>>());
+            // A page is full, or the last.
+            let after = Some(all[40].position);
+            let page = world.store.history(&ask(None, None, after, 5)).await.unwrap();
+            let later = wanted().filter(|event| Some(event.position) > after).take(5);
+            assert_eq!(page, later.cloned().collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(all.len(), 120);
 }
 
 async fn lines_are_written_anew_if_they_are_what_they_were(mut world: World) {
@@ -143,8 +198,11 @@ async fn positions_rise_without_gaps_for_who_resumes(world: World) {
     let total: u32 = WRITERS * (0..EACH).map(|n| 1 + n % 3).sum::<u32>();
     let (mut after, mut seen) = (None, Vec::new());
     while seen.len() < total as usize {
-        let page =
-            world.store.history(&EventQuery { subject: None, env: None, after, limit: 13 }).await.unwrap();
+        let page = world
+            .store
+            .history(&EventQuery { subject: None, env: None, after, since: None, limit: 13 })
+            .await
+            .unwrap();
         after = page.last().map(|event| event.position).or(after);
         seen.extend(page);
         tokio::task::yield_now().await;

@@ -320,7 +320,13 @@ impl Small {
 
     /// All that history has of a session.
     pub(super) async fn story(&self, id: SessionId) -> Vec<Event> {
-        let query = EventQuery { subject: Some(session_key(ENV, id)), env: None, after: None, limit: 1_000 };
+        let query = EventQuery {
+            subject: Some(session_key(ENV, id)),
+            env: None,
+            after: None,
+            since: None,
+            limit: 1_000,
+        };
         self.store.history(&query).await.unwrap().iter().map(|line| event::read(line).unwrap()).collect()
     }
     /// The user's sessions that nobody has ended, from one snapshot.

@@ -251,7 +251,7 @@ impl Ask for Arc<dyn Store> {
         let mut all = Vec::new();
         loop {
             let after = all.last().map(|event: &StoredEvent| event.position);
-            let query = EventQuery { subject: subject.map(key), env: None, after, limit: 100 };
+            let query = EventQuery { subject: subject.map(key), env: None, after, since: None, limit: 100 };
             let page = self.history(&query).await.unwrap();
             if page.is_empty() {
                 return all;

@@ -136,6 +136,7 @@ fn new_key() -> NewKey {
         scopes: Vec::new(),
         expires_in: None,
         operator: false,
+        publishable: false,
         rate_limit: None,
     }
 }

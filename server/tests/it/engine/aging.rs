@@ -132,7 +132,7 @@ async fn the_life_of_an_address() {
 
 async fn history(house: &House) -> Vec<(Millis, Event)> {
     let (mut lines, mut query) =
-        (Vec::new(), EventQuery { subject: None, env: None, after: None, limit: 1_000 });
+        (Vec::new(), EventQuery { subject: None, env: None, after: None, since: None, limit: 1_000 });
     loop {
         let page = house.store.history(&query).await.unwrap();
         query.after = page.last().map(|last| last.position);

@@ -233,7 +233,7 @@ async fn of_a_removed_environment_nothing_is_left() {
     }
     assert_eq!(count(&house, Space { kind: kind::PURGE, env: 0 }).await, 0);
     assert!(house.store.tallies().await.unwrap().iter().all(|(tally, _)| tally.env != env));
-    let query = EventQuery { subject: None, env: None, after: None, limit: 1_000 };
+    let query = EventQuery { subject: None, env: None, after: None, since: None, limit: 1_000 };
     assert!(house.store.history(&query).await.unwrap().iter().all(|line| line.subject.space.env != env));
 }
 

@@ -1,6 +1,7 @@
 //! `POST /v1/sessions/validate-batch`
 
 use crate::world::World;
+use handstamp_core::time::Span;
 use handstamp_server::store::faulty::{self, Fault};
 use serde_json::{Value, json};
 
@@ -60,6 +61,34 @@ async fn what_is_wrong_is_pointed_at_inside_of_the_batch() {
     ] {
         ask(&world, vec![good.clone(), good.clone(), wrong]).await.invalid_as(code, pointer);
     }
+}
+
+#[tokio::test]
+async fn where_one_is_wrong_none_has_an_effect() {
+    let world = World::new().await;
+    let policy = json!({ "default": { "ip_change": "end" } });
+    world.call(http::Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
+    let made = world.create(json!({ "user_id": "ada", "ip": "203.0.113.7" })).await;
+    let at = format!("/v1/sessions/{}", made.id);
+    let before = (world.get(&at).await.expect(200), world.get(&format!("{at}/events")).await.expect(200));
+    world.advance(Span::hours(1));
+    // One would end the session, one would be activity, one would rotate it.
+    let moved = json!({ "token": made.token, "ip": "198.51.100.9" });
+    let used = json!({ "token": made.token, "ip": "203.0.113.7", "rotate": "auto", "consistency": "strong" });
+    for (wrong, pointer) in [
+        (json!({ "ip": "x" }), "/requests/2/ip"),
+        (json!({ "max_auth_age": 400_000_000 }), "/requests/2/max_auth_age"),
+        (json!({ "min_level": 4 }), "/requests/2/min_level"),
+        (json!({ "required_access_groups": [""] }), "/requests/2/required_access_groups/0"),
+        (json!({ "device": { "proof": "x" } }), "/requests/2/method"),
+    ] {
+        ask(&world, vec![used.clone(), moved.clone(), wrong]).await.invalid(pointer);
+        assert_eq!(world.get(&at).await.expect(200), before.0);
+        assert_eq!(world.get(&format!("{at}/events")).await.expect(200), before.1);
+    }
+    let results = ask(&world, vec![used, moved]).await.expect(200)["results"].clone();
+    assert!(results[0]["rotated_token"].is_string(), "{results}");
+    assert_eq!(results[1]["code"], "ip_changed", "{results}");
 }
 
 #[tokio::test]

@@ -356,3 +356,32 @@ async fn a_login_that_was_refused_leaves_nothing_behind_an_erasing() {
     let events = world.get("/v1/events?user_id=ada").await.expect(200);
     assert_eq!(events["items"], json!([]));
 }
+
+#[tokio::test]
+async fn where_the_user_acted_for_others_they_stay_accountable_and_the_statement_says_so() {
+    let world = World::new().await;
+    let acting = |who: &str, of: &str| json!({ "user_id": of, "ip": "203.0.113.7", "actor": { "id": who, "reason": "REASON of ticket 7" } });
+    let by_user = world.create(acting("planted user", "grace")).await;
+    let for_user = world.create(acting("support", "planted user")).await;
+    world.delete(&format!("/v1/sessions/{}", by_user.id)).await.expect(200);
+    let told = async || {
+        let one = world.get(&format!("/v1/sessions/{}", by_user.id)).await.expect(200);
+        let lines = world.get(&format!("/v1/sessions/{}/events", by_user.id)).await.expect(200);
+        (one, lines, world.get("/v1/events?user_id=grace").await.expect(200))
+    };
+    let before = told().await;
+    let statement = erase(&world, "planted user").await["statement"].clone();
+    assert!(world.app.tidy().await.is_ok());
+    // The history of the other user is theirs, and says who was in their place and why.
+    assert_eq!(told().await, before);
+    assert_eq!(before.0["actor"], json!({ "id": "planted user", "reason": "REASON of ticket 7" }));
+    // Who acted for the user is named in what is left of the user, without what they said.
+    let left = world.get(&format!("/v1/sessions/{}", for_user.id)).await;
+    assert_eq!(left.expect(200)["actor"], json!({ "id": "support", "reason": "" }));
+    assert!(!left.text().contains("planted"), "{}", left.text());
+    let kept = statement["kept"].as_array().unwrap();
+    for wanted in ["who_acted_for_the_user", "where_the_user_acted_for_others"] {
+        assert!(kept.contains(&json!(wanted)), "{statement}");
+    }
+    assert!(statement["erased"].as_array().unwrap().contains(&json!("devices")), "{statement}");
+}

@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use handstamp_core::time::Span;
+use http::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -67,4 +68,56 @@ async fn pages_of_history() {
     }
     world.get("/v1/sessions/ses_0000000000000000000000/events").await.refused(404, "not_found");
     world.get("/v1/sessions/nonsense/events").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn changes_that_a_rule_refused_are_told() {
+    let world = World::new().await;
+    let policy = json!({
+        "default": { "ip_block": ["198.51.100.0/24"] },
+        "tag": { "role:admin": { "max_sessions": 1, "on_limit": "reject" } },
+    });
+    world.call(Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
+    let ip = "203.0.113.7";
+    world.create(json!({ "user_id": "ada", "ip": ip, "tags": ["role:admin"] })).await;
+    let made = world.create(json!({ "user_id": "ada", "ip": ip })).await;
+    let actor = json!({ "id": "grace", "reason": "ticket 4711" });
+    let acting = world.create(json!({ "user_id": "ada", "ip": ip, "actor": actor })).await;
+    let change = async |id: &str, body: Value| world.patch(&format!("/v1/sessions/{id}"), body).await;
+    let other = json!({ "auth": {}, "ip": "198.51.100.9" });
+    for _ in 0..3 {
+        change(&made.id, other.clone()).await.refused(403, "ip_blocked");
+    }
+    let add = |tag: &str| json!({ "tags": { "add": [tag] } });
+    change(&made.id, add("role:admin")).await.refused(409, "session_limit_reached");
+    change(&made.id, add("org:acme")).await.refused(409, "tag_create_only");
+    change(&acting.id, json!({ "auth": {}, "ip": ip })).await.refused(403, "impersonation_forbidden");
+    // What was asked for wrongly is no refusal of a rule, and neither is what is not there.
+    change(&made.id, add("Org")).await.refused(400, "tag_invalid");
+    world.advance(Span::minutes(2));
+    assert!(world.app.tidy().await.is_ok());
+    let told = world.get("/v1/events?user_id=ada&type=session.refused").await.expect(200);
+    let told = told["items"].as_array().unwrap();
+    let short: Vec<Value> = told
+        .iter()
+        .map(|e| json!([e["session_id"], e["code"], e["rule"], e["origin"], e["evidence"], e["count"]]))
+        .collect();
+    let (none, id) = (Value::Null, &made.id);
+    let blocked = json!({ "allowed": "all but 198.51.100.0/24", "seen": "198.51.100.9" });
+    let limit = json!({ "allowed": 1, "seen": 2 });
+    for wanted in [
+        json!([id, "ip_blocked", "ip_block", "default", blocked, none]),
+        json!([id, "ip_blocked", "ip_block", "default", blocked, 2]),
+        json!([id, "session_limit_reached", "max_sessions", "tag role:admin", limit, none]),
+        json!([id, "tag_create_only", "create_only_tags", "default", none, none]),
+        json!([acting.id, "impersonation_forbidden", "impersonation", none, none, none]),
+    ] {
+        assert!(short.contains(&wanted), "{wanted}: {told:?}");
+    }
+    assert_eq!(short.len(), 5);
+    let line = |code: &str| told.iter().find(|line| line["code"] == code).unwrap();
+    assert_eq!(line("ip_blocked")["client"]["ip"], "198.51.100.9");
+    assert_eq!(line("impersonation_forbidden")["actor"], actor);
+    assert!(line("tag_create_only")["note"].as_str().unwrap().contains("org:acme"));
+    assert!(line("ip_blocked")["by"].as_str().unwrap().starts_with("key_"));
 }

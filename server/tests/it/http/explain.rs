@@ -58,7 +58,7 @@ async fn a_session_is_explained_with_numbers_and_origins() {
         ("absolute", "allowed", json!({ "allowed": 86_400, "seen": 600 })),
         ("idle", "allowed", json!({ "allowed": 900, "seen": 600 })),
         ("rotate_every", "allowed", json!({ "allowed": 900, "seen": 600 })),
-        ("ip_block", "allowed", json!({ "allowed": "198.51.100.0/24", "seen": "203.0.113.7" })),
+        ("ip_block", "allowed", json!({ "allowed": "all but 198.51.100.0/24", "seen": "203.0.113.7" })),
         ("ip_change", "allowed", json!({ "before": "203.0.113.7", "after": "203.0.113.7" })),
         (
             "user_agent",
@@ -98,6 +98,46 @@ async fn tags_and_users_are_explained() {
     assert!(told["sessions"][0]["rules"].as_array().unwrap().len() > 5);
     ask(json!({})).await.refused(400, "invalid_request");
     ask(json!({ "tags": [], "user_id": "ada" })).await.refused(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn long_lists_are_cut_unless_all_of_them_is_asked_for() {
+    let world = World::new().await;
+    let networks = |count: usize| -> Vec<String> {
+        (0..count).map(|n| format!("10.{}.{}.0/24", n / 250, n % 250)).collect()
+    };
+    let (long, just, names) = (networks(10_000), networks(20), networks(21));
+    let policy = json!({
+        "default": { "ip_block": long },
+        "tag": { "a:1": { "ip_allow": just }, "b:1": { "ip_allow": names } },
+    });
+    put(&world, &policy).await;
+    let made = world.create(json!({ "user_id": "ada", "ip": "203.0.113.7" })).await;
+    let short = json!({ "value": long[..20], "entries": 10_000, "origin": "default" });
+    let whole = json!({ "value": long, "origin": "default" });
+    let allow = json!([
+        { "value": just, "origin": "tag a:1" },
+        { "value": names[..20], "entries": 21, "origin": "tag b:1" },
+    ]);
+    let at = format!("/v1/sessions/{}/explain", made.id);
+    assert_eq!(explained(&world, &made.id).await["policy"]["ip_block"], short);
+    let shown = world.get(&format!("{at}?full=false")).await.expect(200);
+    assert_eq!(shown["policy"]["ip_block"], short);
+    assert_eq!(world.get(&format!("{at}?full=true")).await.expect(200)["policy"]["ip_block"], whole);
+    world.get(&format!("{at}?full=yes")).await.invalid("full");
+    let ask = async |query: &str, body: &Value| {
+        world.post(&format!("/v1/policies/explain{query}"), body.clone()).await.expect(200)
+    };
+    let (user, tags) = (json!({ "user_id": "ada" }), json!({ "tags": ["a:1", "b:1"] }));
+    assert_eq!(ask("", &user).await["sessions"][0]["policy"]["ip_block"], short);
+    assert_eq!(ask("?full=true", &user).await["sessions"][0]["policy"]["ip_block"], whole);
+    let told = ask("", &tags).await;
+    assert_eq!((&told["policy"]["ip_block"], &told["policy"]["ip_allow"]), (&short, &allow));
+    let told = ask("?full=true", &tags).await;
+    assert_eq!(told["policy"]["ip_block"], whole);
+    assert_eq!(told["policy"]["ip_allow"][1], json!({ "value": names, "origin": "tag b:1" }));
+    // Nothing else says how long it is.
+    assert_eq!(told["policy"]["create_only_tags"], json!({ "value": ["org"], "origin": "default" }));
 }
 
 /// A crowd of sessions of all kinds, some of which have moved, and some of which are idle.
@@ -234,6 +274,96 @@ async fn refusals_that_would_not_have_been_are_counted() {
         .await
         .expect(200);
     assert_eq!((&told["would_allow"], &told["sessions"]), (&json!(0), &json!(1)));
+}
+
+#[tokio::test]
+async fn logins_that_would_not_have_been_refused_are_counted() {
+    let world = World::new().await;
+    put(
+        &world,
+        &json!({
+            "default": { "max_sessions": 2, "on_limit": "reject", "ip_block": ["198.51.100.0/24"] },
+            "tag": {
+                "role:admin": { "ip_allow": ["203.0.113.0/24"] },
+                "kind:tv": { "max_sessions": 1 },
+                "plan:free": { "seats": 1 },
+            },
+        }),
+    )
+    .await;
+    let login = async |user: &str, ip: &str, tags: &[&str]| {
+        world.post("/v1/sessions", json!({ "user_id": user, "ip": ip, "tags": tags })).await
+    };
+    for _ in 0..2 {
+        login("ada", "203.0.113.7", &[]).await.expect(201);
+    }
+    login("bob", "203.0.113.7", &["kind:tv"]).await.expect(201);
+    login("joe", "203.0.113.7", &["plan:free"]).await.expect(201);
+    for _ in 0..3 {
+        login("ada", "203.0.113.7", &[]).await.refused(409, "session_limit_reached");
+    }
+    login("bob", "203.0.113.7", &["kind:tv"]).await.refused(409, "session_limit_reached");
+    login("eve", "203.0.113.7", &["plan:free"]).await.refused(409, "session_limit_reached");
+    login("eve", "198.51.100.9", &[]).await.refused(403, "ip_blocked");
+    // The same user, code and rule, other tags.
+    login("eve", "192.0.2.1", &["role:admin"]).await.refused(403, "ip_not_allowed");
+    login("eve", "192.0.2.1", &["role:admin", "org:acme"]).await.refused(403, "ip_not_allowed");
+    let none = json!({ "user_id": "eve", "tags": ["role:admin"] });
+    world.post("/v1/sessions", none).await.refused(403, "ip_missing");
+    world.advance(Span::minutes(2));
+    assert!(world.app.tidy().await.is_ok());
+    let refused = world.get("/v1/events?type=session.refused&user_id=eve").await.expect(200);
+    let tags: Vec<&Value> = refused["items"].as_array().unwrap().iter().map(|line| &line["tags"]).collect();
+    assert!(tags.contains(&&json!(["org:acme", "role:admin"])), "{refused}");
+    let same = json!({ "max_sessions": 2, "on_limit": "reject", "ip_block": ["198.51.100.0/24"] });
+    let tag = |said: Value| json!({ "default": same, "tag": said });
+    let (admin, tv, free) =
+        (json!({ "ip_allow": ["203.0.113.0/24"] }), json!({ "max_sessions": 1 }), json!({ "seats": 1 }));
+    for (what, candidate, let_in) in [
+        ("as it is", tag(json!({ "role:admin": admin, "kind:tv": tv, "plan:free": free })), 0),
+        // Somebody else goes.
+        (
+            "evict",
+            json!({ "default": { "max_sessions": 2, "ip_block": ["198.51.100.0/24"] },
+                "tag": { "role:admin": admin, "kind:tv": tv, "plan:free": free } }),
+            5,
+        ),
+        // Room for one more, and for those of televisions the default's room; a seat more.
+        (
+            "three",
+            json!({ "default": { "max_sessions": 3, "on_limit": "reject", "ip_block": ["198.51.100.0/24"] },
+                "tag": { "role:admin": admin, "kind:tv": tv, "plan:free": free } }),
+            3,
+        ),
+        (
+            "two televisions",
+            tag(json!({ "role:admin": admin, "kind:tv": { "max_sessions": 2 }, "plan:free": free })),
+            1,
+        ),
+        ("no limit of televisions", tag(json!({ "role:admin": admin, "plan:free": free })), 1),
+        ("two seats", tag(json!({ "role:admin": admin, "kind:tv": tv, "plan:free": { "seats": 2 } })), 1),
+        ("no seats", tag(json!({ "role:admin": admin, "kind:tv": tv })), 1),
+        // Not the one without an address, while any list stands.
+        ("admins from anywhere", tag(json!({ "kind:tv": tv, "plan:free": free })), 2),
+        (
+            "admins of one organisation",
+            tag(json!({ "role:admin": { "ip_allow": ["192.0.2.1"] }, "kind:tv": tv, "plan:free": free })),
+            2,
+        ),
+        (
+            "no lists",
+            json!({ "default": { "max_sessions": 2, "on_limit": "reject" }, "tag": { "kind:tv": tv, "plan:free": free } }),
+            4,
+        ),
+        ("nothing", json!({}), 9),
+        ("nobody", json!({ "default": { "ip_allow": ["192.0.2.77"] } }), 0),
+    ] {
+        let told = world.post("/v1/policies/preview", json!({ "policy": candidate })).await.expect(200);
+        assert_eq!(told["would_allow"], let_in, "{what}");
+    }
+    world.advance(Span::hours(24));
+    let told = world.post("/v1/policies/preview", json!({ "policy": {} })).await.expect(200);
+    assert_eq!(told["would_allow"], 0);
 }
 
 #[tokio::test]

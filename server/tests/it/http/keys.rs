@@ -154,7 +154,7 @@ async fn names_scopes_and_lives_are_checked() {
         (json!({ "name": "k", "scopes": "sessions:read" }), "/scopes"),
         (json!({ "name": "k", "expires_in": 0 }), "/expires_in"),
         (json!({ "name": "k", "expires_in": 316_224_001 }), "/expires_in"),
-        (json!({ "name": "k", "kind": "publishable" }), "/kind"),
+        (json!({ "name": "k", "kind": "public" }), "/kind"),
     ] {
         world.post("/v1/keys", body).await.invalid(pointer);
     }

@@ -3,6 +3,7 @@
 
 mod agents;
 mod batch;
+mod browser;
 mod callers;
 mod cookies;
 mod create;

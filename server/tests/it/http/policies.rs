@@ -226,11 +226,55 @@ async fn create_only_tags_are_fixed_for_one_and_for_many() {
     world.post("/v1/sessions/update", many).await.refused(409, "tag_create_only");
     let policy = json!({ "tag": { "plan:free": { "create_only_tags": ["plan"] } } });
     replace(&world, &policy).await.expect(200);
-    // The section of the tag replaces what the default says.
-    world.patch(&at, patch).await.expect(200);
+    // What the section names stays, and so does what the default names.
+    world.patch(&at, patch).await.refused(409, "tag_create_only");
     let said =
         world.patch(&at, json!({ "tags": { "add": ["plan:paid"] } })).await.refused(409, "tag_create_only");
     assert!(said["detail"].as_str().unwrap().ends_with("by tag plan:free"), "{said}");
+}
+
+#[tokio::test]
+async fn nobody_gets_out_of_create_only_tags_step_by_step() {
+    let world = World::new().await;
+    let policy = json!({ "tag": {
+        "mode:loose": { "create_only_tags": [] },
+        "role:admin": { "create_only_tags": ["plan"] },
+        "role:root": { "create_only_tags": ["plan", "team"] },
+    } });
+    replace(&world, &policy).await.expect(200);
+    let made = world.create(json!({ "user_id": "ada", "tags": ["org:acme", "plan:free"] })).await;
+    let at = format!("/v1/sessions/{}", made.id);
+    let change = async |add: &[&str], remove: &[&str]| {
+        world.patch(&at, json!({ "tags": { "add": add, "remove": remove } })).await
+    };
+    // A tag whose section empties the list comes, and the list still holds.
+    change(&["mode:loose"], &[]).await.expect(200);
+    change(&["org:other"], &["org:acme"]).await.refused(409, "tag_create_only");
+    change(&[], &["org:acme"]).await.refused(409, "tag_create_only");
+    let told = world.get(&format!("{at}/explain")).await.expect(200);
+    assert_eq!(told["policy"]["create_only_tags"], json!({ "value": ["org"], "origin": "default" }));
+    // A tag that brings a rule does not go, with which the rule would go.
+    change(&["role:admin"], &[]).await.expect(200);
+    change(&["plan:paid"], &["plan:free"]).await.refused(409, "tag_create_only");
+    let said = change(&[], &["role:admin"]).await.refused(409, "tag_create_only");
+    let wanted =
+        "`role:admin` cannot go: its section names `plan` in create_only_tags, which would be free then";
+    assert_eq!(said["detail"], wanted);
+    let both = change(&["plan:paid"], &["plan:free", "role:admin"]).await;
+    both.refused(409, "tag_create_only");
+    let told = world.get(&format!("{at}/explain")).await.expect(200);
+    let wanted = json!([
+        { "value": ["org"], "origin": "default" },
+        { "value": ["plan"], "origin": "tag role:admin" },
+    ]);
+    assert_eq!(told["policy"]["create_only_tags"], wanted);
+    // It may make room for one that names as much, and more; and not the other way round.
+    change(&["role:root"], &["role:admin"]).await.expect(200);
+    change(&["role:admin"], &["role:root"]).await.refused(409, "tag_create_only");
+    change(&[], &["mode:loose"]).await.expect(200);
+    // Many at once, too.
+    let many = json!({ "filter": { "user_id": "ada" }, "update": { "tags": { "remove": ["role:root"] } } });
+    world.post("/v1/sessions/update", many).await.refused(409, "tag_create_only");
 }
 
 #[tokio::test]

@@ -193,6 +193,8 @@ async fn every_answer_carries_a_name_of_ours_and_the_headers_of_safety() {
             assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
             assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
             assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+            assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{path}");
+            assert_eq!(answer.header("strict-transport-security"), "", "without TLS it would mean nothing");
         }
     }
 }

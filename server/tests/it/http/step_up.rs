@@ -205,6 +205,37 @@ async fn a_policy_says_how_long_somebody_acts_in_anothers_place() {
 }
 
 #[tokio::test]
+async fn what_stood_when_somebody_began_to_act_does_not_get_longer() {
+    let world = World::new().await;
+    let put = async |policy: Value| {
+        world.call(Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
+    };
+    let of_acting = |absolute: &str| json!({ "absolute_timeout": absolute });
+    let both = json!({ "kind:impersonation": of_acting("5h"), "role:admin": of_acting("2h") });
+    let create = async |tags: Value| {
+        let actor = json!({ "id": "grace", "reason": "ticket 4711" });
+        world.create(json!({ "user_id": "ada", "tags": tags, "actor": actor })).await
+    };
+    let ends = async |token: &str| {
+        let told = look(&world, token, json!({})).await["session"].clone();
+        told["absolute_expires_at"].as_str().unwrap().to_owned()
+    };
+    put(json!({ "tag": { "kind:impersonation": of_acting("5h") } })).await;
+    let alone = create(json!([])).await;
+    assert_eq!(ends(&alone.token).await, "2026-01-01T05:00:00.000Z");
+    // The section speaks, though another tag of the session is stricter.
+    put(json!({ "tag": both })).await;
+    let admin = create(json!(["role:admin"])).await;
+    assert_eq!(ends(&admin.token).await, "2026-01-01T02:00:00.000Z");
+    // Without the section nobody is in somebody's place for as long as everybody else may stay.
+    put(json!({})).await;
+    assert_eq!(ends(&alone.token).await, "2026-01-01T05:00:00.000Z");
+    assert_eq!(ends(&admin.token).await, "2026-01-01T02:00:00.000Z");
+    put(json!({ "tag": { "kind:impersonation": of_acting("3h") } })).await;
+    assert_eq!(ends(&alone.token).await, "2026-01-01T03:00:00.000Z");
+}
+
+#[tokio::test]
 async fn nobody_goes_for_somebody_in_the_users_place() {
     let world = World::new().await;
     let policy = json!({ "default": { "max_sessions": 1 }, "tag": { "org:a": { "seats": 1 } } });

@@ -182,3 +182,53 @@ async fn who_is_not_known_and_what_is_asked_wrongly() {
         world.call(Method::GET, path).key(&poor.token).send().await.refused(403, "insufficient_scope");
     }
 }
+
+#[tokio::test]
+async fn recent_refusals_have_the_logins_that_a_rule_refused() {
+    let world = World::new().await;
+    let policy = json!({
+        "default": { "max_sessions": 1, "on_limit": "reject", "ip_block": ["198.51.100.0/24"] }
+    });
+    world.call(Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
+    world.create(json!({ "user_id": "ada", "ip": "203.0.113.7" })).await;
+    let made = world.create(json!({ "user_id": "bob", "ip": "203.0.113.7" })).await;
+    world.advance(Span::secs(10));
+    let login =
+        async |user: &str, ip: &str| world.post("/v1/sessions", json!({ "user_id": user, "ip": ip })).await;
+    for _ in 0..3 {
+        login("bob", "203.0.113.7").await.refused(409, "session_limit_reached");
+    }
+    world.advance(Span::secs(10));
+    let refused = json!({ "token": made.token, "ip": "198.51.100.9" });
+    assert_eq!(world.post("/v1/sessions/validate", refused).await.expect(200)["code"], "ip_blocked");
+    world.advance(Span::secs(10));
+    // One who never got in is known by that.
+    for user in ["bob", "eve"] {
+        login(user, "198.51.100.9").await.refused(403, "ip_blocked");
+    }
+    world.advance(Span::minutes(2));
+    assert!(world.app.tidy().await.is_ok());
+    let of = async |user: &str| {
+        world.get(&format!("/v1/users/{user}")).await.expect(200)["recent_refusals"].clone()
+    };
+    let line = |code, count, at| json!({ "code": code, "count": count, "last_at": at });
+    let wanted = json!([
+        line("ip_blocked", 2, "2026-01-01T00:00:30.000Z"),
+        line("session_limit_reached", 3, "2026-01-01T00:00:10.000Z"),
+    ]);
+    assert_eq!(of("bob").await, wanted);
+    assert_eq!(of("ada").await, json!([]));
+    assert_eq!(of("eve").await, json!([line("ip_blocked", 1, "2026-01-01T00:00:30.000Z")]));
+    let listed = world.get("/v1/users").await.expect(200)["items"].clone();
+    let listed: BTreeMap<&str, &Value> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|user| (user["id"].as_str().unwrap(), &user["recent_refusals"]))
+        .collect();
+    assert_eq!(listed, BTreeMap::from([("ada", &json!([])), ("bob", &wanted)]));
+    // After a day nobody knows them any more.
+    world.advance(Span::hours(24));
+    assert_eq!(of("bob").await, json!([]));
+    world.get("/v1/users/eve").await.refused(404, "not_found");
+}

@@ -45,7 +45,8 @@ async fn lists_are_judged_at_creation_and_on_every_request() {
     let make = |ip: Option<&'static str>, tags: Value| {
         world.post("/v1/sessions", json!({ "user_id": "ada", "ip": ip, "tags": tags }))
     };
-    make(None, json!([])).await.refused(403, "ip_missing");
+    let said = make(None, json!([])).await.refused(403, "ip_missing");
+    assert!(said["detail"].as_str().unwrap().starts_with("ip_block by default looks at"), "{said}");
     make(Some("198.51.100.9"), json!([])).await.refused(403, "ip_blocked");
     let said = make(Some("192.0.2.1"), json!(["org:acme"])).await.refused(403, "ip_not_allowed");
     assert!(said["detail"].as_str().unwrap().ends_with("by tag org:acme"), "{said}");

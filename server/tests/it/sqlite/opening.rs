@@ -112,9 +112,9 @@ async fn a_newer_file_is_refused_with_both_versions() {
     drop(conn);
     let (error, text) = refused(&path);
     assert!(matches!(error, OpenError::Newer { found: 77, .. }), "{text}");
-    assert!(text.contains("version 77") && text.contains("up to 2"), "{text}");
+    assert!(text.contains("version 77") && text.contains("up to 3"), "{text}");
     let conn = Connection::open(&path).unwrap();
-    conn.pragma_update(None, "user_version", 2).unwrap();
+    conn.pragma_update(None, "user_version", 3).unwrap();
     drop(conn);
     assert_eq!(open(&path).unwrap().pages(query([])).await.len(), 1_000);
 }
@@ -126,9 +126,9 @@ async fn a_file_of_the_first_version_is_lifted_with_its_history() {
     let path = scratch.path("db");
     filled(&path).await;
     let conn = Connection::open(&path).unwrap();
-    conn.execute_batch("DROP INDEX events_env; PRAGMA user_version = 1").unwrap();
+    conn.execute_batch("DROP INDEX events_env; DROP TABLE hours; PRAGMA user_version = 1").unwrap();
     drop(conn);
-    let query = EventQuery { subject: None, env: Some(SPACE.env), after: None, limit: 10 };
+    let query = EventQuery { subject: None, env: Some(SPACE.env), after: None, since: None, limit: 10 };
     let store = open(&path).unwrap();
     let history = store.history(&query).await.unwrap();
     assert_eq!(history.iter().map(|event| event.position).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());

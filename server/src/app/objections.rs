@@ -1,0 +1,94 @@
+//! Changes of a session that a rule refuses: why, in words; and the line of history about it.
+
+use super::callers::Party;
+use super::{App, Refused, Stop};
+use handstamp_core::event::Event;
+use handstamp_core::id::SessionId;
+use handstamp_core::policy::Origin;
+use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::session::{Actor, Client};
+use handstamp_core::tag::{Group, Tag};
+use handstamp_core::transition::update::Objection;
+
+impl App {
+    /// The same outcome; when a rule refused the change, history knows of it.
+    pub(super) async fn noted<T>(
+        &self,
+        party: &Party,
+        id: SessionId,
+        client: Client,
+        outcome: Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        if let Err(Stop::Refused(refused)) = &outcome
+            && by_rule(refused.refusal.code)
+        {
+            self.note_change(party, id, client, refused).await;
+        }
+        outcome
+    }
+
+    async fn note_change(&self, party: &Party, id: SessionId, client: Client, refused: &Refused) {
+        let env = party.env.record.id;
+        // An accident on the way does not make another answer of the refusal.
+        let Ok(Some(loaded)) = self.load_session(env, id).await else { return };
+        let (refusal, now) = (&refused.refusal, self.now());
+        let event = Event::refused(&loaded.session, refusal, now, party.by.clone(), client);
+        let event = Event { note: refused.detail.as_deref().map(Into::into), ..event };
+        self.behind.note(env, &loaded.session, refusal, event, now);
+    }
+}
+
+/// Not what a caller asked for wrongly, or may not do at all.
+fn by_rule(code: Code) -> bool {
+    match code {
+        Code::SessionLimitReached | Code::TagCreateOnly => true,
+        Code::InsufficientScope => false,
+        _ => code.status() == 403,
+    }
+}
+
+/// Somebody acts in the user's place, and may not do that.
+pub(super) fn impersonated() -> Stop {
+    Stop::from(Refusal::plain(Code::ImpersonationForbidden, "impersonation"))
+}
+
+/// In words.
+pub(super) fn objected(why: Objection) -> Stop {
+    match why {
+        Objection::TooManyTags => {
+            Stop::field("/tags/add", format!("a session carries at most {} tags", Tag::MOST))
+        }
+        Objection::TooManyGroups => {
+            let most = Group::MOST;
+            Stop::field("/access_groups/add", format!("a session is in at most {most} access groups"))
+        }
+        Objection::SaysWhoActs => {
+            fixed(None, format!("`{}` says that somebody acts in the user's place, and stays", Actor::TAG))
+        }
+        Objection::Frees(tag, name) => {
+            let origin = Origin::Tag(tag.as_str().into());
+            let tag = tag.as_str();
+            let why = format!(
+                "`{tag}` cannot go: its section names `{name}` in create_only_tags, which would be free then"
+            );
+            fixed(Some(origin), why)
+        }
+        Objection::CreateOnly(tag, origin) => {
+            let (tag, name, by) = (tag.as_str(), tag.name(), origin.text());
+            let why =
+                format!("`{tag}` cannot change on a live session: create_only_tags names `{name}`, by {by}");
+            fixed(Some(origin), why)
+        }
+    }
+}
+
+fn fixed(origin: Option<Origin>, why: String) -> Stop {
+    let refusal = Refusal { code: Code::TagCreateOnly, rule: "create_only_tags", origin, evidence: None };
+    Stop::Refused(Box::new(Refused {
+        refusal,
+        detail: Some(why),
+        fields: Vec::new(),
+        challenge: None,
+        over: None,
+    }))
+}

@@ -169,9 +169,9 @@ fn scanned(lines: &[Vec<u8>], name: &str) -> Result<Option<String>, Trouble> {
 #[test]
 fn the_known_tricks() {
     let long = format!("{NAME}={}", "v".repeat(8 * 1_024));
-    let (ours, none): (Result<Option<&str>, Trouble>, Result<Option<&str>, Trouble>) =
-        (Ok(Some("real")), Ok(None));
-    type Trick<'a> = (&'a str, &'a [&'a str], Result<Option<&'a str>, Trouble>);
+    type Taken<'a> = Result<Option<&'a str>, Trouble>;
+    type Trick<'a> = (&'a str, &'a [&'a str], Taken<'a>);
+    let (ours, none): (Taken<'_>, Taken<'_>) = (Ok(Some("real")), Ok(None));
     let tricks: [Trick<'_>; 33] = [
         (
             "prefix bypass: a blank of Unicode before it",

@@ -14,8 +14,8 @@ use crate::procs::Pinning;
 use crate::report::Report;
 
 /// What can be named by `--only`: our own workloads, then peers.
-pub(crate) const WORKLOADS: [&str; 8] =
-    ["validate-1k", "policy", "validate-1m", "batch", "create", "search", "memory", "restart"];
+pub(crate) const WORKLOADS: [&str; 9] =
+    ["validate-1k", "policy", "rates", "validate-1m", "batch", "create", "search", "memory", "restart"];
 pub(crate) const PEERS: [&str; 4] = ["echo", "tower", "express", "postgres"];
 
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     /// A short look (under three minutes): few sessions, short windows; no figures to publish
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Only these, comma separated: validate-1k, policy, validate-1m, batch, create, search, memory, restart; and of the
+    /// Only these, comma separated: validate-1k, policy, rates, validate-1m, batch, create, search, memory, restart; and of the
     /// peers only: echo, tower, express, postgres
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub(crate) only: Vec<String>,

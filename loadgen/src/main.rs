@@ -19,6 +19,7 @@
 mod bench_create;
 mod bench_million;
 mod bench_policy;
+mod bench_rates;
 mod bench_validate;
 mod child;
 mod context;

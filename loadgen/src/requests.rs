@@ -15,16 +15,16 @@ use crate::tokens::Tokens;
 const VALID: &str = "\"valid\":true";
 
 /// The head of requests to one path, rendered once.
-struct Head(Vec<u8>);
+pub(crate) struct Head(Vec<u8>);
 
 impl Head {
-    fn post(path: &str, address: SocketAddr, key: &str) -> Self {
+    pub(crate) fn post(path: &str, address: SocketAddr, key: &str) -> Self {
         Self(format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: "
         ).into_bytes())
     }
 
-    fn append(&self, body: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn append(&self, body: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
         // Writing to a Vec cannot fail.
         let _ = write!(out, "{}\r\n\r\n", body.len());

@@ -6,7 +6,7 @@ use crate::context::{Context, Options, size};
 use crate::handstamp::{Filled, Handstamp};
 use crate::machine::Machine;
 use crate::report::Row;
-use crate::{Result, bench_create, bench_million, bench_policy, bench_validate};
+use crate::{Result, bench_create, bench_million, bench_policy, bench_rates, bench_validate};
 
 /// Runs what was asked for, prints and writes the report.
 ///
@@ -54,6 +54,9 @@ async fn measure(context: &Context) -> Result<()> {
     }
     if context.wants("policy") {
         bench_policy::cost(context).await?;
+    }
+    if context.wants("rates") {
+        bench_rates::cost(context).await?;
     }
     if ["validate-1m", "batch", "search", "memory", "restart"].iter().any(|name| context.wants(name)) {
         let filled = Filled::prepare(context).await?;

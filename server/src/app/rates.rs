@@ -7,12 +7,12 @@
 //!   caller says its client has, and changes no verdict.
 //! * An access key has a budget when it was given one.
 //!
-//! [`debts`]: what is remembered. Sessions and keys have a table of their own, so that no flood of addresses, which cost
-//! nothing, can make them forgotten.
+//! [`debts`]: what is remembered. Sessions, keys and addresses have a table each, so that no flood of addresses, which cost
+//! nothing, makes a session forgotten, and no crowd of sessions a key.
 
 use super::control::Env;
 use super::{App, Stop};
-use debts::Debts;
+use debts::{Debts, Usage};
 use handstamp_core::id::{EnvironmentId, KeyId, SessionId};
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::rate::{Names, Over, Payer, Standing};
@@ -72,7 +72,9 @@ pub const PAYERS: [&str; 3] = ["session", "key", "address"];
 pub(super) struct Rates {
     names: Names,
     sessions: Debts,
+    keys: Debts,
     addresses: Debts,
+    cookies: Debts,
     anonymous: RwLock<Option<Rate>>,
     refused: [AtomicU64; 3],
 }
@@ -82,23 +84,25 @@ impl Rates {
         Rates {
             names: Names::new(master),
             sessions: Debts::default(),
+            keys: Debts::default(),
             addresses: Debts::default(),
+            cookies: Debts::default(),
             anonymous: RwLock::new(None),
             refused: Default::default(),
         }
     }
 
     fn spend(&self, payer: &Payer, rate: Rate, now: Millis) -> Result<Standing, Over> {
-        let (debts, of) = match payer {
-            Payer::Session(..) | Payer::Cookie(..) => (&self.sessions, 0),
-            Payer::Key(_) => (&self.sessions, 1),
-            Payer::Address(..) => (&self.addresses, 2),
+        let [session, key, address] = &self.refused;
+        let (debts, refused) = match payer {
+            Payer::Session(..) => (&self.sessions, Some(session)),
+            Payer::Key(_) => (&self.keys, Some(key)),
+            Payer::Address(..) => (&self.addresses, Some(address)),
+            Payer::Cookie(..) => (&self.cookies, None),
         };
         let spent = debts.spend(self.names.of(payer), rate, now);
-        if spent.is_err()
-            && let Some(refused) = self.refused.get(of)
-        {
-            refused.fetch_add(1, Ordering::Relaxed);
+        if let (Err(_), Some(count)) = (&spent, refused) {
+            count.fetch_add(1, Ordering::Relaxed);
         }
         spent
     }
@@ -133,8 +137,7 @@ impl App {
     /// Whether a minute has passed since this last said so of the session.
     pub(super) fn once_a_minute(&self, env: EnvironmentId, session: SessionId) -> bool {
         const RATE: Rate = Rate { requests: 1, time: Span::minutes(1) };
-        let name = self.rates.names.of(&Payer::Cookie(env, session));
-        self.rates.sessions.spend(name, RATE, self.now()).is_ok()
+        self.rates.spend(&Payer::Cookie(env, session), RATE, self.now()).is_ok()
     }
 
     /// Spends one call of an access key's budget; a batch is one call.
@@ -155,19 +158,22 @@ impl App {
 
     /// How many requests each of [`PAYERS`] was too many for.
     pub fn over_budget(&self) -> [(&'static str, u64); 3] {
-        let mut counts = PAYERS.iter().zip(&self.rates.refused);
-        [(); 3].map(|()| counts.next().map_or(("", 0), |(of, n)| (*of, n.load(Ordering::Relaxed))))
+        let ([session, key, address], [one, two, three]) = (PAYERS, &self.rates.refused);
+        [(session, one), (key, two), (address, three)].map(|(of, n)| (of, n.load(Ordering::Relaxed)))
     }
 
-    /// How many sessions and keys, and how many addresses, are remembered with what they spent.
-    pub fn debts(&self) -> [(&'static str, usize); 2] {
-        [("sessions", self.rates.sessions.usage().0), ("addresses", self.rates.addresses.usage().0)]
+    /// What is remembered of each of [`PAYERS`], and of which sessions the cookie was sent within a minute.
+    pub fn debts(&self) -> [(&'static str, Usage); 4] {
+        let Rates { sessions, keys, addresses, cookies, .. } = &*self.rates;
+        let [session, key, address] = PAYERS;
+        [(session, sessions), (key, keys), (address, addresses), ("cookie", cookies)]
+            .map(|(of, debts)| (of, debts.usage()))
     }
 
     /// Forgets who owes nothing any more.
     pub(super) fn tidy_rates(&self) {
         let now = self.now();
-        self.rates.sessions.tidy(now);
-        self.rates.addresses.tidy(now);
+        let Rates { sessions, keys, addresses, cookies, .. } = &*self.rates;
+        [sessions, keys, addresses, cookies].into_iter().for_each(|debts| debts.tidy(now));
     }
 }

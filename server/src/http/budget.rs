@@ -36,9 +36,11 @@ pub fn write(headers: &mut HeaderMap, standing: Standing) {
 pub(super) struct Slip(Arc<OnceLock<Standing>>);
 
 impl Slip {
-    /// Writes what was noted onto the answer.
+    /// Writes what was noted onto the answer, unless it speaks of the client's own budget already.
     pub(super) fn tell(&self, answer: &mut Response<Body>) {
-        if let Some(standing) = self.0.get() {
+        if let Some(standing) = self.0.get()
+            && !answer.headers().contains_key(LIMIT)
+        {
             write(answer.headers_mut(), *standing);
         }
     }
@@ -58,9 +60,10 @@ pub fn over(over: Over) -> Problem {
 
 /// Pays for a request of a keyless door, and writes down how the budget stands.
 ///
-/// A good session has paid while it was judged, and over its budget the answer is 429 whatever else it was. Who brought
-/// none and is refused pays from the address's budget, and over that the failing answer is 429 instead. An accident of
-/// ours, and an answer that is no refusal, costs an address nothing.
+/// A good session has paid while it was judged, and over its budget a refusal is 429 whatever else it was; what was done
+/// all the same, which only ending it is, is told as done. Who brought none and is refused pays from the address's budget,
+/// and over that the failing answer is 429 instead. An accident of ours, and an answer that is no refusal, costs an
+/// address nothing.
 pub fn settle(
     app: &App,
     env: EnvironmentId,
@@ -77,6 +80,7 @@ pub fn settle(
     match spent {
         Spent::Unlimited => {}
         Spent::Paid(standing) => write(answer.headers_mut(), standing),
+        Spent::Over(what) if answer.status().is_success() => write(answer.headers_mut(), what.standing),
         Spent::Over(what) => answer = over(what).into_response(),
     }
     answer

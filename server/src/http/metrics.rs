@@ -52,6 +52,10 @@ families! {
     "handstamp_cache_misses_total", "counter", &[], "Validations that did not.";
     "handstamp_activity_waiting", "gauge", &[], "Sessions whose last activity waits to be written.";
     "handstamp_events_dropped_total", "counter", &[], "Events of refusals that found no room to be written behind.";
+    "handstamp_rate_limited_total", "counter", &["budget"], "Requests that a budget did not cover, by whose it is: `session`, `key` or `address`. Failing validations are counted under `address`, too; they are answered all the same.";
+    "handstamp_rate_budgets", "gauge", &["budget"], "Budgets of which something is spent: only those are kept in memory. Under `cookie`, which is no budget: sessions whose cookie was sent within the last minute.";
+    "handstamp_rate_budget_bytes", "gauge", &["budget"], "Bytes of memory that they take.";
+    "handstamp_rate_budgets_evicted_total", "counter", &["budget"], "Budgets that were forgotten before they were whole again, for want of room.";
     "handstamp_edge_connections", "gauge", &[], "Open connections.";
     "handstamp_edge_refused_total", "counter", &["reason"], "Connections that the edge turned away or cut, by reason.";
     "process_resident_memory_bytes", "gauge", &[], "Memory of the process that is really there.";
@@ -87,6 +91,14 @@ async fn page(web: &Web) -> String {
     page.add("handstamp_cache_misses_total", &[], misses);
     page.add("handstamp_activity_waiting", &[], app.activity_waiting());
     page.add("handstamp_events_dropped_total", &[], app.events_dropped());
+    for (budget, count) in app.over_budget() {
+        page.add("handstamp_rate_limited_total", &[budget], count);
+    }
+    for (budget, held) in app.debts() {
+        page.add("handstamp_rate_budgets", &[budget], held.held);
+        page.add("handstamp_rate_budget_bytes", &[budget], held.bytes);
+        page.add("handstamp_rate_budgets_evicted_total", &[budget], held.evicted);
+    }
     if let Some(usage) = process::usage() {
         page.add("process_resident_memory_bytes", &[], usage.resident_bytes);
         page.add("process_cpu_seconds_total", &[], usage.cpu_seconds);

@@ -8,8 +8,8 @@ use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, health, keys, metrics, policies, revoke, search,
-    session_types, sessions, users, validate,
+    devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
+    revoke, search, session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -65,24 +65,27 @@ impl ToSchema for CodeList {
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
+        (name = "settings", description = "Origins of pages, changed while the server runs."),
         (name = "events", description = "What happened."),
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "browser", description = "Calls of a session's own client: a browser with its cookie, or an app with a publishable key."),
+        (name = "proxies", description = "The question of a proxy whether a request of its client may pass."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
+        settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,
         own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,
-        own::list, own::end, own::end_others,
+        own::list, own::end, own::end_others, forward_auth::answer,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
@@ -157,12 +160,13 @@ fn bound(parameter: &mut Value, path: &str) {
 /// Adds what the table knows of a call.
 fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let scopes: Vec<&str> = match route.needs {
-        Needs::Nothing | Needs::Client => Vec::new(),
+        Needs::Nothing | Needs::Client | Needs::Proxy => Vec::new(),
         Needs::Key(scope) => vec![scope.text()],
         Needs::Operator => vec!["operator"],
     };
     let security = match route.needs {
         Needs::Nothing => json!([]),
+        Needs::Proxy => json!([{ "handstampKey": [], "sessionCookie": [] }, { "sessionCookie": [] }]),
         Needs::Key(_) | Needs::Operator => {
             json!([{ "accessKey": scopes }, { "accessKey": scopes, "environment": [] }])
         }
@@ -183,7 +187,11 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     let Value::Object(responses) = responses else { return };
     for good in responses.values_mut().filter_map(Value::as_object_mut) {
-        good.insert("headers".to_owned(), json!({ "X-Request-Id": header("X-Request-Id") }));
+        let own = good.entry("headers").or_insert_with(|| json!({}));
+        let budget = if route.needs == Needs::Nothing { &[][..] } else { &BUDGET };
+        for name in budget.iter().copied().chain(["X-Request-Id"]) {
+            own[name] = header(name);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in &route.refusals {
@@ -201,6 +209,9 @@ fn refusal(codes: &[Code]) -> Value {
     let mut with = Map::from_iter([("X-Request-Id".to_owned(), header("X-Request-Id"))]);
     if codes.iter().any(|code| matches!(code.status(), 429 | 503)) {
         with.insert("Retry-After".to_owned(), header("Retry-After"));
+    }
+    if codes.contains(&Code::RateLimitExceeded) {
+        with.extend(BUDGET.map(|name| (name.to_owned(), header(name))));
     }
     let texts: Vec<&str> = codes.iter().map(|code| code.text()).collect();
     let examples: Map<String, Value> = texts
@@ -220,6 +231,9 @@ fn refusal(codes: &[Code]) -> Value {
     })
 }
 
+/// What an answer says of the budget that it was paid from.
+const BUDGET: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+
 fn header(name: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{name}") })
 }
@@ -230,6 +244,10 @@ fn headers() -> Value {
     json!({
         "X-Request-Id": text("The name of the request, also in problems and in the log.", "string"),
         "Retry-After": text("Seconds to wait before the next try.", "integer"),
+        "X-RateLimit-Limit": text("Of the budget that the request was paid from: how many requests it is. Not there when \
+            nothing was spent.", "integer"),
+        "X-RateLimit-Remaining": text("How many of them could be spent now.", "integer"),
+        "X-RateLimit-Reset": text("When the whole budget is there again if nothing more is spent, in Unix seconds.", "integer"),
         "Allow": text("The methods that the address has, with 405.", "string")
     })
 }
@@ -252,7 +270,7 @@ fn schemes() -> Value {
             `GET /v1/auth/session` and the cookie `XSRF-TOKEN` say it. The name is `[cookie] csrf_header`."),
         "publishableKey": in_("header", "X-Publishable-Key", "The publishable key of an app without a backend, `hsp_...`: no secret."),
         "sessionToken": in_("header", "Session", "The session's token, `hst_...`, beside a publishable key."),
-        "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie."),
+        "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie, or of a proxy."),
         "environment": {
             "type": "apiKey",
             "in": "header",

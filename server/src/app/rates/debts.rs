@@ -28,6 +28,18 @@ struct Part {
     /// it: it is laid out again without what is worth nothing.
     places: Vec<Place>,
     taken: usize,
+    evicted: u64,
+}
+
+/// What a table holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Subjects in it. Some may have paid everything back meanwhile.
+    pub held: usize,
+    /// Bytes that it takes.
+    pub bytes: usize,
+    /// Subjects that had to go before they had paid, since the start.
+    pub evicted: u64,
 }
 
 /// A name and what it owes; the name 0 is a free place.
@@ -75,13 +87,13 @@ impl Debts {
         }
     }
 
-    /// How many subjects are in it, and how many places it has. Some of the first may have paid meanwhile.
-    pub fn usage(&self) -> (usize, usize) {
-        let each = self.parts.iter().map(|part| {
-            let part = lock(part);
-            (part.taken, part.places.len())
-        });
-        each.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    /// What it holds.
+    pub fn usage(&self) -> Usage {
+        self.parts.iter().map(|part| lock(part)).fold(Usage::default(), |sum, part| Usage {
+            held: sum.held + part.taken,
+            bytes: sum.bytes + part.places.capacity() * size_of::<Place>(),
+            evicted: sum.evicted + part.evicted,
+        })
     }
 
     fn part(&self, name: u64) -> MutexGuard<'_, Part> {
@@ -141,7 +153,10 @@ impl Part {
         let room = length / 8 * 5;
         if debts.len() > room {
             let goes = debts.len() - length / 2;
-            let (_, _, _) = debts.select_nth_unstable_by_key(goes, |place| place.due);
+            self.evicted += u64::try_from(goes).unwrap_or(u64::MAX);
+            // Among equals those who lie side by side must not go together: the rest would crowd in one half of the places,
+            // and looking for a name would take ever longer. The upper half of a name says nothing of where it lies.
+            let (_, _, _) = debts.select_nth_unstable_by_key(goes, |place| (place.due, place.name >> 32));
             debts.drain(..goes);
         }
         self.places.clear();

@@ -2,13 +2,14 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
-//! * [`limits`], [`seats`], [`leases`]: never one session too many. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. * [`rotations`]: honest clients on a bad network.
 //! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
 mod activity;
 mod aging;
 mod background;
+mod debts;
 mod following;
 pub(crate) mod house;
 mod leases;

@@ -148,6 +148,31 @@ async fn verdicts_cache_and_process_are_counted() {
 }
 
 #[tokio::test]
+async fn budgets_are_counted() {
+    let world = World::new().await;
+    let of = |name: &str, whose: &str| format!("handstamp_rate_{name}{{budget=\"{whose}\"}}");
+    for (name, value) in read(&world).await.iter().filter(|(name, _)| name.starts_with("handstamp_rate_")) {
+        assert_eq!(*value, 0.0, "{name}");
+    }
+    let key = world.make_key(json!({ "name": "k", "rate_limit": "2/1h" })).await;
+    world.app.set_anonymous_limit(Some(handstamp_core::policy::modes::Rate::parse("1/1h").unwrap()));
+    for _ in 0..5 {
+        world.call(Method::GET, "/v1/sessions").key(&key.token).send().await;
+    }
+    for n in 0..3 {
+        let ask = json!({ "token": "nonsense", "ip": format!("192.0.2.{}", n % 2) });
+        world.post("/v1/sessions/validate", ask).await.expect(200);
+    }
+    let samples = read(&world).await;
+    let limited = ["session", "key", "address"].map(|whose| samples[&of("limited_total", whose)]);
+    assert_eq!(limited, [0.0, 3.0, 1.0]);
+    let held = ["session", "key", "address", "cookie"].map(|whose| samples[&of("budgets", whose)]);
+    assert_eq!(held, [0.0, 1.0, 2.0, 0.0]);
+    assert!((16.0..4096.0).contains(&samples[&of("budget_bytes", "key")]), "{samples:?}");
+    assert_eq!(samples[&of("budgets_evicted_total", "address")], 0.0);
+}
+
+#[tokio::test]
 async fn without_the_store_the_rest_is_still_told() {
     let world = World::new().await;
     world.app.close().await;

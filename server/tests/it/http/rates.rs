@@ -1,7 +1,10 @@
 //! How often somebody may ask: what each answer says of the budget, where it ends, and that nobody gets one request more.
 
+mod visitors;
+
 use crate::world::{Answer, Made, Options, World};
 use handstamp_core::time::Span;
+use handstamp_server::app::rates::debts::Usage;
 use http::Method;
 use serde_json::json;
 use std::sync::Arc;
@@ -35,7 +38,7 @@ async fn a_key_without_a_limit_spends_nothing() {
         answer.expect(200);
         assert_eq!(standing(&answer), None);
     }
-    assert!(world.app.debts().iter().all(|(_, count)| *count == 0));
+    assert!(world.app.debts().iter().all(|(_, usage)| *usage == Usage::default()));
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ REASONS = [
         "two lists of networks that are compared",
     ),
     (r"put_session_type", r"/(refresh_)?expires_in", r"is out of range: choose between ", "a pattern does not add up the units"),
+    (r"update_key", r"/(scopes|rate_limit)", r"^a publishable key has no ", "a change does not say which kind of key it meets"),
     (r"create_session|update_session", r"/auth/at", r"^lies in the future$|^is longer ago than ", "a schema has no clock"),
     (r"update_session", r"/auth/at", r"^is before the last authentication of the session$", "nor what the session has seen"),
 ]

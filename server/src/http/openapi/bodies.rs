@@ -53,6 +53,7 @@ fn members() -> Vec<(&'static str, &'static str, Member)> {
         ("CreateKeyRequest", "name", Text("Label")),
         ("CreateKeyRequest", "scopes", Texts(1, None, "Scope")),
         ("CreateKeyRequest", "expires_in", Number(1, longest)),
+        ("CreateKeyRequest", "rate_limit", Text("RateLimit")),
         ("CreateRequest", "user_id", Text("UserId")),
         ("CreateRequest", "tags", Texts(0, Some(32), "Tag")),
         ("CreateRequest", "access_groups", Texts(0, Some(64), "AccessGroup")),
@@ -86,6 +87,7 @@ fn members() -> Vec<(&'static str, &'static str, Member)> {
         ("SessionType", "schema", As(json!({ "type": "object", "minProperties": 1 }))),
         ("UpdateKeyRequest", "name", Text("Label")),
         ("UpdateKeyRequest", "scopes", Texts(1, None, "Scope")),
+        ("UpdateKeyRequest", "rate_limit", Text("RateLimit")),
         ("UpdateRequest", "ip", Text("IpAddress")),
         ("UpdateRequest", "tags", Text("TagChanges")),
         ("UpdateRequest", "access_groups", Text("AccessGroupChanges")),
@@ -150,6 +152,13 @@ fn together() -> Vec<(&'static str, Value)> {
         ] }),
         ),
         ("ClientHints", json!({ "allOf": once })),
+        (
+            "CreateKeyRequest",
+            json!({ "anyOf": [
+                { "properties": { "kind": { "enum": ["access", null] } } },
+                { "allOf": [silent(&["scopes", "rate_limit"]), { "properties": { "operator": { "enum": [false, null] } } }] }
+            ] }),
+        ),
         ("CreateRequest", proved.clone()),
         (
             "ExplainRequest",
@@ -185,7 +194,7 @@ fn together() -> Vec<(&'static str, Value)> {
         ),
         (
             "UpdateKeyRequest",
-            json!({ "anyOf": [is("name", "string"), is("state", "string"), is("scopes", "array")] }),
+            json!({ "anyOf": [is("name", "string"), is("state", "string"), is("scopes", "array"), { "required": ["rate_limit"] }] }),
         ),
         ("UpdateRequest", json!({ "allOf": [change, alone] })),
         ("ValidateRequest", proved),

@@ -109,6 +109,13 @@ pub(super) fn all() -> Map<String, Value> {
         }),
     );
     add(
+        "RateLimit",
+        json!({
+            "type": "string", "description": "Requests in a time from `1s` to `1d`: `15000/1h`.",
+            "format": "handstamp-rate", "pattern": format!("^[1-9][0-9]{{0,8}}/{}$", span())
+        }),
+    );
+    add(
         "Label",
         json!({
             "type": "string", "minLength": 1, "maxLength": 100, "pattern": format!("^[^{CONTROL}]+$"),
@@ -208,10 +215,7 @@ fn section(of_a_tag: bool) -> Value {
         "ip_change": mode(OnAddress::ALL.iter().map(|mode| mode.text()).collect()),
         "device": mode(DeviceMode::ALL.iter().map(|mode| mode.text()).collect()),
         "access_token_ttl": day,
-        "rate_limit": {
-            "type": "string", "description": "Requests in a time from `1s` to `1d`: `15000/1h`.",
-            "format": "handstamp-rate", "pattern": format!("^[1-9][0-9]{{0,8}}/{}$", span())
-        },
+        "rate_limit": named("RateLimit"),
         "create_only_tags": { "type": "array", "items": named("TagName") },
         "preset": mode(Assurance::ALL.iter().map(|level| level.text()).collect()),
         "justification": {

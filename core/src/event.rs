@@ -28,11 +28,15 @@ pub enum EventKind {
     PolicyChanged,
     /// What was known of a user was erased.
     UserErased,
+    /// The environment's origins were replaced.
+    SettingsChanged,
+    /// The one-time code of a login was exchanged: the session has reached the page it was for.
+    LoginExchanged,
 }
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 8] = [
+    pub const ALL: [EventKind; 10] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
@@ -41,6 +45,8 @@ impl EventKind {
         EventKind::Noticed,
         EventKind::PolicyChanged,
         EventKind::UserErased,
+        EventKind::SettingsChanged,
+        EventKind::LoginExchanged,
     ];
 
     /// The stable text.
@@ -54,6 +60,8 @@ impl EventKind {
             EventKind::Noticed => "session.noticed",
             EventKind::PolicyChanged => "policy.changed",
             EventKind::UserErased => "user.erased",
+            EventKind::SettingsChanged => "settings.changed",
+            EventKind::LoginExchanged => "session.login_exchanged",
         }
     }
 
@@ -115,6 +123,11 @@ impl Event {
             Some(note) => format!("version {version}: {note}"),
         };
         Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::PolicyChanged, at, by) }
+    }
+
+    /// Other settings are in force in the environment, and which.
+    pub fn settings_changed(at: Millis, by: By, note: &str) -> Event {
+        Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::SettingsChanged, at, by) }
     }
 
     /// Something that happened to no session in particular.

@@ -9,7 +9,7 @@
 //! * [`policy`], [`session`], [`epoch`], [`user`]: what is remembered, and what an operator may choose.
 //! * [`rotation`], [`expiry`], [`ending`], [`limit`], [`address`], [`agent`], [`whereabouts`],
 //!   [`step_up`], [`judge`]: may this request pass?
-//! * [`origin`]: from which page does it come?
+//! * [`origin`]: from which page does it come? [`redirect`], [`login`]: where does a login lead back to, and how does it get there?
 //! * [`device`]: is it still the device that the session was made on?
 //! * [`explain`]: what each rule says; what a policy would do.
 //! * [`transition`]: what becomes of the records; [`event`]: what history will say.
@@ -39,10 +39,12 @@ pub mod facet;
 pub mod id;
 pub mod judge;
 pub mod limit;
+pub mod login;
 pub mod origin;
 pub mod policy;
 pub mod privacy;
 pub mod rate;
+pub mod redirect;
 pub mod refusal;
 pub mod rotation;
 pub mod sealing;

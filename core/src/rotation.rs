@@ -212,7 +212,7 @@ impl Verifiers {
         match kind {
             Kind::Session => Some(&self.session),
             Kind::Refresh => self.refresh.as_ref(),
-            Kind::AccessKey | Kind::PublishableKey => None,
+            Kind::AccessKey | Kind::PublishableKey | Kind::LoginCode => None,
         }
     }
 }
@@ -247,7 +247,7 @@ pub fn issue_successor(
     let session = token.successor(Kind::Session, env, keys)?;
     let refresh = match token.kind {
         Kind::Refresh => Some(token.successor(Kind::Refresh, env, keys)?),
-        Kind::Session | Kind::AccessKey | Kind::PublishableKey => None,
+        Kind::Session | Kind::AccessKey | Kind::PublishableKey | Kind::LoginCode => None,
     };
     let generation = token.generation.checked_add(1)?;
     Some(issue(holder, generation, &session, refresh.as_ref(), set))

@@ -4,7 +4,7 @@
 //! secret scanners and typing errors, not for security.
 //!
 //! * [`keyring`]: the keys that make and recognise them.
-//! * [`opaque`]: session and refresh tokens, self-authenticating (design, section 3.1).
+//! * [`opaque`]: session and refresh tokens and one-time codes, self-authenticating (design, section 3.1).
 //! * [`access_key`]: access keys and publishable keys.
 
 pub mod access_key;
@@ -24,10 +24,13 @@ pub enum Kind {
     AccessKey,
     /// `hsp_`: a browser's public key.
     PublishableKey,
+    /// `hsc_`: exchanged once for the session that a login made.
+    LoginCode,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Session, Kind::Refresh, Kind::AccessKey, Kind::PublishableKey];
+    const ALL: [Kind; 5] =
+        [Kind::Session, Kind::Refresh, Kind::AccessKey, Kind::PublishableKey, Kind::LoginCode];
 
     /// The first four characters.
     pub const fn prefix(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Kind {
             Kind::Refresh => "hsr_",
             Kind::AccessKey => "hsk_",
             Kind::PublishableKey => "hsp_",
+            Kind::LoginCode => "hsc_",
         }
     }
 
@@ -46,6 +50,7 @@ impl Kind {
             Kind::Refresh => b'r',
             Kind::AccessKey => b'k',
             Kind::PublishableKey => b'p',
+            Kind::LoginCode => b'c',
         }
     }
 

@@ -5,6 +5,7 @@
 //! * [`present`]: what a judgement of a presented token brings about; and the exchange of a refresh token.
 //! * [`update`]: tags, groups, data and times of a live session; authentication again.
 //! * [`bind`]: a live session gets its device.
+//! * [`redeem`]: a one-time code is exchanged for the session behind it.
 //! * [`finish`]: a session ends: by a caller, by its client, by time, by an epoch.
 
 use crate::epoch::Ledger;
@@ -24,6 +25,7 @@ pub mod bind;
 pub mod create;
 pub mod finish;
 pub mod present;
+pub mod redeem;
 pub mod update;
 
 /// What every transition stands on.

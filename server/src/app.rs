@@ -1,13 +1,13 @@
 //! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
 //!
 //! * [`open`]: first start and every start after it.
-//! * [`control`]: environments, access keys and ledgers, held in memory; `epochs`: ending many at once; [`callers`]: who asks.
+//! * [`control`]: environments, access keys and ledgers, held in memory (`room`); `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
+//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -44,14 +44,17 @@ pub mod housekeeping;
 pub mod kept;
 pub mod keys;
 mod limits;
+pub mod login;
 mod objections;
 pub mod observe;
 pub mod open;
+pub mod origins;
 pub mod policies;
 mod purge;
 pub mod rates;
 pub mod read;
 pub mod records;
+mod room;
 pub mod search;
 mod seats;
 pub mod table;
@@ -74,7 +77,7 @@ pub struct App {
     entropy: Arc<dyn Entropy>,
     master: Arc<MasterKey>,
     keys: Keyring,
-    control: Arc<control::Room>,
+    control: Arc<room::Room>,
     turns: records::Turns,
     /// The turns of ledgers of seats.
     ledgers: records::Turns,

@@ -22,6 +22,7 @@ mod policy;
 mod progress;
 mod session_types;
 mod sessions;
+mod settings;
 mod stream;
 mod table;
 mod tls;
@@ -169,6 +170,7 @@ impl Context<'_, '_> {
             Command::Keys(group) => self.keys(group),
             Command::Sessions(group) => self.sessions(group),
             Command::SessionTypes(group) => self.session_types(&group),
+            Command::Settings(group) => self.settings(&group),
             Command::Users(group) => self.users(group),
             Command::Policy(group) => self.policy(group),
             Command::Events(args) => self.events(&args),

@@ -14,6 +14,8 @@ pub mod bytes;
 pub mod control;
 pub mod device;
 pub mod event;
+pub mod login;
+pub mod origins;
 pub mod packed;
 pub mod policy;
 pub mod seats;
@@ -57,6 +59,10 @@ pub mod kind {
     pub const SEATS: u8 = 24;
     /// The session types of an environment.
     pub const SESSION_TYPE: u8 = 22;
+    /// Origins of pages that an environment knows.
+    pub const ORIGINS: u8 = 25;
+    /// One-time codes of an environment's logins, each under its session.
+    pub const LOGIN: u8 = 26;
 }
 
 /// Where control records live.

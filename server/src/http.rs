@@ -1,10 +1,10 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
-//!   [`policies`], [`session_types`], [`explain`], [`devices`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
+//!   [`policies`], [`session_types`], [`settings`], [`explain`], [`devices`], [`login`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
-//!   [`peer`]: whose request it is, behind proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
+//!   [`peer`]: whose request it is, behind proxies. [`forward_auth`]: the door for proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
 //! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
 //!   the pages made of it.
 //! * [`listener`]: the network edge.
@@ -21,17 +21,20 @@ pub mod budget;
 pub mod caller;
 pub mod cookie;
 pub mod cookies;
+pub mod cors;
 pub mod devices;
 pub mod docs;
 pub mod door;
 pub mod environments;
 pub mod events;
 pub mod explain;
+pub mod forward_auth;
 pub mod health;
 pub mod hints;
 pub mod input;
 pub mod keys;
 pub mod listener;
+pub mod login;
 pub mod metrics;
 pub mod openapi;
 pub mod parse;
@@ -46,6 +49,7 @@ pub mod routes;
 pub mod search;
 pub mod session_types;
 pub mod sessions;
+pub mod settings;
 pub mod statement;
 pub mod users;
 pub mod validate;

@@ -6,15 +6,17 @@ use crate::device::key::PublicKey;
 use crate::event::{Event, EventKind};
 use crate::expiry;
 use crate::id::{SessionId, UserId};
+use crate::login::{self, Ahead, Pending};
 use crate::policy::{Effective, Origin, Policy};
 use crate::rotation::{Chain, Issued, issue};
 use crate::sealing::Sealed;
+use crate::secret::PlainToken;
 use crate::session::{Actor, By, Client, HeldTag, Session, State};
 use crate::step_up::Auth;
 use crate::tag::{Group, Tag};
 use crate::time::{Millis, Span};
 use crate::token::Kind;
-use crate::token::opaque::{Holder, Nonce, idempotent_nonce};
+use crate::token::opaque::{Holder, Nonce, idempotent_nonce, nonce_behind};
 use crate::user::User;
 
 /// What the caller asks for. Its values were checked when they were made.
@@ -44,6 +46,8 @@ pub struct NewSession {
     pub by: By,
     /// A digest of access key, idempotency key and body: the same request gives the same credentials.
     pub idempotency: Option<[u8; 32]>,
+    /// It is handed over by a one-time code, and not to who asks.
+    pub login: Option<Ahead>,
 }
 
 /// An authentication, and when it was.
@@ -66,8 +70,10 @@ impl Proved {
 pub struct Created {
     /// The session, its user's record, and the event.
     pub change: Change,
-    /// Handed out once the change is committed.
+    /// Handed out once the change is committed; where there is a code, by its exchange alone.
     pub issued: Issued,
+    /// The one-time code, and what is stored of it.
+    pub code: Option<(PlainToken, Pending)>,
 }
 
 /// Makes the session. `user` is the user's record, or a new one.
@@ -103,7 +109,13 @@ pub fn create_as(
         Some(request) => idempotent_nonce(kind, holder, request, set),
         None => Nonce::new(random),
     };
-    let session_nonce = nonce(Kind::Session, entropy.session_nonce());
+    let code_nonce = || nonce(Kind::LoginCode, entropy.session_nonce());
+    let handed = new.login.clone().map(|ahead| (code_nonce(), ahead));
+    let session_nonce = match &handed {
+        None => nonce(Kind::Session, entropy.session_nonce()),
+        Some((code, _)) => nonce_behind(code, holder, set),
+    };
+    let code = handed.map(|(nonce, ahead)| login::give(holder, &nonce, ahead, set, now));
     let refresh_nonce = new.refresh.then(|| nonce(Kind::Refresh, entropy.refresh_nonce()));
     let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
 
@@ -134,22 +146,44 @@ pub fn create_as(
     };
     let user = User { live: user.live.saturating_add(1), ..user };
     let event = Event::of(&session, EventKind::Created, now, new.by, new.client);
-    Ok(Created { change: Change { session, user: Some(user), events: vec![event] }, issued })
+    Ok(Created { change: Change { session, user: Some(user), events: vec![event] }, issued, code })
+}
+
+/// The credentials that a repeat of the same request is given.
+pub struct Repeated {
+    /// Where there is a code, handed out by its exchange alone.
+    pub issued: Issued,
+    /// The same code again. Whether it is still good, its record says.
+    pub code: Option<PlainToken>,
 }
 
 /// The credentials of a session made under an idempotency key, for a repeat of the same request; `None` once a token of
 /// it was presented or replaced, or when the session is not of that request.
-pub fn repeat(ground: Ground<'_>, session: &Session, request: &[u8; 32]) -> Option<Issued> {
+pub fn repeat(
+    ground: Ground<'_>,
+    session: &Session,
+    request: &[u8; 32],
+    login: Option<&Ahead>,
+) -> Option<Repeated> {
     if session.chain.generation != 0 || !session.chain.awaiting || !session.is_live() {
         return None;
     }
     let set = ground.keys.set(session.chain.key_id)?;
     let holder = Holder { env: ground.env, session: session.id, user: session.user.as_str() };
-    let session_nonce = idempotent_nonce(Kind::Session, holder, request, set);
+    let code = login.map(|ahead| {
+        let nonce = idempotent_nonce(Kind::LoginCode, holder, request, set);
+        let (code, _) = login::give(holder, &nonce, ahead.clone(), set, ground.now);
+        (nonce, code)
+    });
+    let session_nonce = match &code {
+        None => idempotent_nonce(Kind::Session, holder, request, set),
+        Some((nonce, _)) => nonce_behind(nonce, holder, set),
+    };
     let refresh_nonce =
         session.chain.has_refresh().then(|| idempotent_nonce(Kind::Refresh, holder, request, set));
     let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
-    verifiers.session.matches(&session.chain.current.session).then_some(issued)
+    let code = code.map(|(_, code)| code);
+    verifiers.session.matches(&session.chain.current.session).then_some(Repeated { issued, code })
 }
 
 pub(super) fn seal(

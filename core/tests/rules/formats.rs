@@ -6,7 +6,7 @@ use handstamp_core::id::SessionId;
 use handstamp_core::secret::Secret;
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
-use handstamp_core::token::opaque::{Holder, idempotent_nonce, mint, open, verifier};
+use handstamp_core::token::opaque::{Holder, idempotent_nonce, mint, nonce_behind, open, verifier};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -42,6 +42,21 @@ fn tokens_their_verifiers_and_their_successors() {
         assert_eq!(hex(opened.successor(kind, ENV, &keys).unwrap().expose()), next);
         assert_eq!(hex(idempotent_nonce(kind, holder, &[4; 32], set).expose()), repeated);
     }
+}
+
+/// The same of generation 0, as a one-time code, and the first nonce of the session behind it.
+#[test]
+fn one_time_codes() {
+    let (keys, user) = (ring(1, &[]), user("ada"));
+    let set = keys.current();
+    let holder = Holder { env: ENV, session: SessionId([3; 16]), user: user.as_str() };
+    let nonce = Secret::new([8; 32]);
+    let text = "hsc_05NuFE27ArT0G1xHvdSZDX0Fy4Z3P3ISW0gkY6ThEBFQ0gkY6ThEBFQ0gkY6ThEBFQ0gkY6ThYjKiByY2ZFJ69aX1Rxy6mS4CX5bW";
+    assert_eq!(mint(Kind::LoginCode, holder, 0, &nonce, set).reveal(), text);
+    let stored = "0f9df3b895b53dc080e0a93fdfb8ae5a201e4507cc0ffcd6d037c22450d50129";
+    assert_eq!(hex(verifier(Kind::LoginCode, holder, 0, &nonce, set).bytes()), stored);
+    let behind = "4086a37890293984c8b3e54f9704ca0247fdaf9d21b25cb76b684e1a2ce451f1";
+    assert_eq!(hex(nonce_behind(&nonce, holder, set).expose()), behind);
 }
 
 #[test]

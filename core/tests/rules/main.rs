@@ -27,6 +27,8 @@ mod judge;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod model;

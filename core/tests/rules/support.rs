@@ -94,6 +94,7 @@ pub(crate) fn plain() -> NewSession {
         refresh: false,
         client: Client::default(),
         device: None,
+        login: None,
         by: By::System,
         idempotency: None,
     }

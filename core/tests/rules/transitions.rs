@@ -105,7 +105,7 @@ fn a_repeated_request_gets_the_same_credentials_until_one_was_used() {
         let mut world = World::new();
         let (held, first) = world.create(repeatable(refresh));
         let again = |held: &Held, world: &World, request| {
-            repeat(world.ground(), &held.session, request).as_ref().map(texts)
+            repeat(world.ground(), &held.session, request, None).map(|again| texts(&again.issued))
         };
         world.tick(Span::minutes(1));
         assert_eq!(again(&held, &world, &REQUEST), Some(first.clone()));
@@ -138,7 +138,7 @@ fn a_repeated_request_gets_the_same_credentials_until_one_was_used() {
     }
     let mut world = World::new();
     let (held, _) = world.create(plain());
-    assert!(repeat(world.ground(), &held.session, &REQUEST).is_none(), "made without a key");
+    assert!(repeat(world.ground(), &held.session, &REQUEST, None).is_none(), "made without a key");
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! Environments, access keys and ledgers of epochs: few, needed by every request, so held in memory and changed
 //! through the store first.
 
+use super::origins::{FileOrigins, Origins, Said, said};
 use super::policies::FromFile;
 use super::seats::{Era, Standing};
 use super::types::{Kept, known};
-use super::{App, Fault};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
+use crate::codec::origins::origin_lists;
 use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
 use crate::codec::session_type::session_types;
 use crate::codec::{CONTROL, kind};
 use crate::schema::session_type::{SessionTypes, lives};
-use crate::store::{Batch, Expect, NewEvent, Op, Query, Record, Space, Store, StoreError, Versioned};
-use arc_swap::{ArcSwap, Guard};
+use crate::store::{Batch, Expect, Op, Query, Record, Space, Store, StoreError, Versioned};
 use handstamp_core::caller::AccessKey;
 use handstamp_core::environment::{Environment, EnvironmentName};
 use handstamp_core::epoch::Ledger;
@@ -22,8 +22,7 @@ use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::MasterKey;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use tokio::sync::OwnedMutexGuard;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// All of it, replaced as a whole when something changes.
 #[derive(Default, Clone)]
@@ -66,6 +65,10 @@ pub struct Env {
     pub(super) stored_types: Arc<Kept>,
     /// The rules without what the session types add.
     pub(super) base: Arc<Policy>,
+    /// Pages that may call the browser API, and that a login may lead back to.
+    pub origins: Arc<Origins>,
+    /// What was said of them over the API.
+    pub(super) said: Arc<Said>,
 }
 
 /// An access key, ready for work.
@@ -100,15 +103,23 @@ impl Control {
     pub fn key(&self, id: KeyId) -> Option<&Arc<Key>> {
         self.keys.get(&id)
     }
+    /// What the configuration says of origins.
+    pub(super) fn file_origins(&self) -> &Arc<FileOrigins> {
+        &self.file.origins
+    }
     /// All access keys, by creation.
     pub fn keys(&self) -> Vec<Arc<Key>> {
         let mut all: Vec<_> = self.keys.values().cloned().collect();
         all.sort_by_key(|k| (k.key.created_at, k.key.id));
         all
     }
+    /// Without anything but what the configuration says.
+    pub(super) fn before_all(file: FromFile, era: Era) -> Control {
+        Control { file, era, ..Control::default() }
+    }
     /// The same without an environment yet, and without keys.
     pub(super) fn emptied(&self) -> Control {
-        Control { file: self.file.clone(), era: self.era, ..Control::default() }
+        Control::before_all(self.file.clone(), self.era)
     }
     /// Whether the configuration decides about policies.
     pub fn is_managed_by_file(&self) -> bool {
@@ -121,6 +132,7 @@ impl Control {
     pub(super) fn put_env(&mut self, mut env: Env) {
         let stored = || env.stored.as_ref().map(|(version, _)| version.policy.clone());
         env.base = self.file.policy.clone().or_else(stored).unwrap_or_default();
+        env.origins = Arc::new(self.file.origins.with(&env.said));
         env.types = self.file.types.clone().unwrap_or_else(|| env.stored_types.types.clone());
         let before = self.envs.get(&env.record.id);
         match before {
@@ -149,6 +161,20 @@ impl Control {
     pub(super) fn remove_env(&mut self, id: EnvironmentId) {
         self.envs.remove(&id);
         self.names.retain(|_, named| *named != id);
+    }
+    /// Takes over what only memory knows: when keys were last used, and the key that is never stored.
+    pub(super) fn keep_from(&mut self, before: &Control) {
+        for (id, key) in &before.keys {
+            match self.keys.get(id) {
+                Some(known) => {
+                    known.used.fetch_max(key.used.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+                None if key.version == 0 => {
+                    self.keys.insert(*id, key.clone());
+                }
+                None => {}
+            }
+        }
     }
     pub(super) fn put_key(&mut self, key: Key) {
         self.keys.insert(key.key.id, Arc::new(key));
@@ -211,6 +237,8 @@ pub(super) fn ready(
         stored: None,
         stored_types: Arc::default(),
         base: Arc::default(),
+        origins: Arc::default(),
+        said: Arc::default(),
     })
 }
 
@@ -238,7 +266,8 @@ pub(super) async fn load(
         let (ledger, ledger_version) = ledgers.remove(&found.record.key.id).unwrap_or_default();
         let env = ready(master, record, found.version, ledger, ledger_version)?;
         let stored_types = known(&all(store, session_types(env.record.id)).await?)?;
-        held.put_env(Env { stored: policies.remove(&found.record.key.id), stored_types, ..env });
+        let said = Arc::new(said(&all(store, origin_lists(env.record.id)).await?)?);
+        held.put_env(Env { stored: policies.remove(&found.record.key.id), stored_types, said, ..env });
     }
     for found in all(store, control(kind::ACCESS_KEY)).await? {
         let (key, used) = read_access_key(&found)?;
@@ -273,128 +302,4 @@ pub(super) fn batch(at: Millis, ops: Vec<Op>) -> Batch {
 /// A put of a control record over the version that was seen.
 pub(super) const fn put(record: Record, version: u64) -> Op {
     Op::Put { expect: expecting(version), record }
-}
-
-/// Where the control records are held, and the queue of those who change them.
-pub(super) struct Room {
-    held: ArcSwap<Control>,
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// A change went wrong half-way and nobody could read what the store says since: that is done before the next one.
-    stale: AtomicBool,
-}
-
-/// The right to change control records. Whoever has it has what the store has.
-pub(super) struct Turn {
-    _held: OwnedMutexGuard<()>,
-}
-
-impl Room {
-    pub(super) fn new(file: FromFile, era: Era) -> Room {
-        Room {
-            held: ArcSwap::from_pointee(Control { file, era, ..Control::default() }),
-            turn: Arc::default(),
-            stale: AtomicBool::new(false),
-        }
-    }
-    pub(super) fn load(&self) -> Guard<Arc<Control>> {
-        self.held.load()
-    }
-    pub(super) fn replace(&self, control: Control) {
-        self.held.store(Arc::new(control));
-    }
-
-    /// Reads everything again. What is held only in memory is kept.
-    async fn refresh(&self, store: &dyn Store, master: &MasterKey) -> Result<(), StoreError> {
-        let mut fresh = load(store, master, self.load().emptied()).await?;
-        for (id, key) in &self.held.load().keys {
-            match fresh.keys.get(id) {
-                Some(known) => {
-                    known.used.fetch_max(key.used.load(Ordering::Relaxed), Ordering::Relaxed);
-                }
-                None if key.version == 0 => {
-                    fresh.keys.insert(*id, key.clone());
-                }
-                None => {}
-            }
-        }
-        self.replace(fresh);
-        self.stale.store(false, Ordering::Release);
-        Ok(())
-    }
-}
-
-impl App {
-    /// Waits for the turn to change control records.
-    pub(super) async fn control_turn(&self) -> Result<Turn, StoreError> {
-        let turn = Turn { _held: self.control.turn.clone().lock_owned().await };
-        if self.control.stale.load(Ordering::Acquire) {
-            self.control.refresh(self.store.as_ref(), &self.master).await?;
-        }
-        Ok(turn)
-    }
-
-    /// Waits for the turn to change what is in memory alone, whether the store answers or not.
-    pub(super) async fn turn_of_memory(&self) -> Turn {
-        Turn { _held: self.control.turn.clone().lock_owned().await }
-    }
-
-    /// Changes control records, and history is told in the same commit. See [`App::change_control`].
-    pub(super) async fn change_control_telling(
-        &self,
-        turn: Turn,
-        ops: Vec<Op>,
-        events: Vec<NewEvent>,
-        apply: impl FnOnce(&mut Control) + Send + 'static,
-    ) -> Result<Turn, Fault> {
-        self.commit_control(turn, Batch { events, ..batch(self.now(), ops) }, apply).await
-    }
-
-    /// Changes control records and, once that is durable, what is held in memory. It is seen through to its end also
-    /// when who asked goes away; and when the store does not say whether it went through, the store is read again, for
-    /// memory must not go on with what may have been replaced.
-    pub(super) async fn change_control(
-        &self,
-        turn: Turn,
-        ops: Vec<Op>,
-        apply: impl FnOnce(&mut Control) + Send + 'static,
-    ) -> Result<Turn, Fault> {
-        self.commit_control(turn, batch(self.now(), ops), apply).await
-    }
-
-    async fn commit_control(
-        &self,
-        turn: Turn,
-        batch: Batch,
-        apply: impl FnOnce(&mut Control) + Send + 'static,
-    ) -> Result<Turn, Fault> {
-        let (room, store, master) = (self.control.clone(), self.store.clone(), self.master.clone());
-        let changing = tokio::spawn(async move {
-            match store.commit(batch).await {
-                Ok(()) => {
-                    let mut next = Control::clone(&room.load());
-                    apply(&mut next);
-                    room.replace(next);
-                    Ok(turn)
-                }
-                Err(error) => {
-                    if let Err(again) = room.refresh(store.as_ref(), &master).await {
-                        room.stale.store(true, Ordering::Release);
-                        tracing::warn!(%again, "the control records will be read again before the next change");
-                    }
-                    Err(error)
-                }
-            }
-        });
-        let cut = |_| Err(StoreError::Unavailable("a change was cut short".to_owned()));
-        Ok(changing.await.unwrap_or_else(cut)?)
-    }
-
-    /// Reads the control records again if a change left doubts about them. What is made must know of every raise whose
-    /// answer went before it, or one that failed without being undone would end it later.
-    pub(super) async fn doubts(&self) -> Result<(), StoreError> {
-        if self.control.stale.load(Ordering::Acquire) {
-            self.control_turn().await?;
-        }
-        Ok(())
-    }
 }

@@ -5,6 +5,7 @@ use super::callers::Caller;
 use super::control::Env;
 use super::devices::prove::{self, Introduction};
 use super::limits::Rules;
+use super::login::{Given, ToLogin, hand_over};
 use super::records::{Decision, Loaded, Stage};
 use super::seats::{Guest, Seats};
 use super::types::user_of_new;
@@ -22,7 +23,6 @@ use handstamp_core::event::Event;
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::limit;
 use handstamp_core::refusal::Code;
-use handstamp_core::rotation::Issued;
 use handstamp_core::session::{Actor, Client};
 use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
@@ -56,6 +56,8 @@ pub struct Create {
     pub auth: Option<Proved>,
     /// Who acts in the user's place.
     pub actor: Option<Actor>,
+    /// The session is handed over by a one-time code: where the login leads back to, and what the code is bound to.
+    pub login: Option<ToLogin>,
 }
 
 /// The new session and its credentials.
@@ -63,7 +65,7 @@ pub struct Made {
     /// The session.
     pub view: View,
     /// Shown once.
-    pub issued: Issued,
+    pub given: Given,
     /// Who had to go for it.
     pub evicted: Vec<SessionId>,
     /// Whether the user is not known to have the device; `None` when there is none.
@@ -91,6 +93,7 @@ impl App {
             return Err(Stop::code(Code::ImpersonationForbidden));
         }
         let env_id = caller.env.record.id;
+        let login = ask.login.map(|to| self.ahead(&caller.env, to)).transpose()?;
         let data = ask.data.map(String::into_bytes);
         let user = match ask.user {
             Some(user) => user,
@@ -122,6 +125,7 @@ impl App {
             auth: ask.auth,
             actor: ask.actor,
             by: caller.by(),
+            login,
             idempotency: again.as_ref().map(|again| again.request),
         };
         let asking = Asking { caller, new, again, device: ask.device.as_ref() };
@@ -243,6 +247,7 @@ impl App {
                 let record = write_idempotency(env_id, key, again.text, bucket, &value, until);
                 stage.op(Op::Put { expect: replaces, record });
             }
+            let given = hand_over(env_id, &mut stage, made.issued, made.code);
             let mut new_device = None;
             if let (Some((key, challenge)), Some(of)) = (device, asking.device) {
                 stage.op(prove::used(env_id, bucket, &challenge));
@@ -255,7 +260,7 @@ impl App {
                 return Err(too_long_ago());
             }
             let evicted = room.evicted();
-            let made = Made { view, issued: made.issued, evicted, new_device };
+            let made = Made { view, given, evicted, new_device };
             Ok(Decision::Commit(stage, Attempt::Made(Box::new(made), true)))
         })
         .await
@@ -270,7 +275,7 @@ impl App {
                 let known = read_idempotency(&found)?;
                 let now = self.now();
                 if found.record.forget_at.is_none_or(|end| end > now) {
-                    return Ok(Before::Made(Box::new(self.again(asking.caller, &known, again).await?)));
+                    return Ok(Before::Made(Box::new(self.again(asking, &known, again).await?)));
                 }
                 // Over, but not swept yet: the same name may be used anew.
                 replaces = Expect::Version(found.version);
@@ -302,15 +307,18 @@ impl App {
     }
 
     /// The same request again: the same credentials, as long as nobody has presented them. Nobody goes for it again.
-    async fn again(&self, caller: &Caller, known: &Idempotency, again: &Again<'_>) -> Result<Made, Stop> {
+    async fn again(&self, asking: &Asking<'_>, known: &Idempotency, again: &Again<'_>) -> Result<Made, Stop> {
         if known.body != again.body {
             return Err(Stop::code(Code::IdempotencyKeyReused));
         }
-        let env = self.env(caller.env.record.id)?;
+        let env = self.env(asking.caller.env.record.id)?;
         let spent = || Stop::code(Code::IdempotencyKeySpent);
         let loaded = self.load_session(env.record.id, known.session).await?.ok_or_else(spent)?;
         let now = self.now();
-        let issued = repeat(self.ground(&env, now), &loaded.session, &again.request).ok_or_else(spent)?;
+        let login = asking.new.login.as_ref();
+        let same = repeat(self.ground(&env, now), &loaded.session, &again.request, login);
+        let same = same.ok_or_else(spent)?;
+        let given = self.given_again(env.record.id, known.session, same, now).await?.ok_or_else(spent)?;
         let view = self.view(&env, loaded, now)?;
         if view.ended.is_some() {
             return Err(spent());
@@ -322,7 +330,7 @@ impl App {
                 Some(self.was_new(env.record.id, &session.user, device.key, session.created_at).await?)
             }
         };
-        Ok(Made { view, issued, evicted: Vec::new(), new_device })
+        Ok(Made { view, given, evicted: Vec::new(), new_device })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Ending many at once: the ledger of an environment, raised and settled.
 
-use super::control::{Env, Turn, put};
+use super::control::{Env, put};
+use super::room::Turn;
 use super::{App, Stop};
 use crate::codec::control::{environment_key, write_ledger};
 use crate::store::{Expect, Op};

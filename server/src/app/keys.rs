@@ -1,7 +1,8 @@
 //! Access keys: made, listed, suspended, rotated with overlap, revoked. A key's text is shown once and never stored.
 
 use super::callers::{Caller, is_root};
-use super::control::{Key, Turn, put};
+use super::control::{Key, put};
+use super::room::Turn;
 use super::{App, Stop};
 use crate::codec::control::{access_key_key, environment_key, write_access_key};
 use crate::store::{Expect, Op};

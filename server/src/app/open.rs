@@ -2,10 +2,12 @@
 
 use super::activity::Activity;
 use super::cache::Cache;
-use super::control::{Control, Room, batch, load, put, ready};
+use super::control::{Control, batch, load, put, ready};
 use super::observe::Observer;
+use super::origins::FileOrigins;
 use super::policies::FromFile;
 use super::records::Turns;
+use super::room::Room;
 use super::seats::Era;
 use super::{App, Fault, aging, callers, keys, rates, tighter, verdicts};
 use crate::agents::Agents;
@@ -40,6 +42,8 @@ pub struct Setup {
     pub policy: Option<Policy>,
     /// The session types of every environment, where a file says them.
     pub types: Option<SessionTypes>,
+    /// Origins that a file lists, for every environment.
+    pub origins: FileOrigins,
     /// How many bytes the cache may hold.
     pub cache_bytes: u64,
     /// How long ended sessions stay readable.
@@ -108,7 +112,11 @@ impl App {
             master: Arc::new(parts.master),
             keys,
             control: Arc::new(Room::new(
-                FromFile { policy: parts.policy.map(Arc::new), types: parts.types.map(Arc::new) },
+                FromFile {
+                    policy: parts.policy.map(Arc::new),
+                    types: parts.types.map(Arc::new),
+                    origins: Arc::new(parts.origins),
+                },
                 Era::new(process),
             )),
             turns: Turns::new(),

@@ -4,6 +4,7 @@
 
 use super::callers::Caller;
 use super::control::{Control, Env, batch, put};
+use super::origins::FileOrigins;
 use super::{App, Stop};
 use crate::codec::control::environment_key;
 use crate::codec::new_event;
@@ -18,11 +19,13 @@ use handstamp_core::refusal::Code;
 use handstamp_core::session::By;
 use std::sync::Arc;
 
-/// What the configuration says, for every environment; then nobody else has a say.
+/// What the configuration says, for every environment; where it says something of rules, nobody else has a say.
 #[derive(Default, Clone)]
 pub(super) struct FromFile {
     pub(super) policy: Option<Arc<Policy>>,
     pub(super) types: Option<Arc<SessionTypes>>,
+    /// These stand beside those that were stored.
+    pub(super) origins: Arc<FileOrigins>,
 }
 
 /// The rules in force.
@@ -91,23 +94,30 @@ impl App {
         self.set_file(|known| known.types = file.map(Arc::new)).await;
     }
 
+    /// The same of origins.
+    pub async fn set_file_origins(&self, file: FileOrigins) {
+        self.set_file(|known| known.origins = Arc::new(file)).await;
+    }
+
     async fn set_file(&self, change: impl FnOnce(&mut FromFile)) {
         let _turn = self.turn_of_memory().await;
         let mut next = Control::clone(&self.control.load());
         next.set_file(change);
-        let changed: Vec<Arc<Env>> = self.control.load().envs();
-        let changed = changed.into_iter().filter(|env| {
-            next.env(env.record.id)
-                .is_some_and(|after| after.policy != env.policy || after.types != env.types)
-        });
         let at = self.now();
-        let told = changed.map(|env| {
-            let version = self.in_force(&env).version;
-            let event =
-                Event::policy_changed(at, By::System, version, Some("the configuration was read again"));
-            new_event(env.record.id, &event)
-        });
-        let batch = Batch { events: told.collect(), ..batch(at, Vec::new()) };
+        let mut told = Vec::new();
+        for env in self.control.load().envs() {
+            let Some(after) = next.env(env.record.id) else { continue };
+            let note = "the configuration was read again";
+            if after.policy != env.policy || after.types != env.types {
+                let version = self.in_force(&env).version;
+                let event = Event::policy_changed(at, By::System, version, Some(note));
+                told.push(new_event(env.record.id, &event));
+            }
+            if after.origins != env.origins {
+                told.push(new_event(env.record.id, &Event::settings_changed(at, By::System, note)));
+            }
+        }
+        let batch = Batch { events: told, ..batch(at, Vec::new()) };
         self.control.replace(next);
         if !batch.events.is_empty()
             && let Err(error) = self.store.commit(batch).await

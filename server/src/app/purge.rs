@@ -10,7 +10,7 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 10] = [
+const SPACES: [u8; 12] = [
     kind::SESSION,
     kind::USER,
     kind::IDEMPOTENCY,
@@ -20,6 +20,8 @@ const SPACES: [u8; 10] = [
     kind::CHALLENGE,
     kind::SEATS,
     kind::SESSION_TYPE,
+    kind::ORIGINS,
+    kind::LOGIN,
     kind::HISTORY,
 ];
 

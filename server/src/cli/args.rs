@@ -1,10 +1,12 @@
 //! The words of the command line. No secret is among them: what stands here can be seen by everybody in `ps`.
 
 use super::address::Target;
+use super::devices::Devices;
 use super::events::Events;
 use super::keys::Keys;
 use super::policy::Policy;
 use super::session_types::SessionTypes;
+use super::settings::Settings;
 use super::users::Users;
 use crate::config::setting::seconds;
 use clap::{Args, Parser, Subcommand};
@@ -66,6 +68,9 @@ pub(super) enum Command {
     /// Types of sessions
     #[command(arg_required_else_help = true)]
     SessionTypes(SessionTypes),
+    /// Pages that may call the browser API, or be led back to
+    #[command(arg_required_else_help = true)]
+    Settings(Settings),
     /// Who is logged in
     #[command(arg_required_else_help = true)]
     Users(Users),
@@ -152,35 +157,6 @@ pub(super) enum EnvironmentsVerb {
         /// Such as shop/dev
         #[arg(value_name = "PRODUCT/ENVIRONMENT")]
         name: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-#[derive(Args)]
-pub(super) struct Devices {
-    #[command(flatten)]
-    pub(super) connection: Connection,
-    #[command(subcommand)]
-    pub(super) verb: DevicesVerb,
-}
-
-#[derive(Subcommand)]
-pub(super) enum DevicesVerb {
-    /// All of a user
-    List {
-        /// Whose, by the application's name for them
-        #[arg(long)]
-        user: String,
-    },
-    /// Forget one: the next login with it is one from a new device
-    Forget {
-        /// As the list says it
-        id: String,
-        /// Whose, by the application's name for them
-        #[arg(long)]
-        user: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,

@@ -1,9 +1,10 @@
 //! `handstamp devices`: the devices that a user is known to have, over the API.
 
 use super::address::encoded;
-use super::args::{Devices, DevicesVerb};
+use super::args::Connection;
 use super::environments::items;
 use super::{Context, Exit, Failure, table};
+use clap::{Args, Subcommand};
 use http::Method;
 
 const PATH: &str = "/v1/devices";
@@ -16,6 +17,35 @@ const HEADS: [(&str, &str); 7] = [
     ("ADDRESS", "client.ip"),
     ("USER AGENT", "client.user_agent"),
 ];
+
+#[derive(Args)]
+pub(super) struct Devices {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    verb: DevicesVerb,
+}
+
+#[derive(Subcommand)]
+enum DevicesVerb {
+    /// All of a user
+    List {
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
+    },
+    /// Forget one: the next login with it is one from a new device
+    Forget {
+        /// As the list says it
+        id: String,
+        /// Whose, by the application's name for them
+        #[arg(long)]
+        user: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
 
 impl Context<'_, '_> {
     pub(super) fn devices(&mut self, group: &Devices) -> Result<Exit, Failure> {

@@ -231,7 +231,7 @@ pub fn write_access_key(key: &AccessKey, used: Millis) -> Record {
     let mut w = Writer::new(2);
     w.byte(match key.kind {
         Kind::PublishableKey => 1,
-        Kind::AccessKey | Kind::Session | Kind::Refresh => 0,
+        Kind::AccessKey | Kind::Session | Kind::Refresh | Kind::LoginCode => 0,
     });
     w.text(&key.name);
     w.option(

@@ -27,6 +27,8 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::PolicyChanged => 5,
         EventKind::UserErased => 6,
         EventKind::Noticed => 7,
+        EventKind::SettingsChanged => 8,
+        EventKind::LoginExchanged => 9,
     });
     w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
     w.option(e.code, |w, code| w.text(code.text()));
@@ -70,6 +72,8 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         5 => EventKind::PolicyChanged,
         6 => EventKind::UserErased,
         7 => EventKind::Noticed,
+        8 => EventKind::SettingsChanged,
+        9 => EventKind::LoginExchanged,
         _ => return Err(Unreadable),
     };
     let event = Event {

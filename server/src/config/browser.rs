@@ -69,8 +69,7 @@ pub(super) const LOGIN: Section = Section {
     about: "Where somebody without a session is sent",
     keys: &[
         Key::new::<Option<LoginUrl>>("login", "url", "", "Address of the login page")
-            .example("\"https://app.example.org/login\"")
-            .later(),
+            .example("\"https://app.example.org/login\""),
         Key::new::<Vec<WebOrigin>>(
             "login",
             "redirect_origins",
@@ -78,8 +77,7 @@ pub(super) const LOGIN: Section = Section {
             "Exact origins that redirect_uri may lead back to",
         )
         .example("[\"https://app.example.org\"]")
-        .live()
-        .later(),
+        .live(),
     ],
 };
 

@@ -116,9 +116,12 @@ pub(super) const SECTION: Section = Section {
 pub(super) const FORWARD_AUTH: Section = Section {
     name: "forward_auth",
     about: "The listener that proxies ask for a verdict; it needs no key, so keep it inside",
-    keys: &[
-        Key::new::<Door>("forward_auth", "listen", "127.0.0.1:7412", "Address and port, or \"off\"").later()
-    ],
+    keys: &[Key::new::<Door>(
+        "forward_auth",
+        "listen",
+        "127.0.0.1:7412",
+        "Address and port (0 picks one), or \"off\"",
+    )],
 };
 
 pub(super) const METRICS: Section = Section {

@@ -7,7 +7,6 @@
 //! login would otherwise take the new cookie away. Only a logout clears.
 
 use handstamp_core::environment::{EnvironmentName, Environments};
-use handstamp_core::origin::Allowed;
 use handstamp_core::time::Span;
 
 pub mod answer;
@@ -23,8 +22,8 @@ pub struct Browsers {
     pub environments: Environments,
     /// Members of the session's data that a browser is shown.
     pub expose: Vec<String>,
-    /// Origins of pages that may call from elsewhere.
-    pub origins: Allowed,
+    /// Where somebody without a session is sent.
+    pub login: Option<String>,
     /// Whether a logout asks the browser to forget what else it keeps for this origin.
     pub clear_site_data: bool,
     /// Other sessions are ended only by somebody who authenticated within this time (ASVS 7.5.2); `None`: by anybody.
@@ -42,7 +41,7 @@ impl Default for Browsers {
         Browsers {
             environments: Environments::One(EnvironmentName::usual()),
             expose: Vec::new(),
-            origins: Allowed::default(),
+            login: None,
             clear_site_data: false,
             fresh_login: Some(Browsers::FRESH),
         }

@@ -5,6 +5,7 @@ use super::problem::Problem;
 use super::{Web, budget};
 use crate::app::callers::Caller;
 use axum::extract::FromRequestParts;
+use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
 use http::request::Parts;
 use http::{HeaderMap, header};
@@ -71,4 +72,14 @@ fn presented(headers: &HeaderMap) -> Result<(Option<&str>, Option<&str>), Proble
     });
     let env = header_once(headers, ENV, "X-Handstamp-Env")?;
     Ok((key, env))
+}
+
+/// Recognises a proxy by the key in [`KEY`]. The environment is the key's own: the header that names one came from the
+/// proxy's client, perhaps.
+pub(super) fn vouching(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let key = header_once(headers, KEY, "X-Handstamp-Key")
+        .map_err(|problem| problem.with_code(Code::AccessKeyInvalid))?;
+    let caller = web.app.caller(key.map(str::trim), None)?;
+    caller.allow(Scope::SessionsRead)?;
+    Ok(caller)
 }

@@ -8,9 +8,11 @@
 //! * The `Host` of a request is not looked at by calls that need an access key. Behind a proxy it is whatever the proxy passes on, and a page that had its
 //!   name point here (DNS rebinding) gains nothing: every call needs an access key in a header that no browser sends
 //!   by itself, and every change a content type that no browser sends across origins unasked. Doors that take cookies
-//!   look at origins.
+//!   look at origins ([`super::cors`], [`super::browser::guard`]).
 //! * An access key in the address is refused, and said why, rather than ignored.
 
+use super::cors::Page;
+use super::forward_auth::{self, Through};
 use super::problem::{self, Problem};
 use super::{RequestId, Web, routes, validate};
 use crate::host::clock::instant;
@@ -33,7 +35,18 @@ use tower::ServiceExt;
 pub struct Door {
     web: Arc<Web>,
     routes: axum::Router,
-    manages: bool,
+    kind: Kind,
+}
+
+/// What a door is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Everything.
+    Main,
+    /// Proxies that ask for verdicts.
+    ForwardAuth,
+    /// Numbers.
+    Metrics,
 }
 
 /// The pattern of the route that answered, as an extension of the answer: what logs name instead of the path, in which
@@ -44,23 +57,32 @@ pub(super) struct Pattern(pub(super) &'static str);
 impl Door {
     /// The door of the management API and everything beside it.
     pub fn new(web: Arc<Web>) -> Door {
-        Door { routes: routes::router(web.clone(), routes::table()), web, manages: true }
+        Door { routes: routes::router(web.clone(), routes::table()), web, kind: Kind::Main }
     }
 
     /// The same without `/metrics`, which have a listener of their own.
     pub fn without_metrics(web: Arc<Web>) -> Door {
-        Door { routes: routes::router(web.clone(), routes::without_metrics()), web, manages: true }
+        Door { routes: routes::router(web.clone(), routes::without_metrics()), web, kind: Kind::Main }
     }
 
     /// The door of that listener.
     pub fn of_metrics(web: Arc<Web>) -> Door {
-        Door { routes: routes::router(web.clone(), routes::metrics_alone()), web, manages: false }
+        Door { routes: routes::router(web.clone(), routes::metrics_alone()), web, kind: Kind::Metrics }
+    }
+
+    /// The door of proxies: no key is asked for, so only they may reach it.
+    pub fn of_forward_auth(web: Arc<Web>) -> Door {
+        Door {
+            routes: routes::router(web.clone(), routes::beside_forward_auth()),
+            web,
+            kind: Kind::ForwardAuth,
+        }
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         let id = self.web.next_request();
         // `validate` is answered before the table of routes is asked: nothing is between it and the socket.
-        let hot = self.manages
+        let hot = self.kind == Kind::Main
             && request.method() == Method::POST
             && request.uri().path() == "/v1/sessions/validate";
         // What a panic leaves behind is a session store's ordinary case: nothing was committed, or all of it was.
@@ -73,7 +95,19 @@ impl Door {
     }
 
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
-        if let Err(problem) = no_key_in(request.uri()) {
+        // Whatever is answered at the browser's door, the page that asks is told that it may read it.
+        let page = if self.kind == Kind::Main && !hot { Page::of(&self.web, &request) } else { None };
+        let Some(page) = page else { return self.find_any(request, id, hot).await };
+        page.told(match page.preflight(&self.web) {
+            Some(answer) => answer,
+            None => self.find_any(request, id, hot).await,
+        })
+    }
+
+    async fn find_any(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
+        // Whatever a proxy appends to that address is its client's, and none of ours.
+        let verdict = self.kind != Kind::Metrics && forward_auth::wish::is_here(request.uri().path());
+        if !verdict && let Err(problem) = no_key_in(request.uri()) {
             return problem.into_response();
         }
         // Off, as it is by default, this is one look at a number: the hot path reads no clock for a line nobody writes.
@@ -90,6 +124,15 @@ impl Door {
             return answer;
         }
         let method = request.method().clone();
+        if verdict {
+            let own = self.kind == Kind::ForwardAuth;
+            let through = if own { Through::Own } else { Through::Main };
+            let answer = forward_auth::answer(&self.web, request, through).await;
+            if let Some(logged) = logged {
+                logged.write(&answer, &method, forward_auth::wish::PATH);
+            }
+            return answer;
+        }
         let answer = match self.routes.clone().oneshot(request.map(Body::new)).await {
             Ok(answer) => answer,
             Err(never) => match never {},

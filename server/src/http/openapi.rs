@@ -1,12 +1,15 @@
 //! The OpenAPI 3.1 document: shapes and words from the handlers and the wire, refusals from the table of routes, codes
 //! from the closed list. It is generated, committed as `openapi.json`, and a test fails when the two differ.
 
+mod bodies;
+mod texts;
+
 use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, health, keys, metrics, policies, revoke, search,
-    session_types, sessions, users, validate,
+    devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
+    revoke, search, session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -62,24 +65,27 @@ impl ToSchema for CodeList {
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
+        (name = "settings", description = "Origins of pages, changed while the server runs."),
         (name = "events", description = "What happened."),
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "browser", description = "Calls of a session's own client: a browser with its cookie, or an app with a publishable key."),
+        (name = "proxies", description = "The question of a proxy whether a request of its client may pass."),
         (name = "keys", description = "Access keys of applications."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
+        settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
         search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,
         own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,
-        own::list, own::end, own::end_others,
+        own::list, own::end, own::end_others, forward_auth::answer,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
@@ -106,6 +112,11 @@ fn build() -> Value {
         let at = format!("/paths/{}/{}", route.path.replace('/', "~1"), route.method.to_lowercase());
         if let Some(Value::Object(operation)) = document.pointer_mut(&at) {
             complete(operation, &route);
+            for parameter in
+                operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                bound(parameter, route.path);
+            }
         }
     }
     let examples: Map<String, Value> =
@@ -118,6 +129,9 @@ fn build() -> Value {
             add("Code", CodeList::schema());
             add("Problem", ProblemDocument::schema());
             add("FieldError", FieldError::schema());
+            schemas.remove("AddRemove"); // tags and groups, each with its own texts
+            schemas.extend(texts::all());
+            bodies::bound(schemas);
         }
         components.insert("examples".to_owned(), Value::Object(examples));
         components.insert("headers".to_owned(), headers());
@@ -127,32 +141,57 @@ fn build() -> Value {
     document
 }
 
+/// Says what a parameter may be.
+fn bound(parameter: &mut Value, path: &str) {
+    let schema = {
+        let (Some(place), Some(name)) = (parameter["in"].as_str(), parameter["name"].as_str()) else {
+            return;
+        };
+        texts::parameter(path, place, name)
+    };
+    if let Some(schema) = schema {
+        parameter["schema"] = schema;
+        if parameter["name"] == "If-Match" {
+            parameter["example"] = "\"3\"".into();
+        }
+    }
+}
+
 /// Adds what the table knows of a call.
 fn complete(operation: &mut Map<String, Value>, route: &Route) {
     let scopes: Vec<&str> = match route.needs {
-        Needs::Nothing | Needs::Client => Vec::new(),
+        Needs::Nothing | Needs::Client | Needs::Proxy => Vec::new(),
         Needs::Key(scope) => vec![scope.text()],
         Needs::Operator => vec!["operator"],
     };
     let security = match route.needs {
         Needs::Nothing => json!([]),
+        Needs::Proxy => json!([{ "handstampKey": [], "sessionCookie": [] }, { "sessionCookie": [] }]),
         Needs::Key(_) | Needs::Operator => {
             json!([{ "accessKey": scopes }, { "accessKey": scopes, "environment": [] }])
         }
-        Needs::Client => json!([
-            { "sessionCookie": [] },
-            { "sessionCookie": [], "csrfToken": [] },
-            { "publishableKey": [], "sessionToken": [] },
-            { "sessionCookie": [], "handstampKey": [] }
-        ]),
+        Needs::Client => {
+            let mut ways = match route.method {
+                "GET" => vec![json!({ "sessionCookie": [] })],
+                _ => vec![json!({ "sessionCookie": [], "csrfToken": [] })],
+            };
+            ways.push(json!({ "publishableKey": [], "sessionToken": [] }));
+            ways.push(json!({ "sessionCookie": [], "handstampKey": [] }));
+            if route.path == "/v1/auth/logout" {
+                ways.push(json!({})); // who is not logged in is logged out already
+            }
+            Value::Array(ways)
+        }
     };
     operation.insert("security".to_owned(), security);
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     let Value::Object(responses) = responses else { return };
     for good in responses.values_mut().filter_map(Value::as_object_mut) {
+        let own = good.entry("headers").or_insert_with(|| json!({}));
         let budget = if route.needs == Needs::Nothing { &[][..] } else { &BUDGET };
-        let names = budget.iter().copied().chain(["X-Request-Id"]);
-        good.insert("headers".to_owned(), names.map(|name| (name.to_owned(), header(name))).collect());
+        for name in budget.iter().copied().chain(["X-Request-Id"]) {
+            own[name] = header(name);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in &route.refusals {
@@ -226,12 +265,12 @@ fn schemes() -> Value {
                 scopes.collect::<Vec<_>>().join("; ")
             )
         },
-        "sessionCookie": in_("cookie", "handstamp", "The session's cookie, as the browser sends it by itself. Its name is `[cookie] name`."),
+        "sessionCookie": in_("cookie", "__Host-handstamp", "The session's cookie, as the browser sends it by itself. Its name is `[cookie] name`."),
         "csrfToken": in_("header", "X-XSRF-TOKEN", "For requests that change something: the CSRF token, as the answer of \
             `GET /v1/auth/session` and the cookie `XSRF-TOKEN` say it. The name is `[cookie] csrf_header`."),
         "publishableKey": in_("header", "X-Publishable-Key", "The publishable key of an app without a backend, `hsp_...`: no secret."),
-        "sessionToken": in_("header", "Session", "The session's token, `hss_...`, beside a publishable key."),
-        "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie."),
+        "sessionToken": in_("header", "Session", "The session's token, `hst_...`, beside a publishable key."),
+        "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie, or of a proxy."),
         "environment": {
             "type": "apiKey",
             "in": "header",

@@ -64,6 +64,11 @@ impl Trust {
         }
     }
 
+    /// Whether the word of whoever is at the other end of a connection counts.
+    pub fn believes(&self, connection: Option<IpAddr>) -> bool {
+        connection.is_some_and(|hop| self.proxies.contains(hop.to_canonical()))
+    }
+
     /// The host that a request was sent to: what a trusted proxy says it was, else what the request itself says.
     pub fn host<'a>(&self, connection: Option<IpAddr>, headers: &'a HeaderMap) -> Option<&'a str> {
         let trusted = connection.is_some_and(|hop| self.proxies.contains(hop.to_canonical()));

@@ -179,12 +179,15 @@ fn in_force(found: &InForce) -> Result<Response<Body>, Problem> {
         managed_by: if found.managed_by_file { "file" } else { "api" },
         policy: sections::show(&found.policy),
     };
-    let mut answer = json(StatusCode::OK, &body);
-    let tag = HeaderValue::from_str(&format!("\"{}\"", found.version));
-    if let Ok(tag) = tag {
+    Ok(tagged(json(StatusCode::OK, &body), found.version))
+}
+
+/// An answer whose `ETag` names a version.
+pub(super) fn tagged(mut answer: Response<Body>, version: u64) -> Response<Body> {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
         answer.headers_mut().insert(header::ETAG, tag);
     }
-    Ok(answer)
+    answer
 }
 
 fn version_body(version: &PolicyVersion) -> VersionBody {
@@ -198,7 +201,7 @@ fn version_body(version: &PolicyVersion) -> VersionBody {
 }
 
 /// The version that the caller saw.
-fn seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+pub(super) fn seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     const NAME: &str = "If-Match";
     let Some(text) = input::header_once(headers, "if-match", NAME)? else { return Ok(None) };
     if text.trim() == "*" {
@@ -206,9 +209,7 @@ fn seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     }
     let number = text.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let number = number.and_then(|digits| digits.parse().ok());
-    number
-        .map(Some)
-        .ok_or_else(|| Problem::field(NAME, "the `ETag` of the policy that was read, such as \"3\""))
+    number.map(Some).ok_or_else(|| Problem::field(NAME, "the `ETag` of what was read, such as \"3\""))
 }
 
 /// An object whose names are not known beforehand, in the order in which they came. One that comes twice is an error,

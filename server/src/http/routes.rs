@@ -3,10 +3,11 @@
 
 use super::budget::Slip;
 use super::door::Pattern;
+use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
-    Web, browser, devices, docs, environments, events, explain, health, input, keys, metrics, policies,
-    query, revoke, search, session_types, sessions, users, validate,
+    Web, browser, devices, docs, environments, events, explain, health, input, keys, login, metrics,
+    policies, query, revoke, search, session_types, sessions, settings, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -44,6 +45,8 @@ pub enum Needs {
     Operator,
     /// The client of a session itself: its cookie, or its token beside a publishable key.
     Client,
+    /// A proxy with a request of its client: through its own listener, or with an access key that may read sessions.
+    Proxy,
 }
 
 const FILTERS: &[&str] = &[
@@ -77,17 +80,19 @@ const SEARCH: &[&str] = &[
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AlreadyExists, BodyTooLarge, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
-        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, NotFound, PolicyChanged,
-        PolicyManagedByFile, ReauthenticationRequired, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
-        SessionTypeChanged, SessionTypesManagedByFile, StoreUnavailable, TagCreateOnly, TagInvalid, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
+        AccessGroupMissing, AccessKeyMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
+        IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, LoginCodeExpired, LoginCodeInvalid, LoginCodeUsed, NotFound, OriginNotAllowed, PolicyChanged,
+        PolicyManagedByFile, RateLimitExceeded, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
+        SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
-    use Needs::{Client, Key, Operator};
+    use Needs::{Client, Key, Operator, Proxy};
     use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
-            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed]),
+            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, RedirectNotAllowed]),
+        post("/v1/login/exchange", login::exchange).needs(Key(SessionsWrite)).json().stored()
+            .refuses(&[LoginCodeInvalid, LoginCodeExpired, LoginCodeUsed, RedirectNotAllowed, SessionEnded]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
         // Answered by the door before the router is asked.
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
@@ -125,6 +130,11 @@ pub fn table() -> Vec<Route> {
             .refuses(&[SessionTypesManagedByFile, SessionTypeChanged]),
         delete("/v1/session-types/{name}", session_types::delete).needs(Key(PolicyWrite)).stored()
             .refuses(&[NotFound, SessionTypesManagedByFile, SessionTypeChanged]),
+        get("/v1/settings/cors", settings::cors).needs(Key(SessionsRead)),
+        put("/v1/settings/cors", settings::replace_cors).needs(Key(PolicyWrite)).json().stored().refuses(&[SettingsChanged]),
+        get("/v1/settings/redirect-origins", settings::redirect_origins).needs(Key(SessionsRead)),
+        put("/v1/settings/redirect-origins", settings::replace_redirect_origins).needs(Key(PolicyWrite)).json().stored()
+            .refuses(&[SettingsChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
@@ -153,6 +163,8 @@ pub fn table() -> Vec<Route> {
             .refuses(&[AlreadyExists, Reserved]),
         delete("/v1/environments/{product}/{environment}", environments::delete).needs(Operator).stored()
             .refuses(&[NotFound, Reserved]),
+        get("/login", login::page).params(&["redirect_uri", "code_challenge"])
+            .refuses(&[NotFound, RedirectNotAllowed, RateLimitExceeded]),
         get("/v1/auth/session", browser::session::get).needs(Client).stored(),
         post("/v1/auth/session/refresh", browser::session::refresh).needs(Client).changes().stored(),
         get("/v1/auth/session/ping", browser::session::ping).needs(Client).stored(),
@@ -163,6 +175,9 @@ pub fn table() -> Vec<Route> {
             .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
         post("/v1/auth/sessions/revoke-others", browser::own::end_others).needs(Client).changes().stored()
             .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
+        // Answered by the door before the router is asked: with any method, and whatever a proxy appends.
+        get(wish::PATH, unreachable).needs(Proxy).stored().params(wish::NAMES)
+            .refuses(&[TagInvalid, TagMissing, AccessGroupMissing, AccessKeyMissing, OriginNotAllowed, CsrfTokenInvalid]),
         get("/livez", health::livez),
         get("/readyz", health::readyz).refuses(&[StoreUnavailable]),
         get("/openapi.json", docs::openapi),
@@ -178,6 +193,11 @@ const METRICS: &str = "/metrics";
 /// The table of a main listener while `/metrics` have a listener of their own.
 pub fn without_metrics() -> Vec<Route> {
     table().into_iter().filter(|route| route.path != METRICS).collect()
+}
+
+/// What there is on the listener of proxies beside the verdicts: whether it can be asked at all.
+pub fn beside_forward_auth() -> Vec<Route> {
+    table().into_iter().filter(|route| ["/livez", "/readyz"].contains(&route.path)).collect()
 }
 
 /// The table of that listener.
@@ -246,7 +266,7 @@ fn delete<H: Handler<T, Arc<Web>>, T: 'static>(path: &'static str, handler: H) -
 
 impl Route {
     fn needs(self, needs: Needs) -> Route {
-        let refusals = if needs == Needs::Client { VISITED } else { KEYED };
+        let refusals = if matches!(needs, Needs::Client | Needs::Proxy) { VISITED } else { KEYED };
         Route { needs, ..self }.refuses(refusals)
     }
     /// By a client, for which its page must be the application's.

@@ -6,6 +6,7 @@ use super::caller::By;
 use super::devices::NewDevice;
 use super::hints::ClientHints;
 use super::input::{self, AddRemove, At, Json};
+use super::login::{LoginBody, LoginRequest};
 use super::parse::{Object, given, present};
 use super::problem::{Answer, Problem};
 use super::query::Params;
@@ -13,6 +14,7 @@ use super::reply::json;
 use super::wire::SessionBody;
 use crate::app::callers::Caller;
 use crate::app::create::Create;
+use crate::app::login::Given;
 use crate::app::update::{DataChange, Login, Update};
 use crate::app::view::View;
 use axum::extract::State;
@@ -69,6 +71,10 @@ pub struct CreateRequest {
     /// Who acts in the user's place: the session is short, is tagged `kind:impersonation`, and says so everywhere.
     #[schema(value_type = Option<ActorRequest>)]
     actor: Option<Object<ActorRequest>>,
+    /// Hand the session over by a one-time code: the answer has the code instead of token and cookies, and the application's
+    /// backend exchanges it (`POST /v1/login/exchange`).
+    #[schema(value_type = Option<LoginRequest>)]
+    login: Option<Object<LoginRequest>>,
 }
 
 /// A session and its credentials.
@@ -77,9 +83,14 @@ pub struct Created<'a> {
     /// The session.
     session: SessionBody<'a>,
     /// `hst_...`: give it to the client; it is not shown again.
-    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
     /// Ready `Set-Cookie` values: the session's cookie, and the CSRF cookie that pages read.
-    set_cookie: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_cookie: Option<Vec<String>>,
+    /// With `login`, in the place of both: the one-time code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<LoginBody<'a>>,
     /// Ids of sessions that were ended to keep a limit.
     evicted: Vec<String>,
     /// With `device`: whether the user is not known to have it.
@@ -160,11 +171,15 @@ pub async fn create(
     let mut ask = ask.read(web.app.now())?;
     ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
-    let set_cookie = cookies(&web, &caller, made.issued.session.reveal(), &made.view);
+    let (token, login) = match &made.given {
+        Given::Tokens(issued) => (Some(issued.session.reveal()), None),
+        Given::Code(code) => (None, Some(LoginBody::of(code))),
+    };
     let body = Created {
         session: SessionBody::of(&made.view),
-        token: made.issued.session.reveal(),
-        set_cookie,
+        token,
+        set_cookie: token.map(|token| cookies(&web, &caller, token, &made.view)),
+        login,
         evicted: ids(&made.evicted),
         new_device: made.new_device,
     };
@@ -212,7 +227,7 @@ pub async fn update(
 }
 
 /// The session's cookie and the CSRF cookie of it.
-fn cookies(web: &Web, caller: &Caller, token: &str, view: &View) -> Vec<String> {
+pub(super) fn cookies(web: &Web, caller: &Caller, token: &str, view: &View) -> Vec<String> {
     let (ends, now) = (view.ends.earliest(), web.app.now());
     let csrf = web.app.csrf_token_beside(Holder::of(caller.env.record.id, view.session()), token);
     vec![web.cookie.session(token, ends, now), web.cookie.csrf(&csrf, ends, now)]
@@ -243,6 +258,7 @@ impl CreateRequest {
                 .transpose()?,
             auth: self.auth.map(|Object(auth)| auth.read("/auth", now)).transpose()?,
             actor: self.actor.map(|Object(actor)| actor.read("/actor")).transpose()?,
+            login: self.login.map(|Object(login)| login.read("/login")).transpose()?,
         })
     }
 }

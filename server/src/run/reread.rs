@@ -1,6 +1,7 @@
 //! The configuration read again while the server runs: when a signal asks for it, and when the file changes.
 
 use super::logs;
+use super::serve::origins;
 use crate::app::App;
 use crate::config::reload::reload;
 use crate::config::{Config, ConfigFile, Sources};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// On SIGHUP, and when the file changes: policies, log level and TLS files are read again; what is wrong changes nothing.
+/// On SIGHUP, and when the file changes: policies, origins, log level and TLS files are read again; what is wrong changes nothing.
 pub(super) async fn reread(
     mut reloads: Reloads,
     mut config: Config,
@@ -41,6 +42,7 @@ pub(super) async fn reread(
         logs.set(outcome.config.log.level);
         app.set_file_policy(outcome.config.policy.in_force()).await;
         app.set_file_types(outcome.config.session_types.in_force()).await;
+        app.set_file_origins(origins(&outcome.config)).await;
         app.set_privacy(outcome.config.privacy);
         app.set_anonymous_limit(outcome.config.browser.anonymous_limit);
         for change in &outcome.changed {

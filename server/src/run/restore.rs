@@ -3,6 +3,7 @@
 
 use super::files::{self, cannot};
 use super::presence::{beside, lock};
+use super::serve::origins;
 use crate::app::open::{OpenError, Setup};
 use crate::app::{App, Stop};
 use crate::cli::{Failure, Progress, RestoreDone, RestoreOptions};
@@ -218,6 +219,7 @@ fn prepare(
             master,
             policy: config.policy.in_force(),
             types: config.session_types.in_force(),
+            origins: origins(config),
             cache_bytes: 1 << 20,
             retention: config.history.retention,
         };

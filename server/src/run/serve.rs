@@ -2,15 +2,17 @@
 
 use super::presence::{Announced, running};
 use super::reread::reread;
-use super::{files, logs, welcome};
+use super::welcome::{self, Addresses};
+use super::{files, logs};
 use crate::app::App;
 use crate::app::open::{OpenError, Setup};
+use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
 use crate::config::browser::Browser;
 use crate::config::cookie::Cookie;
 use crate::config::network::ForwardedHeader;
 use crate::config::server::{Limits as Given, Server};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Origin, Sources};
 use crate::host::clock::SystemClock;
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Stop, listen};
@@ -57,6 +59,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         Some(address) => Some(bind(address, "`[metrics] listen`", &config).await?),
         None => None,
     };
+    let proxies = forward_auth(&config).await?;
     let address =
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
     let (app, mut first) = open(&config).await?;
@@ -78,13 +81,20 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let _ = SystemEntropy.fill(&mut seed);
     let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed));
     let trust = trust(&config.server);
-    let proxies = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
+    let preface = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
     let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)).over_tls(tls.is_some()));
     let limits = limits(&config.server.limits);
     let environment = sources.environment.clone();
     let rereader = tokio::spawn(reread(reloads, config.clone(), sources, logs, app.clone(), tls.clone()));
 
-    welcome::print(&config, &environment, address, first.take().as_ref(), json);
+    let asked = proxies.as_ref().and_then(|socket| socket.local_addr().ok());
+    welcome::print(
+        &config,
+        &environment,
+        Addresses { main: address, forward_auth: asked },
+        first.take().as_ref(),
+        json,
+    );
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let leaving = tokio::spawn({
         let (app, mut stop) = (app.clone(), stop.clone());
@@ -93,7 +103,8 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
             app.leave();
         }
     });
-    let drained = serve_all(socket, metrics, Preface { proxies, tls }, web, limits, stop).await;
+    let sockets = Sockets { main: socket, proxies, metrics };
+    let drained = serve_all(sockets, Preface { proxies: preface, tls }, web, limits, stop).await;
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
 
     rereader.abort();
@@ -114,26 +125,60 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     Ok(())
 }
 
-/// Serves the main listener, and beside it the one of `/metrics` where there is one.
-async fn serve_all(
-    socket: TcpListener,
+/// Where it listens.
+struct Sockets {
+    main: TcpListener,
+    /// For proxies that ask for verdicts.
+    proxies: Option<TcpListener>,
     metrics: Option<TcpListener>,
+}
+
+/// Serves the main listener, and beside it those that there are.
+async fn serve_all(
+    sockets: Sockets,
     preface: Preface,
     web: Arc<Web>,
     limits: Limits,
     stop: Stop,
 ) -> listener::Drained {
-    let Some(metrics) = metrics else {
-        return listener::serve(socket, preface, Door::new(web), limits, stop).await;
+    let Sockets { main, proxies, metrics } = sockets;
+    let door = if metrics.is_some() { Door::without_metrics(web.clone()) } else { Door::new(web.clone()) };
+    // Proxies and monitors come as they are, on every listener but the main one.
+    let beside = |socket: Option<TcpListener>, door: Door, what: &'static str| {
+        let (limits, stop) = (limits.clone(), stop.clone());
+        async move {
+            let Some(socket) = socket else { return };
+            if let Ok(address) = socket.local_addr() {
+                tracing::info!(%address, "serving {what}");
+            }
+            listener::serve(socket, Preface::default(), door, limits, stop).await;
+        }
     };
-    if let Ok(address) = metrics.local_addr() {
-        tracing::info!(%address, "serving metrics");
+    let metrics = beside(metrics, Door::of_metrics(web.clone()), "metrics");
+    let proxies = beside(proxies, Door::of_forward_auth(web), "forward-auth");
+    let main = listener::serve(main, preface, door, limits.clone(), stop.clone());
+    tokio::join!(main, proxies, metrics).0
+}
+
+/// The listener of proxies. Where nobody chose its address, another server may have the port already: that one does
+/// without, because whoever starts a second server beside the first has only said where the main listener is to be.
+async fn forward_auth(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = config.forward_auth.listen else { return Ok(None) };
+    let chosen = config
+        .entries
+        .iter()
+        .any(|entry| entry.path == "forward_auth.listen" && !matches!(entry.origin, Origin::Default));
+    match bind(address, "`[forward_auth] listen`", config).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(failure) if chosen => Err(failure),
+        Err(_) => {
+            tracing::warn!(
+                "no proxy can ask for verdicts: cannot listen on {address}, which another program may use; choose \
+                 another address with `[forward_auth] listen` (port 0 picks one), or \"off\""
+            );
+            Ok(None)
+        }
     }
-    let door = Door::of_metrics(web.clone());
-    // Monitors come as they are, on every listener but the main one.
-    let beside = listener::serve(metrics, Preface::default(), door, limits.clone(), stop.clone());
-    let main = listener::serve(socket, preface, Door::without_metrics(web), limits, stop);
-    tokio::join!(main, beside).0
 }
 
 /// Opens the service; the first access key on the first start.
@@ -150,6 +195,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         master,
         policy: config.policy.in_force(),
         types: config.session_types.in_force(),
+        origins: origins(config),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };
@@ -175,6 +221,11 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         Err(OpenError::Fault(why)) => Err(Failure::new(format!("{}: {why}", path.display()))
             .help("`handstamp doctor` looks closer; a backup can be put back with `handstamp restore`")),
     }
+}
+
+/// What the configuration lists of origins.
+pub(super) fn origins(config: &Config) -> FileOrigins {
+    FileOrigins { cors: config.cors.origins.clone(), redirect: config.login.redirect_origins.clone() }
 }
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.
@@ -233,7 +284,7 @@ fn browsers(config: &Config) -> Browsers {
     Browsers {
         environments: environment.clone(),
         expose: expose.clone(),
-        origins: config.cors.origins.iter().cloned().collect(),
+        login: config.login.url.clone(),
         clear_site_data: *clear_site_data,
         fresh_login: *fresh_login,
     }

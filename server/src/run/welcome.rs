@@ -9,22 +9,36 @@ use serde_json::json;
 use std::io::Write;
 use std::net::SocketAddr;
 
+/// Where the listeners are.
+#[derive(Clone, Copy)]
+pub struct Addresses {
+    /// Of the API.
+    pub main: SocketAddr,
+    /// Of proxies that ask for verdicts, where there is one.
+    pub forward_auth: Option<SocketAddr>,
+}
+
 /// The line that scripts wait for, and, on the first start, everything a person needs. With `json` one object instead.
 pub fn print(
     config: &Config,
     environment: &Environment,
-    address: SocketAddr,
+    addresses: Addresses,
     first: Option<&PlainToken>,
     json: bool,
 ) {
     let given = given(config, environment);
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{address}");
+    let url = format!("{scheme}://{}", addresses.main);
+    let forward_auth = addresses.forward_auth.map(|address| format!("http://{address}"));
     let text = if json {
-        format!("{}\n", object(config, &url, first, given))
+        let mut said = object(config, &url, first, given);
+        said["forward_auth"] = json!(forward_auth);
+        format!("{said}\n")
     } else {
         let page = first.map(|key| page(config, &url, key, given)).unwrap_or_default();
-        format!("{page}listening on {url}\n")
+        // Last comes the line after which everything is said.
+        let proxies = forward_auth.map(|url| format!("forward-auth on {url}\n")).unwrap_or_default();
+        format!("{page}{proxies}listening on {url}\n")
     };
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

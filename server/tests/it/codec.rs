@@ -1,6 +1,8 @@
 //! Stored bytes: each value has one form, and anything else is damage, not another value.
 
 mod keys;
+mod logins;
+mod origins;
 
 use handstamp_core::device::Registered;
 use handstamp_core::device::key::PublicKey;

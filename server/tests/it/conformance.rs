@@ -9,6 +9,7 @@ mod durability;
 mod families;
 mod histories;
 mod limits;
+mod logins;
 mod model;
 mod races;
 mod refreshes;
@@ -38,6 +39,7 @@ fn cases() -> Vec<Case> {
         refreshes::CASES,
         families::CASES,
         limits::CASES,
+        logins::CASES,
     ]
     .concat()
 }

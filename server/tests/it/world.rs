@@ -15,12 +15,14 @@ use handstamp_core::token::keyring::MasterKey;
 use handstamp_server::app::App;
 use handstamp_server::app::callers::root_key;
 use handstamp_server::app::open::Setup;
+use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::host::entropy::SeededEntropy;
 use handstamp_server::host::signals::{Stopper, stop};
 use handstamp_server::http::browser::Browsers;
 use handstamp_server::http::cookie::Style;
 use handstamp_server::http::listener::{Limits, Preface, serve};
+use handstamp_server::http::peer::Trust;
 use handstamp_server::http::{Door, Web};
 use handstamp_server::schema::session_type::SessionTypes;
 use handstamp_server::store::Store;
@@ -48,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) policy: Option<Policy>,
     /// The types of sessions.
     pub(crate) types: Option<SessionTypes>,
+    /// The origins that a file lists.
+    pub(crate) origins: FileOrigins,
     /// What stands behind the accidents.
     pub(crate) store: Arc<dyn Store>,
     /// The time; share it to open a second server at the same instant.
@@ -62,6 +66,10 @@ pub(crate) struct Options {
     pub(crate) limits: Limits,
     /// What the doors for browsers do.
     pub(crate) browsers: Browsers,
+    /// Whose word about clients is believed.
+    pub(crate) trust: Trust,
+    /// The header in which scripts send the CSRF token.
+    pub(crate) csrf_header: &'static str,
 }
 
 impl Default for Options {
@@ -69,6 +77,7 @@ impl Default for Options {
         Options {
             policy: None,
             types: None,
+            origins: FileOrigins::default(),
             store: Arc::new(Memory::new()),
             clock: Arc::new(ManualClock::new(BEGINNING)),
             cache_bytes: 1 << 20,
@@ -76,6 +85,8 @@ impl Default for Options {
             seed: 1,
             limits: Limits::default(),
             browsers: Browsers::default(),
+            trust: Trust::default(),
+            csrf_header: "X-XSRF-TOKEN",
         }
     }
 }
@@ -90,6 +101,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<Faulty>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where proxies ask for verdicts.
+    pub(crate) asked: SocketAddr,
     /// The first access key: every scope of `default/prd`.
     pub(crate) key: String,
     /// An operator's key.
@@ -122,15 +135,18 @@ impl World {
             master: MasterKey::new([5; 32]),
             policy: options.policy,
             types: options.types,
+            origins: options.origins,
             cache_bytes: options.cache_bytes,
             retention: options.retention,
         };
         let (app, _) = App::open(setup, || Ok(first())).await.unwrap();
         let app = Arc::new(app);
-        let web = Web::new(app.clone(), Style::default(), options.seed);
-        let web = Arc::new(web.for_browsers(options.browsers));
+        let style = Style { csrf_header: options.csrf_header.to_owned(), ..Style::default() };
+        let web = Web::new(app.clone(), style, options.seed);
+        let web = Arc::new(web.for_browsers(options.browsers).behind(options.trust));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let proxies = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), proxies.local_addr().unwrap());
         let (stopper, stop) = stop();
         tokio::spawn({
             let (app, mut stop) = (app.clone(), stop.clone());
@@ -139,12 +155,15 @@ impl World {
                 app.leave();
             }
         });
+        let door = Door::of_forward_auth(web.clone());
+        tokio::spawn(serve(proxies, Preface::default(), door, options.limits.clone(), stop.clone()));
         tokio::spawn(serve(listener, Preface::default(), Door::new(web), options.limits, stop));
         World {
             app,
             clock: options.clock,
             store,
             address,
+            asked,
             key: first().text().reveal().to_owned(),
             operator: root_key(&MasterKey::new([5; 32])).text().reveal().to_owned(),
             stopper,
@@ -161,7 +180,12 @@ impl World {
     pub(crate) fn call(&self, method: Method, path: &str) -> Call<'_> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, format!("Bearer {}", self.key).parse().unwrap());
-        Call { world: self, method, path: path.to_owned(), headers, body: Bytes::new() }
+        Call { world: self, at: self.address, method, path: path.to_owned(), headers, body: Bytes::new() }
+    }
+
+    /// A proxy's question, without an access key, on the listener for them.
+    pub(crate) fn ask(&self, path: &str) -> Call<'_> {
+        Call { at: self.asked, ..self.call(Method::GET, path).no_key() }
     }
 
     /// `GET`
@@ -219,16 +243,16 @@ impl World {
     }
 
     /// A connection that rests, or a new one.
-    async fn connection(&self) -> SendRequest<Full<Bytes>> {
+    async fn connection(&self, at: SocketAddr) -> SendRequest<Full<Bytes>> {
         while let Some(mut rested) = {
             let mut idle = self.idle.lock().unwrap();
-            idle.pop()
+            if at == self.address { idle.pop() } else { None }
         } {
             if rested.ready().await.is_ok() {
                 return rested;
             }
         }
-        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let tcp = TcpStream::connect(at).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let (sender, connection) = handshake(TokioIo::new(tcp)).await.unwrap();
         tokio::spawn(connection);
@@ -246,6 +270,7 @@ pub(crate) struct Made {
 /// A request in the making.
 pub(crate) struct Call<'a> {
     world: &'a World,
+    at: SocketAddr,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -253,6 +278,10 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Another method.
+    pub(crate) fn method(self, method: Method) -> Self {
+        Call { method, ..self }
+    }
     /// Sets a header; what was there under that name is gone.
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -266,6 +295,11 @@ impl Call<'_> {
     /// Adds a header beside those of the same name.
     pub(crate) fn add_header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.append(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        self
+    }
+    /// The same with a value that need not be text.
+    pub(crate) fn add_header_bytes(mut self, name: &'static str, value: http::HeaderValue) -> Self {
+        self.headers.append(name, value);
         self
     }
     /// Another access key.
@@ -296,20 +330,19 @@ impl Call<'_> {
     }
 
     async fn exchange(self) -> Answer {
-        let mut connection = self.world.connection().await;
+        let mut connection = self.world.connection(self.at).await;
         let what = format!("{} {}", self.method, self.path);
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.path.parse().unwrap();
         *request.headers_mut() = self.headers;
-        request
-            .headers_mut()
-            .entry(header::HOST)
-            .or_insert_with(|| self.world.address.to_string().parse().unwrap());
+        request.headers_mut().entry(header::HOST).or_insert_with(|| self.at.to_string().parse().unwrap());
         let response = connection.send_request(request).await.unwrap_or_else(|why| panic!("{what}: {why}"));
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap_or_else(|why| panic!("{what}: {why}")).to_bytes();
-        self.world.idle.lock().unwrap().push(connection);
+        if self.at == self.world.address {
+            self.world.idle.lock().unwrap().push(connection);
+        }
         let answer = Answer { what, status: head.status, headers: head.headers, body };
         answer.is_documented();
         answer

@@ -25,13 +25,13 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 ///
 /// # Errors
 /// `origin_not_allowed`; `csrf_token_invalid` with a cookie that is right; faults.
-pub(super) async fn may_change(web: &Web, visit: &Visit, instead: Instead) -> Result<(), Problem> {
+pub(in super::super) async fn may_change(web: &Web, visit: &Visit, instead: Instead) -> Result<(), Problem> {
     // A header that scripts must set, with a token that only the app knows, or a key that no browser has: no page of
     // somebody else's can send that.
     if visit.bearer != Bearer::Cookie {
         return Ok(());
     }
-    let vouched = judge_origin(web, visit).map_err(|refusal| Problem::of_browser(&refusal))?;
+    let vouched = judge_origin(visit).map_err(|refusal| Problem::of_browser(&refusal))?;
     let Some(holder) = web.app.holder(&visit.env, &visit.token, &visit.tab).await? else { return Ok(()) };
     let header = visit.headers.get(&web.cookie.csrf_header);
     let presented = header.and_then(|value| value.to_str().ok());
@@ -46,7 +46,7 @@ pub(super) async fn may_change(web: &Web, visit: &Visit, instead: Instead) -> Re
     }
 }
 
-fn judge_origin(web: &Web, visit: &Visit) -> Result<Vouched, Refusal> {
+fn judge_origin(visit: &Visit) -> Result<Vouched, Refusal> {
     let all = |name| visit.headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
     let asked = Asked {
         safe: false,
@@ -54,7 +54,7 @@ fn judge_origin(web: &Web, visit: &Visit) -> Result<Vouched, Refusal> {
         origin: Said::read(all(header::ORIGIN)),
         host: visit.host.as_deref(),
     };
-    origin::judge(&asked, &web.browsers.origins)
+    origin::judge(&asked, &visit.env.origins.cors)
 }
 
 /// How long a cookie stays that is set beside a refusal: the session's next answer sets it for as long as the session's.

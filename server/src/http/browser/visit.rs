@@ -17,7 +17,7 @@ use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::Client;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{Extensions, HeaderMap, Uri, header};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,7 +53,8 @@ pub struct Visit {
     pub tab: Tab,
 }
 
-const PUBLISHABLE: &str = "x-publishable-key";
+/// The header with a publishable key.
+pub(in super::super) const PUBLISHABLE: &str = "x-publishable-key";
 const SESSION: &str = "session";
 /// What stands for a cookie that is not taken: no token, so that it is refused as one that nobody made.
 const NO_TOKEN: &str = "-";
@@ -63,8 +64,8 @@ impl FromRequestParts<Arc<Web>> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Visit, Problem> {
         let headers = &parts.headers;
-        let connection = parts.extensions.get::<PeerAddr>().map(|PeerAddr(peer)| peer.ip());
-        let host = web.trust.host(connection, headers).or_else(|| parts.uri.authority().map(|a| a.as_str()));
+        let connection = connection(&parts.extensions);
+        let host = host(web, connection, headers, &parts.uri);
         let agent = user_agent(headers);
         let (env, token, bearer, ip) =
             if let Some(key) = header_once(headers, PUBLISHABLE, "X-Publishable-Key")? {
@@ -78,14 +79,8 @@ impl FromRequestParts<Arc<Web>> for Visit {
                 let ip = web.trust.visitor(connection, headers, Hop::Speaks);
                 (caller.env, cookie(web, headers), Bearer::Backend, ip)
             } else {
-                let name = web.browsers.environments.of(host.map_or("", without_port)).ok_or_else(|| {
-                    Problem::new(
-                        Code::NotFound,
-                        "no environment belongs to the host that this request was sent to",
-                    )
-                })?;
                 let ip = web.trust.visitor(connection, headers, Hop::Itself);
-                (web.app.env_of_visitors(name)?, cookie(web, headers), Bearer::Cookie, ip)
+                (env_at(web, host)?, cookie(web, headers), Bearer::Cookie, ip)
             };
         Ok(Visit {
             env,
@@ -124,6 +119,11 @@ impl Visit {
         Client { ip: self.ip, user_agent: self.user_agent.as_deref().map(Into::into), agent: None }
     }
 
+    /// Whether there is a session cookie that was not taken: two of the name, or none that a browser keeps.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.bearer != Bearer::App && self.token == NO_TOKEN
+    }
+
     /// The CSRF token in the cookie.
     pub(super) fn csrf_cookie(&self, web: &Web) -> Option<&str> {
         cookies::one(&self.headers, &web.cookie.csrf_name).ok().flatten()
@@ -141,6 +141,32 @@ fn cookie<'a>(web: &Web, headers: &'a HeaderMap) -> &'a str {
 /// What the agent says of itself; bytes that are no UTF-8 are shown as such.
 fn user_agent(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// Who is at the other end of the connection.
+pub(in super::super) fn connection(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<PeerAddr>().map(|PeerAddr(peer)| peer.ip())
+}
+
+/// The host that a request was sent to, with its port where one was named.
+pub(in super::super) fn host<'a>(
+    web: &Web,
+    connection: Option<IpAddr>,
+    headers: &'a HeaderMap,
+    uri: &'a Uri,
+) -> Option<&'a str> {
+    web.trust.host(connection, headers).or_else(|| uri.authority().map(|authority| authority.as_str()))
+}
+
+/// The environment of requests without a key to a host.
+///
+/// # Errors
+/// `not_found`.
+pub(in super::super) fn env_at(web: &Web, host: Option<&str>) -> Result<Arc<Env>, Problem> {
+    let name = web.browsers.environments.of(host.map_or("", without_port)).ok_or_else(|| {
+        Problem::new(Code::NotFound, "no environment belongs to the host that this request was sent to")
+    })?;
+    Ok(web.app.env_of_visitors(name)?)
 }
 
 /// A host as it is named in a map by host.

@@ -14,6 +14,7 @@ mod policy;
 mod server;
 mod session_types;
 mod sessions;
+mod settings;
 mod users;
 
 use crate::config::directory;

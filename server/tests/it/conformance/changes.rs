@@ -114,7 +114,7 @@ async fn idempotent_creations_side_by_side(world: World) {
                 let mut ask = asked("ada", &[]);
                 ask.idempotency = Some((format!("{round}-{}", n % 2), vec![1; 32].into()));
                 let made = good(house.make(ask).await);
-                (n % 2, made.view.session().id, made.issued.session.reveal().to_owned())
+                (n % 2, made.view.session().id, made.given.token().unwrap().to_owned())
             });
         }
         let made: BTreeSet<_> = creating.join_all().await.into_iter().collect();
@@ -357,7 +357,7 @@ async fn one_environment_is_removed(world: World) {
     let shop = house.environment("shop/prd").await;
     let (kept, token) = house.create("ada", &["a:b"]).await;
     let made = good(house.app.create(&shop, asked("ada", &["a:b"])).await);
-    let text = made.issued.session.reveal().to_owned();
+    let text = made.given.token().unwrap().to_owned();
     // Nothing crosses: neither the token nor the id means anything next door.
     assert_eq!(house.validate(&text).await, Said::Refused(Code::TokenMalformed));
     assert!(house.app.get(&house.caller(), made.view.session().id).await.is_err());

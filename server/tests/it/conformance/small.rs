@@ -109,6 +109,7 @@ pub(super) fn login(who: &str, refresh: bool) -> NewSession {
         refresh,
         client: Client::default(),
         device: None,
+        login: None,
         by: By::System,
         idempotency: None,
     }
@@ -373,8 +374,7 @@ impl Stage<'_> {
         self.batch.ops.push(Op::Put { expect: before.map_or(Expect::Absent, Expect::Version), record });
         self.batch.events.extend(change.events.iter().map(|event| new_event(ENV, event)));
         // Changes are made of live sessions only.
-        let delta = i64::from(session.is_live()) - i64::from(before.is_some());
-        self.batch.tallies.push((live(), delta));
+        self.batch.tallies.push((live(), i64::from(session.is_live()) - i64::from(before.is_some())));
     }
     fn user(&mut self, expect: Expect, user: &User) {
         let (key, bucket) = (user_key(ENV, &user.id), self.small.rules.keys.bucket(ENV, &user.id));

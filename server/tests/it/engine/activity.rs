@@ -176,7 +176,7 @@ async fn activity_is_bounded() {
     let mut tokens = Vec::new();
     for n in 0..most + 100 {
         let made = good(house.make(asked(&format!("u{n}"), &[])).await);
-        tokens.push(made.issued.session.reveal().to_owned());
+        tokens.push(made.given.token().unwrap().to_owned());
     }
     house.pass(Span::minutes(5));
     store.plan(Call::Touch, std::iter::repeat_n(Fault::Before, 1_000_000));

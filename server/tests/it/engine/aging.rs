@@ -54,7 +54,7 @@ fn days(shorten: i64, erase: i64) -> Privacy {
 
 async fn made(house: &House, user: &str, from: Client) -> (SessionId, String) {
     let made = good(house.make(Create { client: from, ..asked(user, &[]) }).await);
-    (made.view.session().id, made.issued.session.reveal().to_owned())
+    (made.view.session().id, made.given.token().unwrap().to_owned())
 }
 
 /// A use from somewhere, written down.

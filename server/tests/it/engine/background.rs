@@ -7,11 +7,13 @@ use handstamp_core::environment::EnvironmentName;
 use handstamp_core::event::{Event, EventKind};
 use handstamp_core::facet;
 use handstamp_core::id::EnvironmentId;
+use handstamp_core::origin::WebOrigin;
 use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::By;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
+use handstamp_server::app::origins::Purpose;
 use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::validate::{Ask, Validated};
 use handstamp_server::codec::{CONTROL, kind, new_event, session_key};
@@ -208,6 +210,9 @@ async fn of_a_removed_environment_nothing_is_left() {
         ask.idempotency = Some((format!("k{n}"), vec![1; 32].into()));
         good(house.app.create(&shop, ask).await);
     }
+    let origins = vec![WebOrigin::parse("https://a.example").unwrap()];
+    good(house.app.replace_origins(&shop, Purpose::Cors, None, origins).await);
+    assert_eq!(count(&house, Space { kind: kind::ORIGINS, env }).await, 1);
     let policy = Event::policy_changed(house.app.now(), By::System, 1, None);
     house.store.commit(about_itself(shop.env.record.id, &policy)).await.unwrap();
     let held = gate.shut();
@@ -228,7 +233,7 @@ async fn of_a_removed_environment_nothing_is_left() {
         house.pass(Span::minutes(3));
         house.tidy().await;
     }
-    for kind in [kind::SESSION, kind::USER, kind::IDEMPOTENCY] {
+    for kind in [kind::SESSION, kind::USER, kind::IDEMPOTENCY, kind::ORIGINS] {
         assert_eq!(count(&house, Space { kind, env }).await, 0, "of kind {kind}");
     }
     assert_eq!(count(&house, Space { kind: kind::PURGE, env: 0 }).await, 0);
@@ -271,4 +276,25 @@ async fn tighter_rules_are_seen_by_every_list() {
     // Looser again: what has ended stays so.
     house.app.set_file_policy(Some(Policy::default())).await;
     assert_eq!(house.found(&Filter::default()).await.len(), 0);
+}
+
+/// Housekeeping looks through the sessions just when somebody replaces the policy, who has to do the same first: whoever
+/// comes second has nothing left to write, and that is no outage.
+#[tokio::test]
+async fn two_who_look_through_after_a_change_do_not_hinder_each_other() {
+    let (house, store) = faulty(Plan::default()).await;
+    house.create("ada", &[]).await;
+    let idle =
+        |minutes| Policy::from(Rules { idle_timeout: Some(Span::minutes(minutes)), ..Rules::default() });
+    let caller = house.caller();
+    house.app.set_file_policy(None).await;
+    good(house.app.replace_policy(&caller, None, idle(20)).await);
+    for minutes in 21..30 {
+        store.plan(Call::Commit, [Fault::Delay(50)]);
+        let (tidied, replaced) =
+            tokio::join!(house.app.tidy(), house.app.replace_policy(&caller, None, idle(minutes)));
+        good(tidied);
+        good(replaced);
+        assert_eq!(store.left(), 0);
+    }
 }

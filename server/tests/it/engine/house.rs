@@ -19,6 +19,7 @@ use handstamp_server::app::callers::{Caller, root_key};
 use handstamp_server::app::create::{Create, Made};
 use handstamp_server::app::end::{Revoke, Revoked, Target};
 use handstamp_server::app::open::Setup;
+use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::update::Update;
 use handstamp_server::app::validate::{Ask, Validated};
@@ -99,6 +100,7 @@ impl House {
             master: MasterKey::new(MASTER),
             policy: Some(plan.policy),
             types: None,
+            origins: FileOrigins::default(),
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };
@@ -141,7 +143,7 @@ impl House {
     /// A session that is made without an accident.
     pub(crate) async fn create(&self, user: &str, tags: &[&str]) -> (SessionId, String) {
         let made = good(self.make(asked(user, tags)).await);
-        (made.view.session().id, made.issued.session.reveal().to_owned())
+        (made.view.session().id, made.given.token().unwrap().to_owned())
     }
     pub(crate) async fn try_validate(&self, token: &str, rotate: bool, strong: bool) -> Result<Said, Stop> {
         let ask = Ask { token, rotate, touch: true, strong, ..Ask::default() };
@@ -222,6 +224,7 @@ pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
         hints: Hints::default(),
         idempotency: None,
         device: None,
+        login: None,
     }
 }
 

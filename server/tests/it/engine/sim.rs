@@ -240,7 +240,7 @@ async fn create(world: &Rc<World>) {
     let ends = world.model.borrow().begin();
     match world.house.make(asked(&of, &[&tag])).await {
         Ok(made) => {
-            let (id, token) = (made.view.session().id, made.issued.session.reveal().to_owned());
+            let (id, token) = (made.view.session().id, made.given.token().unwrap().to_owned());
             world.model.borrow_mut().created(id, (&of, &tag), token, ends);
         }
         Err(Stop::Fault(_)) => world.model.borrow_mut().faults += 1,

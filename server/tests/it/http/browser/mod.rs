@@ -3,15 +3,17 @@
 mod apps;
 mod cookies;
 mod csrf;
+mod hostile;
 mod logout;
 mod own;
 mod session;
 
 use crate::world::{Answer, Call, Options, World};
-use handstamp_core::origin::{Allowed, WebOrigin};
+use handstamp_core::origin::WebOrigin;
 use handstamp_core::policy::Policy;
 use handstamp_core::policy::setting::Every;
 use handstamp_core::time::Span;
+use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::http::browser::Browsers;
 use http::Method;
 use serde_json::{Value, json};
@@ -32,14 +34,13 @@ const CHANGES: [(Method, &str); 5] = [
 /// Every call that changes nothing.
 const LOOKS: [&str; 3] = ["/v1/auth/session", "/v1/auth/session/ping", "/v1/auth/sessions"];
 
-fn origins() -> Allowed {
-    [WebOrigin::parse(PAGE).unwrap()].into_iter().collect()
+fn origins() -> FileOrigins {
+    FileOrigins { cors: vec![WebOrigin::parse(PAGE).unwrap()], ..FileOrigins::default() }
 }
 
 /// With a page elsewhere, and a policy.
 async fn world_of(policy: Option<Policy>, browsers: Browsers) -> World {
-    let browsers = Browsers { origins: origins(), ..browsers };
-    Box::pin(World::with(Options { policy, browsers, ..Options::default() })).await
+    Box::pin(World::with(Options { policy, browsers, origins: origins(), ..Options::default() })).await
 }
 
 async fn world() -> World {

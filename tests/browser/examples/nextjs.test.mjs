@@ -1,0 +1,3 @@
+import { drive } from "../support/drive.mjs";
+
+drive("nextjs", { onServer: true });

@@ -56,16 +56,26 @@ impl App {
                 continue;
             }
             let (id, now) = (env.record.id, env.times);
-            let found = self.store.load(&[times_key(id)]).await?.into_iter().next().flatten();
-            let before = found.as_ref().map(read_times).transpose()?;
-            if before != Some(now) {
-                self.look_through(id).await?;
-                let op = put(write_times(id, &now), found.map_or(0, |found| found.version));
-                self.store.commit(batch(self.now(), vec![op])).await?;
-            }
+            while !self.note_times(id, now).await? {}
             self.checked.set(id, now);
         }
         Ok(())
+    }
+
+    /// Looks an environment's sessions through, if nobody has, and notes under which times. False: somebody else, who
+    /// was at it, too, noted theirs meanwhile, and it is to be seen which.
+    async fn note_times(&self, env: EnvironmentId, now: [u8; 32]) -> Result<bool, Stop> {
+        let found = self.store.load(&[times_key(env)]).await?.into_iter().next().flatten();
+        if found.as_ref().map(read_times).transpose()? == Some(now) {
+            return Ok(true);
+        }
+        self.look_through(env).await?;
+        let op = put(write_times(env, &now), found.map_or(0, |found| found.version));
+        match self.store.commit(batch(self.now(), vec![op])).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn look_through(&self, env: EnvironmentId) -> Result<(), Stop> {

@@ -27,11 +27,11 @@ use std::sync::Arc;
 pub struct ChallengeRequest {
     /// For a session: its token.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     token: Option<String>,
     /// For a session: its id, instead of its token.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     session_id: Option<String>,
     /// Before a login: who is about to log in, where that is known.
     user_id: Option<String>,
@@ -61,11 +61,11 @@ pub struct NewDevice {
 pub struct RegisterRequest {
     /// The session's token, as its client presented it.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     token: Option<String>,
     /// The session's id, instead of its token. Whoever names it must know that it is the client's own.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     session_id: Option<String>,
     /// The device.
     #[schema(value_type = NewDevice)]

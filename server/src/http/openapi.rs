@@ -1,6 +1,9 @@
 //! The OpenAPI 3.1 document: shapes and words from the handlers and the wire, refusals from the table of routes, codes
 //! from the closed list. It is generated, committed as `openapi.json`, and a test fails when the two differ.
 
+mod bodies;
+mod texts;
+
 use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
@@ -109,6 +112,11 @@ fn build() -> Value {
         let at = format!("/paths/{}/{}", route.path.replace('/', "~1"), route.method.to_lowercase());
         if let Some(Value::Object(operation)) = document.pointer_mut(&at) {
             complete(operation, &route);
+            for parameter in
+                operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                bound(parameter, route.path);
+            }
         }
     }
     let examples: Map<String, Value> =
@@ -121,6 +129,9 @@ fn build() -> Value {
             add("Code", CodeList::schema());
             add("Problem", ProblemDocument::schema());
             add("FieldError", FieldError::schema());
+            schemas.remove("AddRemove"); // tags and groups, each with its own texts
+            schemas.extend(texts::all());
+            bodies::bound(schemas);
         }
         components.insert("examples".to_owned(), Value::Object(examples));
         components.insert("headers".to_owned(), headers());
@@ -128,6 +139,22 @@ fn build() -> Value {
         components.insert("responses".to_owned(), json!({ "Edge": edge() }));
     }
     document
+}
+
+/// Says what a parameter may be.
+fn bound(parameter: &mut Value, path: &str) {
+    let schema = {
+        let (Some(place), Some(name)) = (parameter["in"].as_str(), parameter["name"].as_str()) else {
+            return;
+        };
+        texts::parameter(path, place, name)
+    };
+    if let Some(schema) = schema {
+        parameter["schema"] = schema;
+        if parameter["name"] == "If-Match" {
+            parameter["example"] = "\"3\"".into();
+        }
+    }
 }
 
 /// Adds what the table knows of a call.
@@ -143,12 +170,18 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
         Needs::Key(_) | Needs::Operator => {
             json!([{ "accessKey": scopes }, { "accessKey": scopes, "environment": [] }])
         }
-        Needs::Client => json!([
-            { "sessionCookie": [] },
-            { "sessionCookie": [], "csrfToken": [] },
-            { "publishableKey": [], "sessionToken": [] },
-            { "sessionCookie": [], "handstampKey": [] }
-        ]),
+        Needs::Client => {
+            let mut ways = match route.method {
+                "GET" => vec![json!({ "sessionCookie": [] })],
+                _ => vec![json!({ "sessionCookie": [], "csrfToken": [] })],
+            };
+            ways.push(json!({ "publishableKey": [], "sessionToken": [] }));
+            ways.push(json!({ "sessionCookie": [], "handstampKey": [] }));
+            if route.path == "/v1/auth/logout" {
+                ways.push(json!({})); // who is not logged in is logged out already
+            }
+            Value::Array(ways)
+        }
     };
     operation.insert("security".to_owned(), security);
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
@@ -232,11 +265,11 @@ fn schemes() -> Value {
                 scopes.collect::<Vec<_>>().join("; ")
             )
         },
-        "sessionCookie": in_("cookie", "handstamp", "The session's cookie, as the browser sends it by itself. Its name is `[cookie] name`."),
+        "sessionCookie": in_("cookie", "__Host-handstamp", "The session's cookie, as the browser sends it by itself. Its name is `[cookie] name`."),
         "csrfToken": in_("header", "X-XSRF-TOKEN", "For requests that change something: the CSRF token, as the answer of \
             `GET /v1/auth/session` and the cookie `XSRF-TOKEN` say it. The name is `[cookie] csrf_header`."),
         "publishableKey": in_("header", "X-Publishable-Key", "The publishable key of an app without a backend, `hsp_...`: no secret."),
-        "sessionToken": in_("header", "Session", "The session's token, `hss_...`, beside a publishable key."),
+        "sessionToken": in_("header", "Session", "The session's token, `hst_...`, beside a publishable key."),
         "handstampKey": in_("header", "X-Handstamp-Key", "An access key of the application's own server, which passes on a browser's cookie, or of a proxy."),
         "environment": {
             "type": "apiKey",

@@ -147,7 +147,9 @@ pub async fn erase(
 /// The public keys of statements of what was erased.
 #[utoipa::path(
     get, path = "/.well-known/handstamp-erasure-keys.json", tag = "users", operation_id = "erasure_keys",
-    responses((status = 200, description = "A set of JSON Web Keys.", body = KeysBody))
+    responses((
+        status = 200, description = "A set of JSON Web Keys.", body = KeysBody, content_type = "application/jwk-set+json"
+    ))
 )]
 pub async fn erasure_keys(State(web): State<Arc<Web>>) -> Answer {
     let keys = KeysBody { keys: [KeyBody::of(&web.app)?] };

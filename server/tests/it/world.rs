@@ -297,6 +297,11 @@ impl Call<'_> {
         self.headers.append(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         self
     }
+    /// The same with a value that need not be text.
+    pub(crate) fn add_header_bytes(mut self, name: &'static str, value: http::HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
     /// Another access key.
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))

@@ -84,7 +84,7 @@ async fn pinged(web: &Web, visit: &Visit) -> Answer {
 /// Logs out: ends the session and clears both cookies.
 ///
 /// A token of any age that was ever this session's does. Without a live session there is nothing to end, and the answer is
-/// the same.
+/// the same; but where two session cookies come, or one that no browser keeps, it is refused and nothing is cleared.
 #[utoipa::path(
     post, path = "/v1/auth/logout", tag = "browser", operation_id = "log_out",
     responses((status = 204, description = "Nobody is logged in here any more."))
@@ -94,6 +94,11 @@ pub async fn log_out(State(web): State<Arc<Web>>, visit: Visit, _: Nothing) -> A
         may_change(&web, &visit, Instead::Vouched).await?;
         if visit.bearer == Bearer::App && visit.token.is_empty() {
             return Err(Problem::code(Code::TokenMissing));
+        }
+        if visit.is_unclear() {
+            // Of two cookies one may be of a session that goes on: "logged out" would not be true, and clearing ours
+            // would leave the browser with the one that somebody else has planted.
+            return Err(Problem::code(Code::SessionNotFound));
         }
         web.app.log_out_visitor(&visit.env, &visit.token, &visit.client()).await?;
         let mut answer = no_content();

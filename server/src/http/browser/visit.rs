@@ -119,6 +119,11 @@ impl Visit {
         Client { ip: self.ip, user_agent: self.user_agent.as_deref().map(Into::into), agent: None }
     }
 
+    /// Whether there is a session cookie that was not taken: two of the name, or none that a browser keeps.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.bearer != Bearer::App && self.token == NO_TOKEN
+    }
+
     /// The CSRF token in the cookie.
     pub(super) fn csrf_cookie(&self, web: &Web) -> Option<&str> {
         cookies::one(&self.headers, &web.cookie.csrf_name).ok().flatten()

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
@@ -85,8 +86,13 @@ pub(super) async fn attend<S, B>(
         }
         let answering = service.call(request);
         async move {
-            let Ok(answer) = answering.await;
+            let Ok(mut answer) = answering.await;
             under_way.0.set_stage(Stage::Answered);
+            if under_way.0.phase() == Phase::Body {
+                // The door did not wait for the body, and nobody will: hyper closes. The client must not find that out
+                // with its next request.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(answer.map(|body| Outgoing { body, _under_way: under_way }))
         }
     });

@@ -243,7 +243,8 @@ impl Read for Gate {
                 let n = gate.admit(bytes);
                 cursor.put_slice(&bytes[..n]);
                 gate.stash.extend_from_slice(&bytes[n..]);
-                gate.judged = if gate.seat.may_begin() { gate.stash.len() } else { 0 };
+                // Behind the end of a body nothing was looked at yet.
+                gate.judged = if n == 0 && gate.seat.may_begin() { gate.stash.len() } else { 0 };
                 if n > 0 {
                     return Poll::Ready(Ok(()));
                 }

@@ -277,3 +277,24 @@ async fn tighter_rules_are_seen_by_every_list() {
     house.app.set_file_policy(Some(Policy::default())).await;
     assert_eq!(house.found(&Filter::default()).await.len(), 0);
 }
+
+/// Housekeeping looks through the sessions just when somebody replaces the policy, who has to do the same first: whoever
+/// comes second has nothing left to write, and that is no outage.
+#[tokio::test]
+async fn two_who_look_through_after_a_change_do_not_hinder_each_other() {
+    let (house, store) = faulty(Plan::default()).await;
+    house.create("ada", &[]).await;
+    let idle =
+        |minutes| Policy::from(Rules { idle_timeout: Some(Span::minutes(minutes)), ..Rules::default() });
+    let caller = house.caller();
+    house.app.set_file_policy(None).await;
+    good(house.app.replace_policy(&caller, None, idle(20)).await);
+    for minutes in 21..30 {
+        store.plan(Call::Commit, [Fault::Delay(50)]);
+        let (tidied, replaced) =
+            tokio::join!(house.app.tidy(), house.app.replace_policy(&caller, None, idle(minutes)));
+        good(tidied);
+        good(replaced);
+        assert_eq!(store.left(), 0);
+    }
+}

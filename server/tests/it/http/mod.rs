@@ -5,6 +5,7 @@ mod agents;
 mod batch;
 mod browser;
 mod callers;
+mod cookies;
 mod cors;
 mod create;
 mod devices;

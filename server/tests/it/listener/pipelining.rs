@@ -82,3 +82,43 @@ async fn unread_answers_stop_the_reading() {
         assert!(sent < 2 * LARGE, "the server reads on although nobody reads its answers");
     }
 }
+
+/// The door answers while the body is still to come. It is not waited for, so nobody knows where the next request would
+/// begin: the answer says that there will be none, and it is not left to the client to find out.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_body_is_the_last_one() {
+    let server = Server::start(limits()).await;
+    for framing in ["Content-Length: 4", "Transfer-Encoding: chunked"] {
+        let mut client = server.connect().await;
+        client.send(format!("POST /mirror HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n")).await;
+        let answer = client.answer().await;
+        assert!(answer.body == "POST /mirror" && answer.has("connection: close"), "{answer:?}");
+        client.ended().await;
+    }
+}
+
+/// The same, but the rest of the body and another request come in one piece just then.
+#[tokio::test]
+async fn a_request_behind_a_body_that_nobody_read_does_not_hang() {
+    let server = Server::start(limits()).await;
+    let mut client = server.connect().await;
+    client.send("POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n").await;
+    server.arrived().await;
+    client.send("bodyGET /mirror HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    server.doors.go_on.add_permits(1);
+    let answer = client.answer().await;
+    assert!(answer.body == "waited" && answer.has("connection: close"), "{answer:?}");
+    client.ended().await;
+}
+
+/// A body that is here is none to wait for, whether the door reads it or not.
+#[tokio::test]
+async fn a_body_that_nobody_reads_ends_nothing_when_it_is_here() {
+    let server = Server::start(limits()).await;
+    let mut client = server.connect().await;
+    for _ in 0..3 {
+        client.send("POST /mirror HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody").await;
+        let answer = client.answer().await;
+        assert!(answer.body == "POST /mirror" && !answer.has("connection: close"), "{answer:?}");
+    }
+}

@@ -3,6 +3,7 @@
 mod apps;
 mod cookies;
 mod csrf;
+mod hostile;
 mod logout;
 mod own;
 mod session;

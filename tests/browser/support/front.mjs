@@ -15,6 +15,8 @@ export class Front {
   loses = () => false;
   /** Says of an answer on its way to the browser for how long it is held up: a promise, or nothing. */
   holds = () => undefined;
+  /** The address of a server that answers everything but `/v1/`; without one, the pages here do. */
+  site = undefined;
   /** Answers that were lost. */
   lost = 0;
   /** Set-Cookie lines of every answer that was passed on or lost, with the time: what the server sent, not what arrived. */
@@ -35,6 +37,7 @@ export class Front {
 
   async #answer(request, response) {
     const path = new URL(request.url, API).pathname;
+    if (this.site && !path.startsWith("/v1/")) return this.pass(request, response, undefined, this.site);
     const page = this.pages[path];
     if (path === "/login" && request.method === "POST") return this.#login(request, response);
     if (path === "/login" && request.method === "OPTIONS") return this.#preflight(request, response);
@@ -58,9 +61,9 @@ export class Front {
     response.writeHead(204, { ...cors(request), "access-control-allow-headers": "content-type" }).end();
   }
 
-  /** On to Handstamp, and back unless it gets lost. */
-  async pass(request, response, body) {
-    const target = new URL(this.handstamp.url);
+  /** On to Handstamp (or another server), and back unless it gets lost. */
+  async pass(request, response, body, to = this.handstamp.url) {
+    const target = new URL(to);
     const { request: ask } = target.protocol === "https:" ? https : http;
     const before = request.headers["x-forwarded-for"];
     const peer = request.socket.remoteAddress.replace("::ffff:", "");

@@ -38,8 +38,8 @@ REASONS = [
     (
         r"replace_cors|replace_redirect_origins|exchange_login",
         r"/origins?(/\d+)?",
-        r"names the usual port",
-        "a pattern that leaves out one number for each scheme says more than it explains",
+        r"names the usual port|^`https?://[^`/]{254,}` is not an origin",
+        "no usual port, and a host of at most 253 bytes: a pattern with both says more than it explains",
     ),
     (r"login|create_session", r"code", r"^redirect_not_allowed$", "a schema does not know which origins are listed"),
     (r"exchange_login", r"code", r"^login_code_invalid$", "nor which codes were given"),

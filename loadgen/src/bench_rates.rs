@@ -64,24 +64,27 @@ async fn flood(context: &Context, server: &Handstamp) -> Result<()> {
     let strangers = Rc::new(RefCell::new(Strangers {
         head: Head::post("/v1/sessions/validate-batch", server.address, &server.key),
         address: 0,
+        left: 0,
         body: Vec::new(),
     }));
     let watched = [server.child.pid()];
-    let drive = |label: &'static str, total: usize| Drive {
-        label,
-        address: server.address,
-        connections: 8,
-        until: Until::Empty { total },
-        watched: &watched,
+    let drive = |label: &'static str, total: usize| {
+        (strangers.borrow_mut().address, strangers.borrow_mut().left) = (0, total);
+        Drive {
+            label,
+            address: server.address,
+            connections: 8,
+            until: Until::Empty { total },
+            watched: &watched,
+        }
     };
     // The same few addresses.
     for _ in 0..20 {
-        strangers.borrow_mut().address = 0;
         drive("handstamp: a few strangers", 50).run(strangers.clone()).await?;
     }
     let before = resident_bytes(server.child.pid())?;
     let requests = addresses / BATCH;
-    let figures = drive("handstamp: strangers", requests).run(strangers).await?;
+    let figures = drive("handstamp: strangers", requests).run(strangers.clone()).await?;
     let growth = (resident_bytes(server.child.pid())? - before) / MIB;
     let what = format!("memory growth by {} failing addresses", size(addresses));
     let mut report = context.report.borrow_mut();
@@ -100,11 +103,14 @@ async fn flood(context: &Context, server: &Handstamp) -> Result<()> {
 struct Strangers {
     head: Head,
     address: u32,
+    /// Requests.
+    left: usize,
     body: Vec<u8>,
 }
 
 impl Source for Strangers {
     fn next(&mut self, out: &mut Vec<u8>) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
         self.body.clear();
         self.body.extend_from_slice(b"{\"requests\":[");
         for n in 0..BATCH {

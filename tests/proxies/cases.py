@@ -360,9 +360,21 @@ class Cases(base.Base):
                 answer = self.send(target="/v1/auth/session", headers=[*FETCH, *headers], source=source)
                 self.assertEqual(answer.status, status, answer)
                 self.assertTrue(answer.one("X-Request-Id"), answer)
-        answer = self.send(target="/login?redirect_uri=http%3A%2F%2Fapp.example.org%2F", headers=NAVIGATION)
-        self.assertTrue(answer.one("X-Request-Id"), answer)
         self.assert_nothing_received()
+
+    def test_the_whole_way_to_the_login_page(self):
+        browser = [*NAVIGATION, ("Host", "app.example.org")]
+        asked = self.send(target="/datasets?a=1", headers=browser)
+        sent = self.send(target=asked.one("Location"), headers=browser)
+        self.assertEqual(sent.status, 302, sent)
+        self.assert_nothing_received()
+        self.assertEqual(self.send(target=sent.one("Location"), headers=browser).status, 200)
+        to = urlsplit(self.received().path)
+        self.assertEqual(to.path, "/public/login")
+        self.assertEqual(parse_qs(to.query)["redirect_uri"], ["http://app.example.org/datasets?a=1"])
+        # Nobody is sent where the application does not say.
+        refused = self.send(target="/login?redirect_uri=http%3A%2F%2Fevil.example%2F", headers=browser)
+        self.assertEqual((refused.status, refused.one("Location")), (400, None), refused)
 
 
 def of(proxy, only):

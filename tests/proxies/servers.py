@@ -19,6 +19,8 @@ from wire import DEADLINE, Tap, Upstream, send
 ROOT = Path(__file__).resolve().parent.parent.parent
 OFFERED = ROOT / "examples/proxies"
 
+# Where the browser of the cases believes to be.
+SITE = "http://app.example.org"
 # What the cases need of the rules. No case waits for a rule of another one.
 POLICY = """
 [forward_auth]
@@ -102,7 +104,8 @@ class Handstamp:
         if not binary.is_file():
             sys.exit(f"{binary} is missing: cargo build --release, or name the binary in HANDSTAMP_BIN")
         folder = scratch("server")
-        (folder / "handstamp.toml").write_text((OFFERED / "handstamp.toml").read_text() + POLICY)
+        offered = (OFFERED / "handstamp.toml").read_text().replace("http://127.0.0.1:8080\"", f"{SITE}\"")
+        (folder / "handstamp.toml").write_text(offered + POLICY)
         command = [str(binary), "serve", "--config", "handstamp.toml", "--listen", "127.0.0.1:0"]
         plain = {name: value for name, value in os.environ.items() if not name.startswith("HANDSTAMP_")}
         self.process = Process(command, folder, plain)

@@ -24,6 +24,7 @@ use crate::app::visit::{Visited, Visitor};
 use asked::{Asked, Presented, presented};
 use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
+use handstamp_core::redirect;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::step_up;
 use http::request::Parts;
@@ -172,7 +173,7 @@ impl Question<'_> {
             tags: self.wish.tags.clone(),
             groups: self.wish.groups.clone(),
             // What came in a header cannot be replaced by a cookie.
-            rotate: presented.by_cookie,
+            rotate: self.wish.rotate && presented.by_cookie,
             touch: true,
             assured: self.wish.assured,
             tab: Some(tab),
@@ -232,19 +233,19 @@ impl Question<'_> {
     fn refused(&self, refusal: &Refusal) -> Response<Body> {
         let problem = Problem::of_browser(refusal);
         let code = problem.named();
-        let login = self.wish.login.filter(|_| code.status() == 401 && self.asked.is_navigation());
+        let wanted = self.wish.login.filter(|_| code.status() == 401 && self.asked.is_navigation());
+        let login = wanted.and_then(|how| Some((how, self.login_page()?)));
         let mut answer = match login {
-            Some(Login::Redirect) => {
+            Some((Login::Redirect, _)) => {
                 let mut answer = Response::new(Body::empty());
                 *answer.status_mut() = StatusCode::FOUND;
                 answer.headers_mut().insert(CODE, HeaderValue::from_static(code.text()));
                 answer
             }
-            Some(Login::Header) | None => problem.into_response(),
+            Some((Login::Header, _)) | None => problem.into_response(),
         };
         let headers = answer.headers_mut();
-        let location = login.and_then(|_| HeaderValue::try_from(self.login_page()).ok());
-        headers.extend(location.map(|location| (header::LOCATION, location)));
+        headers.extend(login.map(|(_, page)| (header::LOCATION, page)));
         if code == Code::ReauthenticationRequired {
             let challenge = HeaderValue::try_from(step_up::challenge(self.wish.assured)).ok();
             headers.extend(challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
@@ -252,13 +253,11 @@ impl Question<'_> {
         answer
     }
 
-    /// The login page, which is told where to lead back to. Whether it may lead there is decided by whoever does so.
-    fn login_page(&self) -> String {
-        let mut page = LOGIN.to_owned();
-        if let Some(url) = self.asked.url() {
-            page.push_str("?redirect_uri=");
-            identity::percent_encode(&mut page, &url);
-        }
-        page
+    /// The login page, which is told where to lead back to; whether it may lead there is decided by whoever does so. Without
+    /// that it would lead nobody anywhere.
+    fn login_page(&self) -> Option<HeaderValue> {
+        let mut page = format!("{LOGIN}?{}=", redirect::REDIRECT_URI);
+        identity::percent_encode(&mut page, self.asked.way_back()?.as_str());
+        HeaderValue::try_from(page).ok()
     }
 }

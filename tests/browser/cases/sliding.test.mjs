@@ -14,7 +14,7 @@ test("use extends the cookie, at most once a minute", { timeout: 150_000 }, asyn
   const id = await login(page, "ada");
   const begun = Date.now();
   const first = (await cookie(page.context(), SESSION)).expires * 1000;
-  assert.ok(Math.abs(first - begun - 75_000) < 3000, "the cookie lives as long as the session");
+  assert.ok(Math.abs(first - begun - 75_000) < 5000, "the cookie lives as long as the session");
   const use = async () => {
     const answer = await call(page, "GET", "/v1/auth/session");
     assert.equal(answer.status, 200, `after ${Date.now() - begun} ms: ${answer.text}`);

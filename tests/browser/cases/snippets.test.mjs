@@ -24,6 +24,7 @@ async function page(name) {
   return `<!doctype html><title>${name}</title><body><script type="module">${script}</script>`;
 }
 
+const gate = { query: "" };
 const here = world({
   api: "front",
   config: `[cookie]\nname = "fltr_session"\ndomain = "example.test"\ncsrf_domain = "example.test"\n${origins(APP)}`,
@@ -32,7 +33,7 @@ const here = world({
     "/axios": await page("axios.js"),
     "/react": await page("react.jsx"),
     "/vue": await page("vue.js"),
-    "/v1/datasets": datasets(APP),
+    "/v1/datasets": datasets(APP, gate),
   },
 });
 
@@ -73,6 +74,19 @@ test("fetch: session, refresh, ping every ten minutes, datasets, logout", async 
   await here.handstamp.ended(id, "session_revoked");
   assert.equal(await cookie(page.context(), "fltr_session"), undefined);
   assert.equal(await run(page, "getSession"), null);
+});
+
+test("fetch: where the gate asks for the CSRF token, a bad one makes the page load again, and then it passes", async (t) => {
+  gate.query = "?csrf=1";
+  t.after(() => (gate.query = ""));
+  const { page } = await open("/fetch", "linus");
+  assert.equal((await run(page, "createDataset", { name: "a" })).owner, "linus", "the snippet sends the header");
+  await page.evaluate(() => (document.cookie = "XSRF-TOKEN=planted; domain=example.test; path=/; secure"));
+  const reloaded = page.waitForEvent("load");
+  await run(page, "createDataset", { name: "b" }).catch(() => {}); // the page is gone before it says how that ended
+  await reloaded;
+  assert.equal((await run(page, "createDataset", { name: "c" })).owner, "linus", "the refusal brought a good one");
+  assert.deepEqual((await run(page, "getDatasets")).items.map((one) => one.name), ["a", "c"]);
 });
 
 test("fetch: nobody gets no datasets, and a stranger's are not shown", async () => {

@@ -5,8 +5,11 @@ import { parsed, send } from "./handstamp.mjs";
 
 const IDENTITY = ["x-session-id", "x-session-user", "x-session-tags", "x-session-groups", "x-session-data"];
 
-/** The gate and the upstream as a page of the front (`pages`); `origin` is who may call it from a browser. */
-export function datasets(origin) {
+/**
+ * The gate and the upstream as a page of the front (`pages`); `origin` is who may call it from a browser. The gate asks
+ * with `gate.query`.
+ */
+export function datasets(origin, gate = { query: "" }) {
   const kept = [];
   return async (request, response, front) => {
     const cors = {
@@ -17,7 +20,7 @@ export function datasets(origin) {
       vary: "Origin",
     };
     if (request.method === "OPTIONS") return response.writeHead(204, cors).end();
-    const verdict = await ask(front.handstamp, request);
+    const verdict = await ask(front.handstamp, gate, request);
     const json = { ...cors, "content-type": "application/json", "cache-control": "no-store" };
     const cookies = verdict.headers["set-cookie"];
     if (cookies) json["set-cookie"] = cookies;
@@ -28,8 +31,8 @@ export function datasets(origin) {
   };
 }
 
-const ask = (handstamp, request) =>
-  send(`${handstamp.forwardAuth}/v1/forward-auth`, {
+const ask = (handstamp, gate, request) =>
+  send(`${handstamp.forwardAuth}/v1/forward-auth${gate.query}`, {
     headers: {
       cookie: request.headers.cookie ?? "",
       "user-agent": request.headers["user-agent"] ?? "",

@@ -5,6 +5,7 @@
 //! back to, so a client that forges them misleads itself.
 
 use crate::http::cookies;
+use handstamp_core::redirect::ReturnTo;
 use handstamp_core::refusal::Code;
 use handstamp_core::token::Kind;
 use http::uri::Authority;
@@ -147,12 +148,22 @@ impl<'a> Asked<'a> {
         values.next().is_none().then(|| value.rsplit(',').next().unwrap_or(value).trim())
     }
 
-    /// The whole address, such as the login page is to lead back to; `None` where no trusted proxy says it.
-    pub(super) fn url(&self) -> Option<String> {
+    /// An address that the login page can lead back to: the one that was asked for; where that is too long or odd, the page
+    /// without its query, or the host's first one. `None` where no trusted proxy says scheme and host.
+    pub(super) fn way_back(&self) -> Option<ReturnTo> {
         let scheme = self.one(FORWARDED_PROTO).filter(|_| self.believed)?;
-        let scheme = ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
-        let (host, target) = (self.authority()?, self.target()?);
-        target.bytes().all(|byte| byte.is_ascii_graphic()).then(|| format!("{scheme}://{host}{target}"))
+        let (scheme, usual) =
+            [("https", 443), ("http", 80)].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.0))?;
+        let authority = self.authority()?;
+        let host = authority.host().to_ascii_lowercase();
+        // As a browser writes it: without the usual port.
+        let port = authority.port_u16().filter(|port| *port != usual);
+        let origin =
+            port.map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}"));
+        let target = self.target().unwrap_or_default();
+        let page = target.split('?').next().unwrap_or_default();
+        let mut candidates = [&*target, page, "/"].into_iter().filter(|path| path.starts_with('/'));
+        candidates.find_map(|path| ReturnTo::parse(&format!("{origin}{path}")))
     }
 
     /// Whether it may change something: unless a proxy shows a method that does not. A proxy that asks with GET whatever its

@@ -45,6 +45,11 @@ class World:
         csrf_token = next(re.match("XSRF-TOKEN=([^;]+)", cookie)[1] for cookie in made["set_cookie"] if "XSRF" in cookie)
         return {"id": made["session"]["id"], "token": made["token"], "csrf_token": csrf_token, "ip": ip}
 
+    def login_code(self, back):
+        """A one-time code of a login that leads back there, as the page's backend exchanges it."""
+        made = self.call("POST", "/v1/sessions", {"user_id": "eve", "login": {"redirect_uri": back}})
+        return {"code": made["login"]["code"], "origin": "/".join(back.split("/")[:3])}
+
     def registration(self):
         """All that a session of ada's has to send to get a device that nobody has seen yet."""
         made = self.session()

@@ -62,6 +62,12 @@ fn members() -> Vec<(&'static str, &'static str, Member)> {
         ("ExplainRequest", "tags", Texts(0, Some(32), "Tag")),
         ("ExplainRequest", "user_id", Text("UserId")),
         ("NameDeviceRequest", "name", Text("Label")),
+        ("ExchangeRequest", "origin", Text("WebOrigin")),
+        ("ExchangeRequest", "code_verifier", Text("CodeVerifier")),
+        ("LoginRequest", "code_challenge", Text("CodeChallenge")),
+        ("OriginsRequest", "origins", As(json!({
+            "type": "array", "items": { "$ref": "#/components/schemas/WebOrigin" }, "maxItems": 200, "uniqueItems": true
+        }))),
         ("Policy", "default", As(json!({ "$ref": "#/components/schemas/PolicySection" }))),
         ("Policy", "tag", As(json!({
             "type": "object", "propertyNames": { "$ref": "#/components/schemas/TagPattern" },

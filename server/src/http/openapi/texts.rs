@@ -6,12 +6,17 @@
 
 use handstamp_core::caller::Scope;
 use handstamp_core::event::EventKind;
+use handstamp_core::policy::Policy;
 use handstamp_core::policy::modes::{Assurance, DeviceMode, OnAddress, OnAgent, OnLimit};
 use handstamp_core::refusal::Code;
 use serde_json::{Map, Value, json};
 
 /// Control characters, as they are left out of a set.
 const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
+/// Ports, but 0.
+const PORT: &str = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})";
+/// base64url of 32 bytes.
+const HASH: &str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$";
 /// A duration: falling units, each at most once, one of them at least, and not nothing.
 fn span() -> String {
     let units = ["d", "h", "m", "s", "ms"];
@@ -22,6 +27,11 @@ fn span() -> String {
     };
     let ways: Vec<String> = (0..units.len()).map(from).collect();
     format!("({})", ways.join("|"))
+}
+
+/// The value of a tag.
+fn value() -> String {
+    format!(r"([^,*{CONTROL}][^,{CONTROL}]{{0,127}}|\*[^,{CONTROL}]{{1,127}})")
 }
 
 fn text(about: &str, pattern: &str) -> Value {
@@ -44,13 +54,12 @@ pub(super) fn all() -> Map<String, Value> {
             "example": "ada"
         }),
     );
-    let value = format!(r"([^,*{CONTROL}][^,{CONTROL}]{{0,127}}|\*[^,{CONTROL}]{{1,127}})");
     add(
         "Tag",
         text(
             "`name:value`. The name is 1 to 64 of `a-z 0-9 _ - .` and begins with a letter; the value has 1 to 128 bytes of \
              UTF-8 without control characters and commas, and is not `*`.",
-            &format!("^[a-z][a-z0-9_.-]{{0,63}}:{value}$"),
+            &format!("^[a-z][a-z0-9_.-]{{0,63}}:{}$", value()),
         ),
     );
     add(
@@ -130,6 +139,15 @@ pub(super) fn all() -> Map<String, Value> {
         }),
     );
     add(
+        "WebOrigin",
+        json!({
+            "type": "string", "pattern": origin(), "maxLength": 267, "example": "https://app.example.org",
+            "description": "An origin as browsers write it: scheme, host and port in lower case, without the usual port."
+        }),
+    );
+    add("CodeChallenge", text("base64url of the SHA-256 of a secret (RFC 7636, S256).", HASH));
+    add("CodeVerifier", text("The secret behind a code challenge (RFC 7636).", "^[A-Za-z0-9._~-]{43,128}$"));
+    add(
         "HttpMethod",
         text("A method of HTTP, in the case that the client sent.", "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}$"),
     );
@@ -168,17 +186,30 @@ fn words(about: &str, words: impl Iterator<Item = &'static str>) -> Value {
     json!({ "type": "string", "description": about, "enum": words.collect::<Vec<_>>() })
 }
 
-/// An address and the length of a prefix.
-fn prefixed() -> String {
-    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
-    let v4 = format!(r"({byte}\.){{3}}{byte}");
-    let h = "[0-9A-Fa-f]{1,4}";
+/// IPv6 addresses whose groups look like this, without those that end in IPv4.
+fn v6(h: &str) -> Vec<String> {
     let mut v6 = vec![format!("({h}:){{7}}{h}"), format!("({h}:){{1,7}}:")];
     for before in 1..=6 {
         v6.push(format!("({h}:){{1,{before}}}(:{h}){{1,{}}}", 7 - before));
     }
     v6.push(format!(":(:{h}){{1,7}}"));
     v6.push("::".to_owned());
+    v6
+}
+
+/// An origin as browsers write it. That they leave the usual port out is not said here.
+fn origin() -> String {
+    let name = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?";
+    let v6 = v6("[0-9a-f]{1,4}").join("|");
+    format!(r"^https?://({name}|\[({v6})\])(:{PORT})?$")
+}
+
+/// An address and the length of a prefix.
+fn prefixed() -> String {
+    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+    let v4 = format!(r"({byte}\.){{3}}{byte}");
+    let h = "[0-9A-Fa-f]{1,4}";
+    let mut v6 = v6(h);
     v6.push(format!("(::([Ff]{{4}}(:0{{1,4}})?:)?|({h}:){{1,4}}:|({h}:){{6}}){v4}"));
     format!("^({v4}/(3[0-2]|[12]?[0-9])|({})/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))$", v6.join("|"))
 }
@@ -186,7 +217,7 @@ fn prefixed() -> String {
 /// What `core` takes for the URL of a request.
 fn url() -> String {
     let label = "[A-Za-z0-9_~-]+";
-    let port = "(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})?)?";
+    let port = format!("(:{PORT}?)?");
     let path = r"(/([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?";
     format!(r"^[Hh][Tt][Tt][Pp][Ss]?://{label}(\.{label})*\.?{port}{path}([?#][!-~]*)?$")
 }
@@ -237,8 +268,10 @@ fn section(of_a_tag: bool) -> Value {
 
 /// What a parameter may be, by its name and where it is; `path` is that of the call.
 pub(super) fn parameter(path: &str, place: &str, name: &str) -> Option<Value> {
+    let group = format!("[^,{CONTROL}]{{1,128}}");
+    let tag = format!("[a-z][a-z0-9_.-]{{0,63}}:{}", value());
     let id = |prefix: &str| json!({ "type": "string", "pattern": format!("^{prefix}_[0-9A-Za-z]{{22}}$") });
-    let thumbprint = || json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$" });
+    let thumbprint = || json!({ "type": "string", "pattern": HASH });
     Some(match (place, name) {
         ("query", "user_id") => named("UserId"),
         ("query", "tag") => json!({ "type": "array", "items": named("Tag"), "maxItems": 32 }),
@@ -252,18 +285,30 @@ pub(super) fn parameter(path: &str, place: &str, name: &str) -> Option<Value> {
         ("query", "code") => named("EndCode"),
         ("query", "type") => named("EventType"),
         ("query", "created_after" | "created_before") => named("Instant"),
+        ("query", "code_challenge") => named("CodeChallenge"),
+        ("query", "tags") => text("Tags, separated by commas.", &format!("^{tag}(,{tag}){{0,31}}$")),
+        ("query", "access_groups") => {
+            text("Groups, separated by commas.", &format!("^{group}(,{group}){{0,63}}$"))
+        }
+        ("query", "max_auth_age") => {
+            json!({ "type": "integer", "minimum": 0, "maximum": Policy::LONGEST.as_secs() })
+        }
+        ("query", "min_level") => json!({ "type": "integer", "minimum": 1, "maximum": 3 }),
+        ("query", "rotate") => json!({ "type": "string", "enum": ["never", "auto"] }),
+        ("query", "data" | "csrf") => json!({ "type": "integer", "enum": [0, 1] }),
+        ("query", "login") => json!({ "type": "integer", "enum": [302, 401] }),
         ("query", "limit") => json!({ "type": "integer", "minimum": 1, "maximum": 200 }),
         ("query", "after") => json!({ "type": "string", "pattern": "^[0-9]{1,19}$" }),
         ("query", "reason") => named("Reason"),
         ("header", "Idempotency-Key") => {
             json!({ "type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$" })
         }
-        ("header", "If-Match") if path.starts_with("/v1/policies") => {
+        ("header", "If-Match") if path.starts_with("/v1/policies") || path.starts_with("/v1/settings") => {
             json!({ "type": "string", "pattern": r#"^(\*|"[0-9]{1,19}")$"# })
         }
         ("header", "If-Match") => json!({ "type": "string", "pattern": r#"^(\*|"[ !#-~]*")$"# }),
         ("header", "If-None-Match") => json!({ "type": "string", "enum": ["*"] }),
-        ("path", "id") if path.starts_with("/v1/sessions/") => id("ses"),
+        ("path", "id") if path.starts_with("/v1/sessions/") || path.starts_with("/v1/auth/") => id("ses"),
         ("path", "id") if path.starts_with("/v1/keys/") => id("key"),
         ("path", "id") if path.starts_with("/v1/devices/") => thumbprint(),
         ("path", "id") if path.starts_with("/v1/users/") => named("UserId"),

@@ -34,7 +34,7 @@ codes! {
     TokenMalformed = "token_malformed", 401, "Not a token of this environment", "The text is no session token that was made here: it is damaged, made up, or belongs to another environment.", "Log in again. If it happens often, look for a proxy or cookie limit that cuts the token short.";
     TokenWrongKind = "token_wrong_kind", 401, "Another kind of credential", "A genuine kind of credential, but not one this place takes: a refresh token or a key instead of a session token.", "Send the session token (hst_...).";
     TokenSuperseded = "token_superseded", 401, "A newer token was given out", "The token was replaced a moment ago and can no longer be exchanged for its successor. Nothing was ended.", "Retry with the credential you now hold; another tab or request received it.";
-    SessionNotFound = "session_not_found", 401, "No such session", "The token was genuine, but no session stands behind it: it was forgotten after its retention, or the store is behind.", "Log in again.";
+    SessionNotFound = "session_not_found", 401, "No such session", "No session stands behind the token: it was forgotten after its retention, the store is behind, or, where clients themselves ask, the token is none of ours.", "Log in again.";
     SessionExpired = "session_expired", 401, "Session expired", "The session reached its absolute end, counted from login.", "Log in again.";
     SessionIdle = "session_idle", 401, "Session idle too long", "Nothing was heard of the session for longer than the policy allows.", "Log in again.";
     SessionRevoked = "session_revoked", 401, "Session ended", "Somebody ended the session: the user logged out, or your application or an operator revoked it.", "Log in again.";

@@ -277,7 +277,11 @@ pub fn read_access_key(found: &Versioned) -> Result<(AccessKey, Millis), StoreEr
             rate_limit: if r.format == 1 {
                 None
             } else {
-                r.option(|r| Rate::parse(r.text()?).map_err(|_| Unreadable))?
+                r.option(|r| {
+                    let text = r.text()?;
+                    // A value has one form.
+                    Rate::parse(text).ok().filter(|rate| rate.to_string() == text).ok_or(Unreadable)
+                })?
             },
         })
     })?;

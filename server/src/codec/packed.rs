@@ -149,6 +149,10 @@ impl<'a> Packed<'a> {
         self.list(self.outline.groups)
     }
 
+    pub(super) fn method_list(&self) -> Option<List<'a>> {
+        self.outline.auth.map(|(_, methods)| self.list(methods))
+    }
+
     fn list(&self, Parts(count, part): Parts) -> List<'a> {
         List::new(count, self.bytes(part), FORMAT)
     }
@@ -218,7 +222,7 @@ impl Subject for Packed<'_> {
         self.outline.auth.map(|(level, _)| level)
     }
     fn methods(&self) -> impl Iterator<Item = &str> {
-        self.outline.auth.into_iter().flat_map(|(_, methods)| self.list(methods).items(Reader::text))
+        self.method_list().into_iter().flat_map(|list| list.items(Reader::text))
     }
     fn actor(&self) -> Option<(&str, &str)> {
         self.outline.actor.map(|(id, reason)| (self.text(id), self.text(reason)))

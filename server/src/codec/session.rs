@@ -88,8 +88,9 @@ pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable>
     let (client, last_client) =
         (owned(packed.client()), packed.last_client().map(|last| Box::new(owned(last))));
     let device = packed.device_parts().map(registered).transpose()?;
-    let methods = packed.methods().map(|text| Auth::method(text).map_err(|_| Unreadable));
-    let methods = methods.collect::<Result<Box<[_]>, _>>()?;
+    let methods =
+        packed.method_list().map(|list| list.read(|r| Auth::method(r.text()?).map_err(|_| Unreadable)));
+    let methods = methods.transpose()?.unwrap_or_default().into();
     let auth = packed.level().map(|level| Box::new(Auth { methods, level }));
     let actor = packed.actor().map(acting).transpose()?;
     let anchor = packed.own_anchor().map(|anchor| Box::new(owned(anchor)));

@@ -338,6 +338,10 @@ fn who_authenticated_how_from_where_and_in_whose_place_is_kept() {
         damaged[at] = level;
         assert!(session::read(id, &damaged).is_err());
     }
+    // A method that is no text is damage; it is not left out in silence.
+    let mut damaged = body.clone();
+    damaged[at + 3] = 0xfc;
+    assert!(session::read(id, &damaged).is_err());
 }
 
 /// A ledger of seats as it was first written, byte by byte; and what is not one is damage.

@@ -12,7 +12,7 @@ export HANDSTAMP_FORWARD_AUTH__LISTEN=127.0.0.1:0 # its usual port may be taken 
 
 fail() {
   echo "smoke: $*; the server said:" >&2
-  sed -E 's/hs[ktrp]_[[:alnum:]]+/(secret)/g' said >&2 || true
+  sed -E 's/hs[ktrpc]_[[:alnum:]]+/(secret)/g' said >&2 || true
   exit 1
 }
 milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }

@@ -160,6 +160,21 @@ pub fn over(
     ending(session, seen, ledger, policy, now).map(Ending::refusal)
 }
 
+/// Whether a session token is one that its holder may still be using: the newest, or a late one. Whose budget pays hangs on
+/// that: who presents a token of long ago does not use up the budget of whoever holds its successor.
+pub fn is_in_use(
+    session: &impl Subject,
+    token: &Opened,
+    bench: Bench<'_>,
+    policy: &Effective,
+    now: Millis,
+) -> bool {
+    match place(Kind::Session, session, token, bench, policy, now) {
+        Place::Current | Place::Again | Place::Late => true,
+        Place::Stolen | Place::Unknown => false,
+    }
+}
+
 /// `kind` is what this place takes: no kind is accepted where another is expected.
 fn place(
     kind: Kind,

@@ -139,7 +139,8 @@ impl App {
         for (user, limit, more) in demand.0 {
             let filter = Filter { user, tags: limit.tag.iter().cloned().collect(), ..Filter::default() };
             let (_, all) = self.unended(env, &filter).await?;
-            let current = all.iter().filter(|(_, ended)| ended.is_none()).count();
+            let current =
+                all.iter().filter(|(loaded, ended)| ended.is_none() && limit.counts(&loaded.session)).count();
             let current = u32::try_from(current).unwrap_or(u32::MAX);
             if current.saturating_add(more) > limit.most {
                 // What the first one without room will be told.

@@ -156,7 +156,8 @@ impl App {
         ];
         let said = Arc::new(env.said.with(purpose, next, version + 1));
         let next = Env { said, ..Env::clone(&env) };
-        self.change_control_telling(turn, ops, events, |control| control.put_env(next)).await?;
+        // Kept until the answer is made, which is about this change and no later one.
+        let _turn = self.change_control_telling(turn, ops, events, |control| control.put_env(next)).await?;
         Ok(self.listed(&*self.env(id)?, purpose))
     }
 }

@@ -164,7 +164,8 @@ impl App {
 
     /// Logins of anybody that were refused: they made no session whose history would tell of them.
     async fn logins_refused_lately(&self, env: EnvironmentId) -> Result<Vec<Event>, Stop> {
-        let (from, now) = (self.now().minus(RECENT), self.now());
+        let now = self.now();
+        let from = now.minus(RECENT);
         let mut lines = Vec::new();
         for day in [from, now] {
             lines.extend(self.since(logins_key(env, day), from).await?);

@@ -140,6 +140,9 @@ impl App {
             if self.is_over(&ask, &env, &current.kept.subject(&current.outline)) {
                 return Ok(self.told(&ask, over_budget(current.kept.id)));
             }
+            if ask.is_elsewhere(&current.kept.subject(&current.outline)) {
+                self.observer.offer(current.kept.env, current.kept.id, ask.client());
+            }
             if ask.touch {
                 let kept = &current.kept;
                 self.seen((kept.env, kept.id), &kept.mark, current.idle(), now).await?;
@@ -186,9 +189,6 @@ impl App {
         let verdict = judge(&session, seen, token, ground.bench(), &effective, demand, now);
         if verdict != Verdict::PASS {
             return None;
-        }
-        if ask.is_elsewhere(&session) {
-            self.observer.offer(kept.env, kept.id, ask.client());
         }
         let seen = if ask.touch { seen.max(now) } else { seen };
         let ends = expiry::ends(&session, seen, &effective);

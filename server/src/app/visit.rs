@@ -14,6 +14,7 @@ use handstamp_core::ending::ending;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::expiry::Ends;
 use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::judge::{Bench, is_in_use};
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::{By, Client};
@@ -167,7 +168,8 @@ impl App {
     }
 
     /// Whose CSRF token is to be shown before a request with this token may change anything; `None` where no live session
-    /// stands behind the token, so that there is nothing to change. Its session pays for the request.
+    /// stands behind the token, so that there is nothing to change. Its session pays for the request, unless the token is one of
+    /// long ago.
     ///
     /// # Errors
     /// Faults.
@@ -177,12 +179,14 @@ impl App {
         let Some(outline) = kept.outline() else { return Ok(None) };
         let session = kept.subject(&outline);
         let env = self.env(env.record.id)?;
-        let seen = kept.mark.last_seen();
-        let over = ending(&session, seen, &env.ledger, &env.policy.of(&session), self.now());
-        if over.is_some() {
+        let (seen, policy, now) = (kept.mark.last_seen(), env.policy.of(&session), self.now());
+        if ending(&session, seen, &env.ledger, &policy, now).is_some() {
             return Ok(None);
         }
-        self.spend_once(tab, &env, &session);
+        let bench = Bench { env: env.record.id, ledger: &env.ledger, keys: &self.keys };
+        if is_in_use(&session, &opened, bench, &policy, now) {
+            self.spend_once(tab, &env, &session);
+        }
         Ok(Some(Holder::of(env.record.id, &session)))
     }
 

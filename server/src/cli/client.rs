@@ -147,7 +147,7 @@ impl Client {
     /// The same, if `version` is still the one in force.
     ///
     /// # Errors
-    /// As [`Client::call`]; `policy_changed` when it is not.
+    /// As [`Client::call`]; `policy_changed` or `settings_changed` when it is not.
     pub(super) fn call_if_match(
         &mut self,
         (method, path): (Method, &str),

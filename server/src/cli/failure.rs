@@ -143,6 +143,7 @@ fn advice(code: &str, status: u16) -> Option<&'static str> {
         ("policy_changed", _) => {
             Some("somebody changed it meanwhile: look with `handstamp policy show`, and try again")
         }
+        ("settings_changed", _) => Some("somebody changed it meanwhile: run the command again"),
         ("policy_managed_by_file", _) => {
             Some("put the rules under [policy] of the server's file, then `handstamp config reload`")
         }

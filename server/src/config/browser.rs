@@ -240,7 +240,7 @@ pub struct Cors {
 /// `[login]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// None: the built-in page.
+    /// None: `GET /login` is 404.
     pub url: Option<String>,
     /// A reload changes them.
     pub redirect_origins: Vec<WebOrigin>,

@@ -71,9 +71,11 @@ impl Trust {
 
     /// The host that a request was sent to: what a trusted proxy says it was, else what the request itself says.
     pub fn host<'a>(&self, connection: Option<IpAddr>, headers: &'a HeaderMap) -> Option<&'a str> {
-        let trusted = connection.is_some_and(|hop| self.proxies.contains(hop.to_canonical()));
-        let said = if trusted { headers.get(X_FORWARDED_HOST) } else { None };
-        said.or_else(|| headers.get(header::HOST)).and_then(|value| value.to_str().ok())
+        let said = self.believes(connection) && headers.contains_key(X_FORWARDED_HOST);
+        let mut lines = headers.get_all(if said { X_FORWARDED_HOST } else { header::HOST }).iter();
+        let line = lines.next()?.to_str().ok()?;
+        // Several hops make a list, and the last one spoke to us. Of two lines one may be the client's own.
+        lines.next().is_none().then(|| line.rsplit(',').next().unwrap_or(line).trim())
     }
 
     /// What the hops behind a believed one say, as far as they are believed, too; `None` where it says no address.

@@ -80,7 +80,7 @@ const SEARCH: &[&str] = &[
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
     use Code::{
-        AccessGroupMissing, AccessKeyMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
+        AccessGroupMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
         IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, LoginCodeExpired, LoginCodeInvalid, LoginCodeUsed, NotFound, OriginNotAllowed, PolicyChanged,
         PolicyManagedByFile, RateLimitExceeded, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
         SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
@@ -177,7 +177,7 @@ pub fn table() -> Vec<Route> {
             .refuses(&[ReauthenticationRequired, ImpersonationForbidden]),
         // Answered by the door before the router is asked: with any method, and whatever a proxy appends.
         get(wish::PATH, unreachable).needs(Proxy).stored().params(wish::NAMES)
-            .refuses(&[TagInvalid, TagMissing, AccessGroupMissing, AccessKeyMissing, OriginNotAllowed, CsrfTokenInvalid]),
+            .refuses(&[TagInvalid, TagMissing, AccessGroupMissing, OriginNotAllowed, CsrfTokenInvalid]),
         get("/livez", health::livez),
         get("/readyz", health::readyz).refuses(&[StoreUnavailable]),
         get("/openapi.json", docs::openapi),
@@ -233,6 +233,8 @@ const VISITED: &[Code] = &[
     Code::IpMissing,
     Code::ReauthenticationRequired,
     Code::DeviceProofMissing,
+    Code::AccessKeyMissing, // an empty header
+    Code::PublishableKeyForbidden,
     Code::AccessKeyInvalid,
     Code::AccessKeySuspended,
     Code::AccessKeyExpired,

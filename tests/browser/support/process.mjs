@@ -4,7 +4,7 @@ import { once } from "node:events";
 
 const READY_MS = 60_000;
 const LEAVE_MS = 15_000;
-const hide = (text) => text.replace(/hs[ktrp]_\w+/g, "(secret)");
+const hide = (text) => text.replace(/hs[ktrpc]_\w+/g, "(secret)");
 
 export class Server {
   #child;

@@ -5,7 +5,7 @@
 
 use super::super::Web;
 use super::super::input::{self, At, Nothing};
-use super::super::problem::Answer;
+use super::super::problem::{Answer, Problem};
 use super::super::query::Params;
 use super::super::reply::json;
 use super::super::wire::{ActorBody, ClientBody, PageBody, Time};
@@ -89,7 +89,8 @@ pub async fn list(State(web): State<Arc<Web>>, visit: Visit, query: Params) -> A
     let answering = async {
         let limit = query.limit()?;
         let visitor = enter(&web, &visit, visit.ask_without_successor()).await?;
-        let found = web.app.own_sessions(&visitor, limit, query.get("cursor")?).await?;
+        let found = web.app.own_sessions(&visitor, limit, query.get("cursor")?).await;
+        let found = found.map_err(|stop| Problem::from(stop).of_parameter())?;
         let items = found.items.iter().map(|view| OneOfMine::of(view, visitor.session)).collect();
         Ok(json(StatusCode::OK, &PageBody { items, next_cursor: found.next }))
     };

@@ -16,7 +16,7 @@ async fn what_no_browser_sends_is_nobody() {
         (format!("__Host-handstamp={long}"), "eight KiB"),
         (format!("__Host-handstamp={good}{long}"), "a good one, and eight KiB"),
         (format!("__host-handstamp={good}"), "another case"),
-        (format!("__Host-handstamp =x{good}"), "a space before the sign"),
+        (format!("__Host-handstamp ={good}"), "a space before the sign"),
         (format!("={good}"), "no name"),
         (format!("=__Host-handstamp={good}"), "a name in a value"),
         (format!("$Version=1; __Host-handstamp=\"{good}\""), "quoted, as RFC 2965 had it"),

@@ -47,6 +47,7 @@ async fn one_s_own_sessions_and_nobody_else_s() {
     let next = page["next_cursor"].as_str().unwrap();
     let rest = phone.get(&format!("/v1/auth/sessions?limit=1&cursor={next}")).await.expect(200);
     assert_eq!(rest["items"][0]["current"], true);
+    phone.get("/v1/auth/sessions?cursor=nonsense").await.invalid("cursor");
     let wrong = phone.get("/v1/auth/sessions?user_id=eve").await;
     wrong.refused(400, "invalid_request");
 }

@@ -4,7 +4,7 @@ use super::{Browser, CSRF, LOOKS, SESSION, names, rotating, set_cookies, world, 
 use crate::world::{Options, World};
 use handstamp_core::environment::{EnvironmentName, Environments};
 use handstamp_core::policy::Policy;
-use handstamp_core::policy::setting::Budget;
+use handstamp_core::policy::setting::{Budget, Every};
 use handstamp_core::time::Span;
 use handstamp_server::http::browser::Browsers;
 use http::Method;
@@ -154,7 +154,7 @@ async fn a_rotation_comes_in_the_cookie() {
         assert_ne!(first, second, "{path}");
         assert!(answer.text().is_empty() || !answer.text().contains(&second), "never in a body");
         // The CSRF token of an open page goes on.
-        browser.post("/v1/auth/session/ping").await;
+        assert_eq!(browser.post("/v1/auth/session/ping").await.status.as_u16(), 204);
         assert_eq!(world.verdict(&second).await, "valid");
     }
 }
@@ -257,4 +257,27 @@ async fn a_session_pays_for_its_requests() {
     assert_eq!(world.verdict(browser.session.as_deref().unwrap()).await, "valid");
     world.advance(Span::secs(20));
     browser.get("/v1/auth/session").await.expect(200);
+}
+
+/// Whoever has a token of long ago does not use up the budget of whoever holds its successor.
+#[tokio::test]
+async fn a_token_of_long_ago_is_not_paid_for_by_its_session() {
+    let policy = Policy::default().with(|rules| {
+        rules.rate_limit = Some(Budget::parse("5/1h").unwrap());
+        rules.rotate_every = Some(Every(Some(Span::secs(10))));
+        rules.rotation_grace = Some(Span::secs(30));
+    });
+    let world = world_of(Some(policy), Browsers::default()).await;
+    let mut browser = Browser::of(&world, "ada").await;
+    let old = browser.tab();
+    world.advance(Span::secs(11));
+    browser.get("/v1/auth/session").await.expect(200);
+    browser.get("/v1/auth/session").await.expect(200);
+    world.advance(Span::minutes(2));
+    for _ in 0..5 {
+        let answer = old.call(Method::POST, "/v1/auth/sessions/revoke-others").send().await;
+        answer.refused(403, "csrf_token_invalid");
+        assert_ne!(answer.header("x-ratelimit-limit"), "5");
+    }
+    assert_eq!(browser.get("/v1/auth/session").await.header("x-ratelimit-limit"), "5");
 }

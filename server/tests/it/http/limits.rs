@@ -125,3 +125,15 @@ async fn seats_of_all_users() {
     refused.refused(409, "session_limit_reached");
     assert_eq!(world.get("/v1/sessions/count?tag=org:acme").await.expect(200)["count"], 2);
 }
+
+/// Whoever acts in the user's place takes nobody's room, neither of one change nor of many at once.
+#[tokio::test]
+async fn a_change_of_many_counts_as_a_change_of_one() {
+    let world = World::new().await;
+    policy(&world, json!({ "tag": { "role:admin": { "max_sessions": 1, "on_limit": "reject" } } })).await;
+    let actor = json!({ "id": "support-7", "reason": "ticket 4711" });
+    world.create(json!({ "user_id": "ada", "tags": ["role:admin"], "actor": actor })).await;
+    world.create(json!({ "user_id": "ada", "tags": ["plan:pro"] })).await;
+    let many = json!({ "filter": { "tags": ["plan:pro"] }, "update": { "tags": { "add": ["role:admin"] } } });
+    assert_eq!(world.post("/v1/sessions/update", many).await.expect(200)["updated"], 1);
+}

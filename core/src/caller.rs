@@ -33,6 +33,9 @@ macro_rules! scopes {
 scopes! {
     SessionsRead = "sessions:read", "validate, read, search and count sessions";
     SessionsWrite = "sessions:write", "create, change and end sessions";
+    TokensMint = "tokens:mint", "make access tokens of live sessions";
+    TokensVerify = "tokens:verify", "follow which sessions end while an access token of theirs could still live";
+    TokensOpen = "tokens:open", "read the keys that open the data inside access tokens";
     EventsRead = "events:read", "read the history of sessions";
     PolicyWrite = "policy:write", "replace the policy, and take up an earlier version again";
     UsersWrite = "users:write", "erase users";

@@ -33,6 +33,9 @@ codes! {
     TokenMissing = "token_missing", 401, "No token", "No session token was presented.", "Log in, and send the token with the request.";
     TokenMalformed = "token_malformed", 401, "Not a token of this environment", "The text is no session token that was made here: it is damaged, made up, or belongs to another environment.", "Log in again. If it happens often, look for a proxy or cookie limit that cuts the token short.";
     TokenWrongKind = "token_wrong_kind", 401, "Another kind of credential", "A genuine kind of credential, but not one this place takes: a refresh token or a key instead of a session token.", "Send the session token (hst_...).";
+    TokenExpired = "token_expired", 401, "The access token is over", "The time of the access token is over. Of the session that says nothing: it may live on.", "Get a new access token with the refresh token, or from whoever made this one.";
+    TokenNotYetValid = "token_not_yet_valid", 401, "The access token is not valid yet", "The access token says that it is good from a later time on.", "Wait until then. If it should be good now, compare the clocks of the two machines.";
+    TokenAudienceMismatch = "token_audience_mismatch", 401, "The access token is for somebody else", "The access token is genuine, but was made for another audience than this one.", "Ask for an access token with this `audience`; or say with the request which audience you are.";
     TokenSuperseded = "token_superseded", 401, "A newer token was given out", "The token was replaced a moment ago and can no longer be exchanged for its successor. Nothing was ended.", "Retry with the credential you now hold; another tab or request received it.";
     SessionNotFound = "session_not_found", 401, "No such session", "No session stands behind the token: it was forgotten after its retention, the store is behind, or, where clients themselves ask, the token is none of ours.", "Log in again.";
     SessionExpired = "session_expired", 401, "Session expired", "The session reached its absolute end, counted from login.", "Log in again.";
@@ -59,6 +62,8 @@ codes! {
     LoginCodeInvalid = "login_code_invalid", 400, "Not a login code for this", "The one-time code is not one of this environment, or was made for another origin or another browser than the exchange says.", "Let the user log in again. If it happens to honest users, compare `origin` with where the login led back to, and `code_verifier` with the challenge that the login began with.";
     LoginCodeExpired = "login_code_expired", 400, "The login code is too old", "A one-time code can be exchanged for a minute after the login.", "Let the user log in again; exchange the code in the very request that brings it.";
     LoginCodeUsed = "login_code_used", 409, "The login code was used", "The one-time code was exchanged already, or the session's credentials were replaced since. Nothing was ended.", "Use the cookie of the first exchange: a page that was loaded again has it. If nobody of yours exchanged it, end the session.";
+    DataTooLarge = "data_too_large", 409, "Too much data for a token", "The session's data is longer than the 3 KiB that an access token carries. No token was made; nothing was changed.", "Keep less in the session's data, or validate the session token, whose answer has all of it.";
+    SigningKeyMissing = "signing_key_missing", 409, "No key for this algorithm", "The environment has no signing key of this algorithm, or none that may sign yet. No token was made; nothing was changed.", "Make one with `handstamp keys signing rotate --algorithm`, and give verifiers the time to fetch it; or leave `algorithm` out.";
     InvalidRequest = "invalid_request", 400, "The request is not right", "A field is unknown, missing or has a value it cannot have; `errors` says which.", "Correct the request; the same request will be refused again.";
     RequestMalformed = "request_malformed", 400, "Not a well-formed HTTP request", "The bytes are no HTTP/1.1 request: the request line, a header field or the body's framing is damaged.", "Send well-formed HTTP; a client library does. Behind a proxy, look at what the proxy sends.";
     RequestAmbiguous = "request_ambiguous", 400, "The end of the request is ambiguous", "Where the body ends can be read in two ways, which is how requests are smuggled past a proxy. Nothing of it was looked at.", "Send one `Content-Length`, or `Transfer-Encoding: chunked`, not both.";
@@ -111,6 +116,9 @@ impl Code {
         Code::TokenMissing,
         Code::TokenMalformed,
         Code::TokenWrongKind,
+        Code::TokenExpired,
+        Code::TokenNotYetValid,
+        Code::TokenAudienceMismatch,
         Code::TokenSuperseded,
         Code::SessionNotFound,
         Code::SessionExpired,

@@ -138,6 +138,10 @@ impl Members {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
+    /// All, taken apart.
+    pub fn into_pairs(self) -> impl Iterator<Item = (String, Json)> {
+        self.0.into_iter()
+    }
     /// Appends them as one JSON object.
     pub fn write(&self, out: &mut String) {
         out.push('{');
@@ -148,14 +152,6 @@ impl Members {
             value.write(out);
         }
         out.push('}');
-    }
-}
-
-impl IntoIterator for Members {
-    type Item = (String, Json);
-    type IntoIter = std::vec::IntoIter<(String, Json)>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
     }
 }
 

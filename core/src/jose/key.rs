@@ -9,7 +9,6 @@ use crate::device::key::PublicKey as Curve;
 use crate::secret::Secret;
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey,
@@ -281,12 +280,12 @@ impl SigningKey {
         match &self.pair {
             Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Es256(pair) => {
-                let signature = pair.sign(&SystemRandom::new(), message).map_err(|_| Broken)?;
+                let signature = pair.sign_digest(&digest(&SHA256, message)).map_err(|_| Broken)?;
                 Ok(signature.as_ref().to_vec())
             }
             Pair::Rs256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                pair.sign_digest(&RSA_PKCS1_SHA256, &digest(&SHA256, message), &mut signature)
                     .map_err(|_| Broken)?;
                 Ok(signature)
             }

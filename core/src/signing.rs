@@ -10,6 +10,7 @@
 //! The state follows from the key's own four times and `now`, so nothing has to happen for it to change. A key does one
 //! job for its whole life: one algorithm, one purpose (ASVS 11.1, RFC 8725 3.1). How often a key may seal: [`budget`].
 
+use crate::jose::key::Algorithm;
 use crate::time::{Millis, Span};
 
 pub mod budget;
@@ -158,9 +159,29 @@ impl Job {
         }
     }
 
+    /// With which algorithm it signs; `None` of what does not sign.
+    pub const fn signs(self) -> Option<Algorithm> {
+        match self {
+            Job::EdDsa => Some(Algorithm::EdDsa),
+            Job::Es256 => Some(Algorithm::Es256),
+            Job::Rs256 => Some(Algorithm::Rs256),
+            Job::Data => None,
+        }
+    }
+
     /// Takes back what [`Job::algorithm`] gave.
     pub fn parse(algorithm: &str) -> Option<Job> {
         Job::ALL.into_iter().find(|job| job.algorithm() == algorithm)
+    }
+}
+
+impl From<Algorithm> for Job {
+    fn from(algorithm: Algorithm) -> Job {
+        match algorithm {
+            Algorithm::EdDsa => Job::EdDsa,
+            Algorithm::Es256 => Job::Es256,
+            Algorithm::Rs256 => Job::Rs256,
+        }
     }
 }
 
@@ -283,6 +304,11 @@ impl Plan {
             key
         });
         forget(others.chain([new]).collect(), self.now)
+    }
+
+    /// Which job gets a new key.
+    pub const fn job(&self) -> Job {
+        self.job
     }
 
     /// When the new key begins.
@@ -463,6 +489,10 @@ mod tests {
     fn jobs_and_algorithms_are_one_to_one() {
         for job in Job::ALL {
             assert_eq!(Job::parse(job.algorithm()), Some(job));
+            assert_eq!(job.signs().map(|algorithm| (Job::from(algorithm), algorithm.text())), match job {
+                Job::Data => None,
+                Job::EdDsa | Job::Es256 | Job::Rs256 => Some((job, job.algorithm())),
+            });
         }
         assert!(
             Job::parse("none").is_none() && Job::parse("HS256").is_none() && Job::parse("eddsa").is_none()

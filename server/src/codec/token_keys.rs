@@ -46,6 +46,15 @@ pub fn write_token_keys(env: EnvironmentId, keys: &[TokenKey]) -> Record {
     }
 }
 
+/// Whose keys are under a key.
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn token_keys_of(key: &Key) -> Result<EnvironmentId, StoreError> {
+    let id = <[u8; 8]>::try_from(&*key.id).map_err(|_| damaged(key))?;
+    Ok(EnvironmentId(u64::from_be_bytes(id)))
+}
+
 /// Reads them.
 ///
 /// # Errors

@@ -489,10 +489,13 @@ mod tests {
     fn jobs_and_algorithms_are_one_to_one() {
         for job in Job::ALL {
             assert_eq!(Job::parse(job.algorithm()), Some(job));
-            assert_eq!(job.signs().map(|algorithm| (Job::from(algorithm), algorithm.text())), match job {
-                Job::Data => None,
-                Job::EdDsa | Job::Es256 | Job::Rs256 => Some((job, job.algorithm())),
-            });
+            assert_eq!(
+                job.signs().map(|algorithm| (Job::from(algorithm), algorithm.text())),
+                match job {
+                    Job::Data => None,
+                    Job::EdDsa | Job::Es256 | Job::Rs256 => Some((job, job.algorithm())),
+                }
+            );
         }
         assert!(
             Job::parse("none").is_none() && Job::parse("HS256").is_none() && Job::parse("eddsa").is_none()

@@ -277,7 +277,13 @@ pub(super) async fn load(
         let stored_types = known(&all(store, session_types(env.record.id)).await?)?;
         let said = Arc::new(said(&all(store, origin_lists(env.record.id)).await?)?);
         let tokens = Arc::new(token_keys.remove(&found.record.key.id).unwrap_or_default());
-        held.put_env(Env { stored: policies.remove(&found.record.key.id), stored_types, said, tokens, ..env });
+        held.put_env(Env {
+            stored: policies.remove(&found.record.key.id),
+            stored_types,
+            said,
+            tokens,
+            ..env
+        });
     }
     for found in all(store, control(kind::ACCESS_KEY)).await? {
         let (key, used) = read_access_key(&found)?;

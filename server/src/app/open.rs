@@ -9,7 +9,7 @@ use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, aging, callers, keys, rates, tighter, verdicts};
+use super::{App, Fault, Stop, aging, callers, keys, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -144,7 +144,10 @@ impl App {
         control.envs().iter().for_each(|env| env.seats.has_settled());
         app.control.replace(control);
         app.recall_rules(fresh).await?;
-        app.complete_token_keys().await?;
+        app.complete_token_keys().await.map_err(|stop| match stop {
+            Stop::Fault(fault) => fault,
+            Stop::Refused(_) => Fault::Contended,
+        })?;
         Ok((app, fresh))
     }
 

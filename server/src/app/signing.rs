@@ -21,7 +21,6 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::jose::jwe::SealingKey;
 use handstamp_core::refusal::Code;
 use handstamp_core::sealing::wrap_bytes;
-use handstamp_core::secret::Secret;
 use handstamp_core::session::By;
 use handstamp_core::signing::budget::{self, Budget, Reserve};
 use handstamp_core::signing::{self, Ask, Job, Life, Plan, Refused, TokenKey, rotate};
@@ -139,7 +138,8 @@ impl App {
         let (keys, told, taken) = match budget::reserve(&keys, now, *self.sealings.load_full()) {
             Reserve::Take { kid, sealings, rotate } => {
                 let counted = budget::count(&keys, &kid, sealings);
-                let (keys, note) = if rotate { self.half_spent(&env, counted).await? } else { (counted, None) };
+                let (keys, note) =
+                    if rotate { self.half_spent(&env, counted).await? } else { (counted, None) };
                 (keys, note, Some((kid, sealings)))
             }
             Reserve::Advance => {
@@ -169,8 +169,12 @@ impl App {
         let ask = Rotation { job: Job::Data, activate_in: None, retire_in: None, emergency: false };
         let Ok(plan) = self.plan(env, &ask) else { return Ok((keys, None)) };
         let fresh = self.fresh(Job::Data).await?;
-        let note = note(Job::Data, &fresh.kid, &plan, ", half of the sealings of the one before it are spent");
-        Ok((plan.apply(&keys, fresh.kid.clone(), self.wrapped(env.record.id, Job::Data, &fresh)?), Some(note)))
+        let note =
+            note(Job::Data, &fresh.kid, &plan, ", half of the sealings of the one before it are spent");
+        Ok((
+            plan.apply(&keys, fresh.kid.clone(), self.wrapped(env.record.id, Job::Data, &fresh)?),
+            Some(note),
+        ))
     }
 
     /// Lets data keys seal less often than they safely could: so that a successor comes sooner.
@@ -271,7 +275,11 @@ impl App {
 }
 
 /// The record of an environment's first keys, and the keys ready for work.
-pub(super) fn with_first(master: &MasterKey, env: Env, keys: Vec<TokenKey>) -> Result<(Env, Record), StoreError> {
+pub(super) fn with_first(
+    master: &MasterKey,
+    env: Env,
+    keys: Vec<TokenKey>,
+) -> Result<(Env, Record), StoreError> {
     let record = write_token_keys(env.record.id, &keys);
     let tokens = TokenKeys::ready(master, env.record.id, keys, 1, &TokenKeys::default())?;
     Ok((Env { tokens: Arc::new(tokens), ..env }, record))
@@ -317,7 +325,9 @@ fn refusal(refused: &Refused, longest_token: Span) -> Stop {
     match refused {
         Refused::Waiting { kid, until } => Stop::refuse(
             Code::RotationUnderWay,
-            format!("the key {kid} is published already and is used from {until} on; rotate again after that"),
+            format!(
+                "the key {kid} is published already and is used from {until} on; rotate again after that"
+            ),
         ),
         Refused::TooShort { least } => Stop::field(
             "/retire_in",
@@ -331,7 +341,10 @@ fn refusal(refused: &Refused, longest_token: Span) -> Stop {
             let when = until.map_or(String::new(), |at| format!(" until {at}"));
             Stop::refuse(
                 Code::RotationUnderWay,
-                format!("{} keys of this algorithm are still verified{when}; wait, or say `emergency`", signing::MOST),
+                format!(
+                    "{} keys of this algorithm are still verified{when}; wait, or say `emergency`",
+                    signing::MOST
+                ),
             )
         }
     }

@@ -54,6 +54,7 @@ pub mod sealing;
 pub mod seats;
 pub mod secret;
 pub mod session;
+pub mod signing;
 pub mod step_up;
 pub mod subject;
 pub mod tag;

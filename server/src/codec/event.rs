@@ -32,6 +32,7 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::SettingsChanged => 8,
         EventKind::LoginExchanged => 9,
         EventKind::Revoked => 10,
+        EventKind::KeysRotated => 11,
     });
     w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
     w.option(e.code, |w, code| w.text(code.text()));
@@ -85,6 +86,7 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         8 => EventKind::SettingsChanged,
         9 => EventKind::LoginExchanged,
         10 => EventKind::Revoked,
+        11 => EventKind::KeysRotated,
         _ => return Err(Unreadable),
     };
     let mut event = Event {

@@ -124,27 +124,33 @@ pub fn judge(
     Verdict { refusal: missing, effect, adopt: expiry::adopt(session, policy).is_some(), noticed }
 }
 
-/// Judges a refresh token: allowed is either [`Effect::Rotate`] or [`Effect::Again`].
+/// Judges a refresh token. Of what is demanded only where it comes from and whether the successor may be handed out count:
+/// allowed is either [`Effect::Rotate`] or [`Effect::Again`] then. One that a rule refuses changes nothing, and is no
+/// presentation: nobody has got any further by it.
 pub fn judge_refresh(
     session: &impl Subject,
     seen: Millis,
     token: &Opened,
     bench: Bench<'_>,
     policy: &Effective,
-    from: Whereabouts<'_>,
+    demand: Demand<'_>,
     now: Millis,
 ) -> Verdict {
     let place = place(Kind::Refresh, session, token, bench, policy, now);
     if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
-    let (refusal, effect, noticed) = match whereabouts::judge(session, policy, from) {
+    let successor = match place {
+        Place::Current if demand.can_deliver => Effect::Rotate,
+        Place::Again if demand.can_deliver => Effect::Again,
+        Place::Current | Place::Again | Place::Late | Place::Stolen | Place::Unknown => Effect::Nothing,
+    };
+    let (refusal, effect, noticed) = match whereabouts::judge(session, policy, demand.from) {
         Came::Ends(refusal) => (Some(refusal), Effect::End, None),
         Came::Refused(refusal) => (Some(refusal), Effect::Nothing, None),
-        Came::Noticed(what) => (None, Effect::Rotate, Some(what)),
-        Came::Fine => (None, Effect::Rotate, None),
+        Came::Noticed(what) => (None, successor, Some(what)),
+        Came::Fine => (None, successor, None),
     };
-    let effect = if effect == Effect::Rotate && place == Place::Again { Effect::Again } else { effect };
     let adopt = refusal.is_none() && expiry::adopt(session, policy).is_some();
     Verdict { refusal, effect, adopt, noticed }
 }

@@ -6,7 +6,7 @@
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
@@ -54,6 +54,7 @@ mod purge;
 pub mod rates;
 pub mod read;
 pub mod records;
+pub mod refresh;
 mod room;
 pub mod search;
 mod seats;
@@ -90,6 +91,7 @@ pub struct App {
     checked: tighter::Checked,
     rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,
+    refreshes: verdicts::Verdicts,
     retention: Span,
     /// Rises with each commit that history tells of.
     told: Arc<AtomicU64>,

@@ -42,6 +42,7 @@ pub mod peer;
 pub mod policies;
 pub mod problem;
 pub mod query;
+pub mod refresh;
 mod render;
 mod reply;
 pub mod revoke;

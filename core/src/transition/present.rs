@@ -100,7 +100,14 @@ fn derive(
     let set = set.ok_or(Impossible("a live session names a key set that is gone"))?;
     let (issued, verifiers) = issue_successor(token, holder, set, ground.keys)
         .ok_or(Impossible("no generation follows the last"))?;
-    if again && !verifiers.session.matches(&session.chain.current.session) {
+    let known = &session.chain.current;
+    let same_refresh = match (&verifiers.refresh, &known.refresh) {
+        (Some(derived), Some(known)) => derived.matches(known),
+        // Of a session without one, or the successor of a session token alone.
+        (None, _) => true,
+        (Some(_), None) => false,
+    };
+    if again && !(same_refresh && verifiers.session.matches(&known.session)) {
         return Err(Impossible("a derived successor is not the one on record"));
     }
     Ok((issued, verifiers))

@@ -44,6 +44,8 @@ pub struct Create {
     pub data: Option<String>,
     /// May shorten, never lengthen.
     pub expires_in: Option<Span>,
+    /// Whether it gets a refresh token.
+    pub refresh: bool,
     /// From where.
     pub client: Client,
     /// What its client hints add to its user agent.
@@ -119,7 +121,7 @@ impl App {
             groups: ask.groups,
             data,
             expires_in: ask.expires_in,
-            refresh: false,
+            refresh: ask.refresh,
             client,
             device: None,
             auth: ask.auth,

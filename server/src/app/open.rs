@@ -128,6 +128,7 @@ impl App {
             checked: tighter::Checked::default(),
             rounds: aging::Rounds::default(),
             verdicts: verdicts::Verdicts::default(),
+            refreshes: verdicts::Verdicts::default(),
             retention: parts.retention,
             told: Arc::default(),
             leaving: AtomicBool::new(false),

@@ -16,7 +16,7 @@ use handstamp_core::device::challenge::{self, Given};
 use handstamp_core::event::Event;
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
-use handstamp_core::judge::{Demand, Effect, Verdict, judge};
+use handstamp_core::judge::{Demand, Effect, Verdict, judge, judge_refresh};
 use handstamp_core::policy::Effective;
 use handstamp_core::policy::modes::OnAgent;
 use handstamp_core::refusal::{Code, Refusal};
@@ -207,8 +207,13 @@ impl App {
         Client { agent: self.agent(ask.user_agent), ..ask.client() }
     }
 
-    /// Every other outcome: load, judge, commit.
-    async fn validate_afresh(&self, env: &Env, token: &Opened, ask: &Ask<'_>) -> Result<Validated, Stop> {
+    /// Every other outcome, and the exchange of a refresh token: load, judge, commit.
+    pub(super) async fn validate_afresh(
+        &self,
+        env: &Env,
+        token: &Opened,
+        ask: &Ask<'_>,
+    ) -> Result<Validated, Stop> {
         let id = token.session;
         let decided = self.decide(id.bucket(), || async {
             // The ledger may have changed while this request waited for its turn.
@@ -222,8 +227,10 @@ impl App {
             let read = self.other_agent(&loaded.session, &effective, ask);
             let demand = ask.demand(&loaded.session, read.as_deref());
             let ground = self.ground(&env, now);
-            let rule =
-                |demand| judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
+            let judge_it = if token.kind == Kind::Refresh { judge_refresh } else { judge };
+            let rule = |demand| {
+                judge_it(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now)
+            };
             let mut verdict = rule(demand);
             let mut used = None;
             if verdict.refusal.is_none() {

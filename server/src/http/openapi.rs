@@ -9,7 +9,7 @@ use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
     devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
-    revoke, search, session_types, sessions, settings, users, validate,
+    refresh, revoke, search, session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -77,7 +77,7 @@ impl ToSchema for CodeList {
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, refresh::refresh, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
         settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,

@@ -7,7 +7,7 @@ use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
     Web, browser, devices, docs, environments, events, explain, health, input, keys, login, metrics,
-    policies, query, revoke, search, session_types, sessions, settings, users, validate,
+    policies, query, refresh, revoke, search, session_types, sessions, settings, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -98,6 +98,7 @@ pub fn table() -> Vec<Route> {
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
         post("/v1/sessions/validate-batch", validate::validate_batch).needs(Key(SessionsRead)).json().stored()
             .refuses(&[TagInvalid]),
+        post("/v1/sessions/refresh", refresh::refresh).needs(Key(SessionsWrite)).json().stored().refuses(refresh::REFUSALS),
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, ExceptInvalid, ImpersonationForbidden]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()

@@ -21,6 +21,7 @@ use axum::extract::State;
 use handstamp_core::csrf::Holder;
 use handstamp_core::id::SessionId;
 use handstamp_core::policy::Policy;
+use handstamp_core::rotation::Issued;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::update::Patch;
 use http::{HeaderMap, StatusCode};
@@ -51,6 +52,9 @@ pub struct CreateRequest {
     access_groups: Vec<String>,
     /// Seconds; may shorten the policy's life, never lengthen it.
     expires_in: Option<u64>,
+    /// Also give the client a refresh token: the session then rotates by `POST /v1/sessions/refresh` alone, and lasts for
+    /// `refresh_timeout`. Left out: false.
+    refresh: Option<bool>,
     /// The client's address.
     ip: Option<String>,
     /// The client's user agent.
@@ -85,6 +89,9 @@ pub struct Created<'a> {
     /// `hst_...`: give it to the client; it is not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    /// With `refresh`: `hsr_...`, good for the next pair of tokens, once; it is not shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     /// Ready `Set-Cookie` values: the session's cookie, and the CSRF cookie that pages read.
     #[serde(skip_serializing_if = "Option::is_none")]
     set_cookie: Option<Vec<String>>,
@@ -136,6 +143,9 @@ pub struct Updated<'a> {
     /// With `auth`: the new token. The old one is no longer good for anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    /// With `auth`, of a session made with `refresh`: the new refresh token, in place of the old one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     /// With `auth`: ready `Set-Cookie` values.
     #[serde(skip_serializing_if = "Option::is_none")]
     set_cookie: Option<Vec<String>>,
@@ -171,13 +181,14 @@ pub async fn create(
     let mut ask = ask.read(web.app.now())?;
     ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
-    let (token, login) = match &made.given {
-        Given::Tokens(issued) => (Some(issued.session.reveal()), None),
-        Given::Code(code) => (None, Some(LoginBody::of(code))),
+    let (token, refresh_token, login) = match &made.given {
+        Given::Tokens(issued) => (Some(issued.session.reveal()), issued.refresh_text(), None),
+        Given::Code(code) => (None, None, Some(LoginBody::of(code))),
     };
     let body = Created {
         session: SessionBody::of(&made.view),
         token,
+        refresh_token,
         set_cookie: token.map(|token| cookies(&web, &caller, token, &made.view)),
         login,
         evicted: ids(&made.evicted),
@@ -221,8 +232,9 @@ pub async fn update(
     };
     let token = done.issued.as_ref().map(|issued| issued.session.reveal());
     let set_cookie = token.map(|token| cookies(&web, &caller, token, &done.view));
-    let body =
-        Updated { session: SessionBody::of(&done.view), token, set_cookie, evicted: ids(&done.evicted) };
+    let refresh_token = done.issued.as_ref().and_then(Issued::refresh_text);
+    let (session, evicted) = (SessionBody::of(&done.view), ids(&done.evicted));
+    let body = Updated { session, token, refresh_token, set_cookie, evicted };
     Ok(json(StatusCode::OK, &body))
 }
 
@@ -245,6 +257,7 @@ impl CreateRequest {
             groups: input::groups("/access_groups", &self.access_groups)?,
             data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),
             expires_in: self.expires_in.map(seconds).transpose()?,
+            refresh: self.refresh.unwrap_or(false),
             client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
             hints: self
                 .client_hints

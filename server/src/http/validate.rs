@@ -90,7 +90,7 @@ pub struct DeviceProof<'a> {
     /// A compact JWS by the device's key; at most 8 KiB. An ill-formed one is a verdict, not bad input.
     #[serde(borrow)]
     #[schema(value_type = String)]
-    proof: Text<'a>,
+    pub(super) proof: Text<'a>,
 }
 
 /// Whether a successor can be delivered.

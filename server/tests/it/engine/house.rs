@@ -220,6 +220,7 @@ pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
         groups: Vec::new(),
         data: None,
         expires_in: None,
+        refresh: false,
         client: Client::default(),
         hints: Hints::default(),
         idempotency: None,

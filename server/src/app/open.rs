@@ -1,5 +1,6 @@
 //! Every start, and the first one: the store is recognised, or made ready with an environment and a first access key.
 
+use super::access_tokens::Makers;
 use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, batch, load, put};
@@ -9,7 +10,7 @@ use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, Stop, aging, callers, keys, rates, tighter, verdicts};
+use super::{App, Fault, Stop, callers, keys, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -44,6 +45,8 @@ pub struct Setup {
     pub types: Option<SessionTypes>,
     /// Origins that a file lists, for every environment.
     pub origins: FileOrigins,
+    /// What access tokens say of whoever makes them.
+    pub tokens: Makers,
     /// How many bytes the cache may hold.
     pub cache_bytes: u64,
     /// How long ended sessions stay readable.
@@ -97,7 +100,7 @@ impl App {
             unwrap(&parts.master.derive("wrap"), BUCKET_KEY, &root.bucket_key).map_err(|_| {
                 StoreError::Damaged("the bucket key does not open under this master key".to_owned())
             })?;
-        let keys = Keyring::new(&parts.master, root.key_set, &root.older_sets, &bucket_key);
+        let keys = Box::new(Keyring::new(&parts.master, root.key_set, &root.older_sets, &bucket_key));
         let mut process = [0; 16];
         if !parts.entropy.fill(&mut process) {
             return Err(Fault::Entropy.into());
@@ -126,10 +129,12 @@ impl App {
             behind: Arc::default(),
             observer: Observer::default(),
             checked: tighter::Checked::default(),
-            rounds: aging::Rounds::default(),
+            rounds: Box::default(),
             verdicts: verdicts::Verdicts::default(),
             sealings: arc_swap::ArcSwap::from_pointee(Budget::USUAL),
+            refreshes: Box::default(),
             retention: parts.retention,
+            makers: parts.tokens,
             told: Arc::default(),
             leaving: AtomicBool::new(false),
         };

@@ -1,5 +1,8 @@
 //! Refresh tokens over HTTP: who gets one, what it is exchanged for, and how the exchange reads.
 
+mod bounds;
+mod kinds;
+mod rules;
 mod table;
 
 use crate::world::{Answer, World};

@@ -32,11 +32,13 @@ pub enum EventKind {
     SettingsChanged,
     /// The one-time code of a login was exchanged: the session has reached the page it was for.
     LoginExchanged,
+    /// A key behind access tokens got a successor.
+    KeysRotated,
 }
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 10] = [
+    pub const ALL: [EventKind; 11] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
@@ -47,6 +49,7 @@ impl EventKind {
         EventKind::UserErased,
         EventKind::SettingsChanged,
         EventKind::LoginExchanged,
+        EventKind::KeysRotated,
     ];
 
     /// The stable text.
@@ -62,6 +65,7 @@ impl EventKind {
             EventKind::UserErased => "user.erased",
             EventKind::SettingsChanged => "settings.changed",
             EventKind::LoginExchanged => "session.login_exchanged",
+            EventKind::KeysRotated => "keys.rotated",
         }
     }
 
@@ -128,6 +132,11 @@ impl Event {
     /// Other settings are in force in the environment, and which.
     pub fn settings_changed(at: Millis, by: By, note: &str) -> Event {
         Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::SettingsChanged, at, by) }
+    }
+
+    /// A key behind access tokens got a successor: which, from when on, and why.
+    pub fn keys_rotated(at: Millis, by: By, note: &str) -> Event {
+        Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::KeysRotated, at, by) }
     }
 
     /// Something that happened to no session in particular.

@@ -17,6 +17,7 @@
 //! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
+//! * [`jose`]: signed and sealed tokens as everybody reads them.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
@@ -37,6 +38,7 @@ pub mod expiry;
 pub mod explain;
 pub mod facet;
 pub mod id;
+pub mod jose;
 pub mod judge;
 pub mod limit;
 pub mod login;
@@ -51,6 +53,7 @@ pub mod sealing;
 pub mod seats;
 pub mod secret;
 pub mod session;
+pub mod signing;
 pub mod step_up;
 pub mod subject;
 pub mod tag;

@@ -29,6 +29,7 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::Noticed => 7,
         EventKind::SettingsChanged => 8,
         EventKind::LoginExchanged => 9,
+        EventKind::KeysRotated => 11,
     });
     w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
     w.option(e.code, |w, code| w.text(code.text()));
@@ -74,6 +75,7 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         7 => EventKind::Noticed,
         8 => EventKind::SettingsChanged,
         9 => EventKind::LoginExchanged,
+        11 => EventKind::KeysRotated,
         _ => return Err(Unreadable),
     };
     let event = Event {

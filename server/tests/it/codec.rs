@@ -3,6 +3,7 @@
 mod keys;
 mod logins;
 mod origins;
+mod token_keys;
 
 use handstamp_core::device::Registered;
 use handstamp_core::device::key::PublicKey;

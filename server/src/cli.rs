@@ -23,6 +23,7 @@ mod progress;
 mod session_types;
 mod sessions;
 mod settings;
+mod signing;
 mod stream;
 mod table;
 mod tls;

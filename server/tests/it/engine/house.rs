@@ -18,7 +18,7 @@ use handstamp_core::token::keyring::MasterKey;
 use handstamp_server::app::callers::{Caller, root_key};
 use handstamp_server::app::create::{Create, Made};
 use handstamp_server::app::end::{Revoke, Revoked, Target};
-use handstamp_server::app::open::Setup;
+use handstamp_server::app::open::{OpenError, Setup};
 use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::update::Update;
@@ -93,6 +93,15 @@ impl House {
     }
 
     pub(crate) async fn at(store: Arc<dyn Store>, clock: Arc<ManualClock>, plan: Plan) -> House {
+        House::try_at(store, clock, plan).await.unwrap()
+    }
+
+    /// The same where it may not be possible.
+    pub(crate) async fn reopened(&self) -> Result<House, OpenError> {
+        House::try_at(self.store.clone(), self.clock.clone(), Plan::default()).await
+    }
+
+    async fn try_at(store: Arc<dyn Store>, clock: Arc<ManualClock>, plan: Plan) -> Result<House, OpenError> {
         let setup = Setup {
             store: store.clone(),
             clock: clock.clone(),
@@ -104,8 +113,8 @@ impl House {
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };
-        let (app, _) = App::open(setup, || Ok(Parts::new(Kind::AccessKey, KEY.0, KEY.1))).await.unwrap();
-        House { app: Arc::new(app), clock, store }
+        let (app, _) = App::open(setup, || Ok(Parts::new(Kind::AccessKey, KEY.0, KEY.1))).await?;
+        Ok(House { app: Arc::new(app), clock, store })
     }
 
     /// The same store after the process died: nothing is written that was not.

@@ -2,7 +2,7 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
-//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. [`token_keys`]: nor one sealing. * [`rotations`]: honest clients on a bad network.
 //! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
@@ -20,6 +20,7 @@ mod rotations;
 mod seats;
 mod sim;
 mod table;
+mod token_keys;
 
 /// The long campaigns are run with `HANDSTAMP_TEST_FULL=1`.
 pub(crate) fn full() -> bool {

@@ -134,17 +134,18 @@ impl App {
             leaving: AtomicBool::new(false),
         };
         if fresh {
-            app.begin(&root, &first_key()?).await?;
+            Box::pin(app.begin(&root, &first_key()?)).await?;
         } else {
-            let control = load(app.store.as_ref(), &app.master, app.control.load().emptied()).await?;
+            let held = app.control.load().emptied();
+            let control = Box::pin(load(app.store.as_ref(), &app.master, held)).await?;
             app.control.replace(control);
         }
         let mut control = Control::clone(&app.control.load());
         control.put_key(callers::root_entry(&app.master, app.keys.current()));
         control.envs().iter().for_each(|env| env.seats.has_settled());
         app.control.replace(control);
-        app.recall_rules(fresh).await?;
-        app.complete_token_keys().await.map_err(|stop| match stop {
+        Box::pin(app.recall_rules(fresh)).await?;
+        Box::pin(app.complete_token_keys()).await.map_err(|stop| match stop {
             Stop::Fault(fault) => fault,
             Stop::Refused(_) => Fault::Contended,
         })?;

@@ -10,10 +10,10 @@ use super::query::Params;
 use super::reply::{document, json};
 use super::wire::{PageBody, Time};
 use crate::app::signing::Rotation;
+use crate::app::token_keys::TokenKeys;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use handstamp_core::environment::EnvironmentName;
-use handstamp_core::jose::base64url;
 use handstamp_core::refusal::Code;
 use handstamp_core::signing::{Job, LONGEST_DELAY, MAX_AGE, TokenKey};
 use handstamp_core::time::{Millis, Span};
@@ -133,7 +133,7 @@ pub async fn jwks(State(web): State<Arc<Web>>, params: Params, request: Request)
         }
     };
     let text = env.tokens.jwks(web.app.now());
-    let tag = etag(&text);
+    let tag = format!("\"{}\"", TokenKeys::jwks_tag(&text));
     let mut answer = if knows(request.headers(), &tag) {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
@@ -299,12 +299,6 @@ fn body(key: &TokenKey, now: Millis) -> TokenKeyBody {
         remove_at: key.life.remove_at.map(Time),
         sealings: (key.job == Job::Data).then_some(key.sealings),
     }
-}
-
-/// The same text has the same tag, on every node.
-fn etag(text: &str) -> String {
-    let digest = crate::codec::digest(&[text.as_bytes()]);
-    format!("\"{}\"", base64url::encode(digest.get(..16).unwrap_or_default()))
 }
 
 /// Whether the request says that it has what this tag names (RFC 9110, 13.1.2: compared weakly).

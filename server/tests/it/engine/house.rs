@@ -93,12 +93,12 @@ impl House {
     }
 
     pub(crate) async fn at(store: Arc<dyn Store>, clock: Arc<ManualClock>, plan: Plan) -> House {
-        House::try_at(store, clock, plan).await.unwrap()
+        Box::pin(House::try_at(store, clock, plan)).await.unwrap()
     }
 
     /// The same where it may not be possible.
     pub(crate) async fn reopened(&self) -> Result<House, OpenError> {
-        House::try_at(self.store.clone(), self.clock.clone(), Plan::default()).await
+        Box::pin(House::try_at(self.store.clone(), self.clock.clone(), Plan::default())).await
     }
 
     async fn try_at(store: Arc<dyn Store>, clock: Arc<ManualClock>, plan: Plan) -> Result<House, OpenError> {

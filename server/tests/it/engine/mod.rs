@@ -2,7 +2,7 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
-//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. [`token_keys`]: nor one sealing. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. [`sealings`]: nor one sealing. [`token_keys`]: who signs, what verifies. * [`rotations`]: honest clients on a bad network.
 //! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
@@ -17,6 +17,7 @@ mod limits;
 mod memory;
 mod model;
 mod rotations;
+mod sealings;
 mod seats;
 mod sim;
 mod table;

@@ -212,20 +212,18 @@ fn signing_keys_are_listed_and_rotated() {
         .done();
     handstamp("keys signing rotate --purpose data --json").to(&server).run().done();
     handstamp("keys signing rotate --emergency --yes").to(&server).run().done();
-    let asked = server.asked();
-    let (list, rotate) = ("GET /v1/keys/signing", "POST /v1/keys/signing/rotate");
-    assert_eq!(server.lines(), [list, list, rotate, rotate, rotate, rotate]);
-    for (n, body) in [
-        json!({}),
-        json!({"algorithm": "ES256", "activate_in": 600, "retire_in": 7_200}),
-        json!({"purpose": "data"}),
-        json!({"emergency": true}),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        assert_eq!(asked[n + 2].body, body);
-    }
+    let list = "GET /v1/keys/signing";
+    assert_eq!(
+        server.lines(),
+        [
+            list,
+            list,
+            "POST /v1/keys/signing/rotate {}",
+            r#"POST /v1/keys/signing/rotate {"activate_in":600,"algorithm":"ES256","retire_in":7200}"#,
+            r#"POST /v1/keys/signing/rotate {"purpose":"data"}"#,
+            r#"POST /v1/keys/signing/rotate {"emergency":true}"#,
+        ]
+    );
     let ran = handstamp("keys signing rotate --emergency --activate-in 1m").to(&server).run();
     assert!(ran.err.contains("cannot be used with"), "{}", ran.err);
     assert_eq!(server.lines().len(), 6, "and nothing was asked");

@@ -17,12 +17,13 @@
 //! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
-//! * [`jose`]: signed and sealed tokens as everybody reads them.
+//! * [`jose`]: signed and sealed tokens as everybody reads them. [`access_token`]: what they say of a session.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
 
+pub mod access_token;
 pub mod address;
 pub mod agent;
 pub mod base62;

@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 mod login;
 mod login_page;
+mod master_key;
 mod metrics;
 mod openapi;
 mod outage;

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) const NOW: Millis = Millis(1_790_000_000_000);
-const MASTER: [u8; 32] = [7; 32];
+pub(crate) const MASTER: [u8; 32] = [7; 32];
 const KEY: ([u8; 16], [u8; 32]) = ([1; 16], [2; 32]);
 
 /// A service and what drives it.

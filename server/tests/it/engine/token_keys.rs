@@ -1,19 +1,23 @@
 //! The keys behind access tokens: who signs and what verifies at every instant of a rotation, also an urgent one; two
 //! rotations at once; and what the store holds of them.
 
-use super::house::{House, Plan, good, why};
+use super::house::{House, MASTER, Plan, good, why};
+use crate::conformance::world::Scratch;
 use handstamp_core::id::EnvironmentId;
-use handstamp_core::jose::jwe;
 use handstamp_core::jose::jws::{Unverified, sign};
 use handstamp_core::jose::key::{Algorithm, Kid};
+use handstamp_core::jose::{base64url, jwe};
 use handstamp_core::refusal::Code;
+use handstamp_core::sealing::unwrap_bytes;
 use handstamp_core::signing::{ACTIVATE_IN, Job, LEEWAY, RETIRE_IN, State, TokenKey};
 use handstamp_core::time::{Millis, Span};
+use handstamp_core::token::keyring::MasterKey;
 use handstamp_server::app::Stop;
 use handstamp_server::app::control::Env;
 use handstamp_server::app::signing::Rotation;
-use handstamp_server::codec::token_keys::{read_token_keys, token_keys_key, write_token_keys};
+use handstamp_server::codec::token_keys::{read_token_keys, token_keys_key, wrapping, write_token_keys};
 use handstamp_server::store::memory::Memory;
+use handstamp_server::store::sqlite::{Options, Sqlite};
 use handstamp_server::store::{Batch, Expect, Op, Versioned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -306,4 +310,44 @@ async fn what_time_removed_leaves_the_store() {
     assert_eq!(keys.iter().filter(|key| key.wrapped.is_empty()).count(), 1);
     house.tidy().await;
     assert_eq!(stored(&house, id).await.0.version, found.version, "once");
+}
+
+/// Database and log hold no private key, only what opens under the master key.
+#[tokio::test]
+async fn no_file_of_the_store_holds_a_private_key() {
+    let scratch = Scratch::new();
+    let path = scratch.path("db");
+    let house =
+        House::new(Arc::new(Sqlite::open(&path, &Options::default()).unwrap()), Plan::default()).await;
+    for job in [Job::Es256, Job::Rs256, Job::Data] {
+        rotate(&house, usual(job)).await;
+    }
+    rotate(&house, urgent(Job::EdDsa)).await;
+    let id = env(&house).record.id;
+    let (kek, keys) = (MasterKey::new(MASTER).derive("wrap"), stored(&house, id).await.1);
+    let files = ["", "-wal"].map(|end| std::fs::read(format!("{}{end}", path.display())).unwrap_or_default());
+    let bytes = files.concat();
+    let found = |what: &[u8]| memchr::memmem::find(&bytes, what).is_some();
+    let mut looked = 0;
+    for key in keys.iter().filter(|key| !key.wrapped.is_empty()) {
+        assert!(found(key.kid.as_bytes()) && found(&key.wrapped), "what is there is found");
+        let secret = unwrap_bytes(&kek, &wrapping(id, &key.kid, key.job), &key.wrapped).ok().unwrap();
+        // Of an RSA key any part would do; 16 bytes of it are enough to be sure.
+        for part in
+            secret.chunks_exact(16).map(|part| part.to_vec()).chain([secret[secret.len() - 32..].to_vec()])
+        {
+            assert!(!found(&part), "{}", key.kid);
+            assert!(
+                !found(base64url::encode(&part).as_bytes()) && !found(hex(&part).as_bytes()),
+                "{}",
+                key.kid
+            );
+            looked += 1;
+        }
+    }
+    assert!(looked > 50, "{looked}");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

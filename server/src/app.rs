@@ -8,6 +8,7 @@
 //!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
+//! * [`feed`]: what those must know who verify access tokens themselves.
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -23,7 +24,8 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 
 pub mod activity;
 mod aging;
@@ -38,6 +40,7 @@ pub mod environments;
 mod epochs;
 pub mod erase;
 pub mod explain;
+pub mod feed;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
@@ -92,7 +95,8 @@ pub struct App {
     verdicts: verdicts::Verdicts,
     retention: Span,
     /// Rises with each commit that history tells of.
-    told: Arc<AtomicU64>,
+    told: Arc<watch::Sender<u64>>,
+    feeds: Arc<feed::Feeds>,
     leaving: AtomicBool,
 }
 

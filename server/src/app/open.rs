@@ -27,6 +27,7 @@ use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 
 /// What the service is made of.
 pub struct Setup {
@@ -129,7 +130,8 @@ impl App {
             rounds: aging::Rounds::default(),
             verdicts: verdicts::Verdicts::default(),
             retention: parts.retention,
-            told: Arc::default(),
+            told: Arc::new(watch::Sender::new(0)),
+            feeds: Arc::default(),
             leaving: AtomicBool::new(false),
         };
         if fresh {

@@ -7,7 +7,7 @@ use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
     Web, browser, devices, docs, environments, events, explain, health, input, keys, login, metrics,
-    policies, query, revoke, search, session_types, sessions, settings, users, validate,
+    policies, query, revocations, revoke, search, session_types, sessions, settings, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -86,7 +86,7 @@ pub fn table() -> Vec<Route> {
         SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Needs::{Client, Key, Operator, Proxy};
-    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
+    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, TokensVerify, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
@@ -137,6 +137,7 @@ pub fn table() -> Vec<Route> {
             .refuses(&[SettingsChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
+        get("/v1/revocations", revocations::revocations).needs(Key(TokensVerify)).stored().params(&["after"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()

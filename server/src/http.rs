@@ -44,6 +44,7 @@ pub mod problem;
 pub mod query;
 mod render;
 mod reply;
+pub mod revocations;
 pub mod revoke;
 pub mod routes;
 pub mod search;

@@ -9,7 +9,7 @@ use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
     devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
-    revoke, search, session_types, sessions, settings, users, validate,
+    revocations, revoke, search, session_types, sessions, settings, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -67,6 +67,7 @@ impl ToSchema for CodeList {
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
         (name = "settings", description = "Origins of pages, changed while the server runs."),
         (name = "events", description = "What happened."),
+        (name = "tokens", description = "For those who verify access tokens themselves."),
         (name = "users", description = "Who is logged in; erasing a user."),
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "browser", description = "Calls of a session's own client: a browser with its cookie, or an app with a publishable key."),
@@ -81,7 +82,7 @@ impl ToSchema for CodeList {
         session_types::list, session_types::get, session_types::replace, session_types::delete,
         settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
-        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
+        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events, revocations::revocations,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,
         own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,

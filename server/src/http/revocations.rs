@@ -114,7 +114,10 @@ pub async fn revocations(
     let environment = caller.env.record.name.to_string();
     if !wants_stream(&headers) {
         if after.is_some() {
-            return Err(Problem::field("after", "this is everything; only a stream goes on after a position"));
+            return Err(Problem::field(
+                "after",
+                "this is everything; only a stream goes on after a position",
+            ));
         }
         let mut snapshot = web.app.revocations(&caller).await?;
         let head = SnapshotBody {
@@ -122,7 +125,8 @@ pub async fn revocations(
             as_of: Time(snapshot.as_of),
             items: Vec::new(),
         };
-        let mut head = serde_json::to_string(&head).map_err(|why| Problem::accident(Code::InternalError, &why))?;
+        let mut head =
+            serde_json::to_string(&head).map_err(|why| Problem::accident(Code::InternalError, &why))?;
         head.truncate(head.len().saturating_sub("]}".len()));
         let (now, mut first) = (snapshot.as_of, true);
         let items = std::iter::from_fn(move || {
@@ -142,8 +146,9 @@ pub async fn revocations(
     let last = input::header_once(&headers, "last-event-id", "Last-Event-ID")?;
     let last = last.map(|text| position("Last-Event-ID", text)).transpose()?;
     let told = web.app.clone().follow_revocations(caller, last.or(after)).await?;
-    let parts =
-        told.map_ok(move |told| written(&told, &environment)).map_err(|stop| std::io::Error::other(why(stop)));
+    let parts = told
+        .map_ok(move |told| written(&told, &environment))
+        .map_err(|stop| std::io::Error::other(why(stop)));
     let begin = futures_util::stream::iter([Ok(Bytes::from_static(RETRY))]);
     Ok(stream(begin.chain(parts)))
 }

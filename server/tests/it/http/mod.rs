@@ -35,6 +35,7 @@ mod policies;
 mod random;
 mod rates;
 mod refusals;
+mod revocations;
 mod revoke;
 mod rotation;
 mod search;

@@ -15,7 +15,7 @@ use super::{App, Fault, Stop};
 use crate::host::clock::{instant, pause};
 use futures_util::stream::{self, Stream};
 use handstamp_core::caller::Scope;
-use handstamp_core::id::EnvironmentId;
+use handstamp_core::environment::EnvironmentName;
 use handstamp_core::time::Millis;
 use reader::Feed;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub enum Told {
 /// How much of it is in memory, of one environment.
 pub struct FeedUse {
     /// Which.
-    pub env: EnvironmentId,
+    pub environment: EnvironmentName,
     /// How many listen.
     pub listeners: usize,
     /// How many ends are known.
@@ -114,8 +114,14 @@ impl App {
 
     /// How much of it is in memory.
     pub fn feed_use(&self) -> Vec<FeedUse> {
-        let of = |(env, listeners, entries, bytes)| FeedUse { env, listeners, entries, bytes };
-        self.feeds.usage().into_iter().map(of).collect()
+        let control = self.control.load();
+        let of = |(env, listeners, entries, bytes)| {
+            let environment = control.env(env)?.record.name.clone();
+            Some(FeedUse { environment, listeners, entries, bytes })
+        };
+        let mut all: Vec<FeedUse> = self.feeds.usage().into_iter().filter_map(of).collect();
+        all.sort_by(|a, b| a.environment.cmp(&b.environment));
+        all
     }
 }
 

@@ -48,7 +48,7 @@ async fn an_end_is_told_for_as_long_as_a_token_can_live() {
     assert_eq!(items(&world).await, Vec::<Value>::new());
     let mut hearing = Hearing::of(&world, None).await;
     assert_eq!(
-        hearing.to_beat().await,
+        hearing.until_beat().await,
         [json!({ "reset": true }), json!({ "as_of": "2026-01-01T00:10:00.000Z" })]
     );
     world.advance(Span::secs(5));
@@ -62,7 +62,7 @@ async fn ends_of_many() {
     let world = World::new().await;
     let ids = [verified(&world, "ada").await, verified(&world, "bob").await, verified(&world, "eve").await];
     let mut hearing = Hearing::of(&world, None).await;
-    hearing.to_beat().await;
+    hearing.until_beat().await;
     for (body, told) in [
         (json!({ "tags": ["role:x"] }), json!({ "tag": "role:x", "epoch": 1 })),
         (json!({ "tags": ["b:1", "a:1"] }), json!({ "tags": ["a:1", "b:1"], "epoch": 2 })),
@@ -113,7 +113,7 @@ async fn an_end_that_is_dated_long_ago_is_told() {
     world.advance(Span::days(3));
     mint(&world, &made.id, Span::minutes(5)).await;
     let mut hearing = Hearing::of(&world, None).await;
-    hearing.to_beat().await;
+    hearing.until_beat().await;
     world.call(Method::PUT, "/v1/policies").json(&policy("1h")).send().await.expect(200);
     assert!(world.app.tidy().await.is_ok() && world.app.tidy().await.is_ok());
     let told = hearing.some(1).await;
@@ -170,11 +170,11 @@ async fn streams_end_with_the_key_and_with_the_server() {
     let tcp = TcpStream::connect(world.address).await.unwrap();
     let mut by_key = Hearing::over(tcp, &key.token, None).await;
     let mut stays = Hearing::of(&world, None).await;
-    by_key.to_beat().await;
+    by_key.until_beat().await;
     let suspend = world.call(Method::PATCH, &format!("/v1/keys/{}", key.id)).key(&world.operator);
     suspend.json(&json!({ "state": "suspended" })).send().await.expect(200);
     while by_key.next().await.unwrap().is_some() {}
-    stays.to_beat().await;
+    stays.until_beat().await;
     world.stopper.ask();
     while stays.next().await.unwrap().is_some() {}
 }

@@ -16,9 +16,10 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Counts how often history is read.
 #[derive(Default)]
@@ -93,7 +94,7 @@ async fn what_was_acknowledged_before_a_beat_was_told_before_it() {
                     hearing = Hearing::of(&world, hearing.last.clone().as_deref()).await;
                 }
             }
-            told.extend(hearing.to_beat().await);
+            told.extend(hearing.until_beat().await);
             told
         });
     }
@@ -126,7 +127,7 @@ async fn a_hundred_listeners_cost_one_reading() {
     let mut listening = JoinSet::new();
     for _ in 0..100 {
         let mut hearing = Hearing::of(&world, None).await;
-        hearing.to_beat().await;
+        hearing.until_beat().await;
         listening.spawn(async move {
             let told = hearing.some(300).await;
             (told, hearing)
@@ -165,9 +166,9 @@ async fn a_slow_listener_keeps_nobody_waiting() {
     socket.set_recv_buffer_size(4_096).unwrap();
     let tcp = socket.connect(world.address).await.unwrap();
     let mut slow = Hearing::over(tcp, &world.key, None).await;
-    slow.to_beat().await;
+    slow.until_beat().await;
     let mut quick = Hearing::of(&world, None).await;
-    quick.to_beat().await;
+    quick.until_beat().await;
     for some in ids.chunks(100) {
         for id in some {
             end(&world, id).await;

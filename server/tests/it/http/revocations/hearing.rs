@@ -104,7 +104,7 @@ impl Hearing {
     }
 
     /// Everything up to the first beat, which is told last.
-    pub(crate) async fn to_beat(&mut self) -> Vec<Value> {
+    pub(crate) async fn until_beat(&mut self) -> Vec<Value> {
         let mut told = Vec::new();
         loop {
             let one = self.next().await.unwrap().expect("the stream ended");

@@ -10,7 +10,7 @@ use handstamp_server::store::memory::Memory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn it_begins_with_everything_and_tells_what_comes() {
@@ -19,7 +19,7 @@ async fn it_begins_with_everything_and_tells_what_comes() {
         (verified(&world, "ada").await, verified(&world, "bob").await, verified(&world, "eve").await);
     end(&world, &first).await;
     let mut hearing = Hearing::of(&world, None).await;
-    let begin = hearing.to_beat().await;
+    let begin = hearing.until_beat().await;
     assert_eq!((&begin[0], names(&begin)), (&json!({ "reset": true }), vec![first.as_str()]));
     let here = hearing.last.clone();
     end(&world, &second).await;
@@ -27,7 +27,7 @@ async fn it_begins_with_everything_and_tells_what_comes() {
     let there = hearing.last.clone();
     assert_ne!(here, there);
     end(&world, &third).await;
-    let from = async |last: Option<&str>| Hearing::of(&world, last).await.to_beat().await;
+    let from = async |last: Option<&str>| Hearing::of(&world, last).await.until_beat().await;
     let told = |told: &[Value]| (told[0] == json!({ "reset": true }), names(told).join(" "));
     let all = [&*first, &*second, &*third].join(" ");
     assert_eq!(told(&from(here.as_deref()).await), (false, [&*second, &*third].join(" ")));
@@ -57,7 +57,7 @@ async fn a_restart_loses_nothing() {
     let ids = [verified(&world, "ada").await, verified(&world, "bob").await, verified(&world, "eve").await];
     end(&world, &ids[0]).await;
     let mut hearing = Hearing::of(&world, None).await;
-    hearing.to_beat().await;
+    hearing.until_beat().await;
     let body = json!({ "tags": ["org:acme"], "except": ids[2] });
     world.post("/v1/sessions/revoke", body).await.expect(202);
     hearing.some(1).await;
@@ -65,7 +65,7 @@ async fn a_restart_loses_nothing() {
     assert_eq!(before.len(), 2);
     let again = World::with(options(2)).await;
     assert_eq!(items(&again).await, before);
-    let mut resumed = Hearing::of(&again, hearing.last.as_deref()).await.to_beat().await;
+    let mut resumed = Hearing::of(&again, hearing.last.as_deref()).await.until_beat().await;
     assert_eq!(resumed.remove(0), json!({ "reset": true }));
     resumed.pop();
     resumed.sort_by_key(Value::to_string);
@@ -80,11 +80,11 @@ async fn a_restart_loses_nothing() {
 async fn an_end_is_told_at_once() {
     let world = World::new().await;
     let mut hearing = Hearing::of(&world, None).await;
-    hearing.to_beat().await;
+    hearing.until_beat().await;
     let mut took = Vec::new();
     for n in 0..20 {
         let id = verified(&world, &format!("u{n}")).await;
-        hearing.to_beat().await;
+        hearing.until_beat().await;
         end(&world, &id).await;
         let began = Instant::now();
         hearing.some(1).await;
@@ -100,14 +100,14 @@ async fn an_end_is_told_at_once() {
 async fn an_outage_breaks_the_stream() {
     let world = World::new().await;
     let mut hearing = Hearing::of(&world, None).await;
-    hearing.to_beat().await;
+    hearing.until_beat().await;
     let id = verified(&world, "ada").await;
     world.store.plan(Call::History, [Fault::Before]);
     while let Ok(told) = hearing.next().await {
         assert!(told.expect("it must not look like an end").get("as_of").is_some());
     }
     let mut again = Hearing::of(&world, hearing.last.as_deref()).await;
-    again.to_beat().await;
+    again.until_beat().await;
     // From here on the store hangs.
     world.advance(Span::secs(1));
     let gate = Gate::default();
@@ -173,14 +173,14 @@ async fn a_snapshot_is_what_the_stream_told() {
                 // The connection breaks, and is taken up.
                 *hearing = Hearing::of(&world, hearing.last.clone().as_deref()).await;
             }
-            learn(known, hearing.to_beat().await);
+            learn(known, hearing.until_beat().await);
         }
     }
     let (now, snapshot) = (world.get(PATH).await.expect(200)["as_of"].clone(), items(&world).await);
     assert!(snapshot.len() > 20, "{}", snapshot.len());
     for (mut hearing, mut known) in heard {
         loop {
-            let told = hearing.to_beat().await;
+            let told = hearing.until_beat().await;
             let known_now = told.last().unwrap()["as_of"].as_str() >= now.as_str();
             learn(&mut known, told);
             if known_now {

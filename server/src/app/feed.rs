@@ -11,6 +11,7 @@ pub use list::{Entry, Position, What};
 pub(super) use reader::Feeds;
 
 use super::callers::Caller;
+use super::control::Env;
 use super::{App, Fault, Stop};
 use crate::host::clock::{instant, pause};
 use futures_util::stream::{self, Stream};
@@ -18,6 +19,7 @@ use handstamp_core::caller::Scope;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::time::Millis;
 use reader::Feed;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -112,16 +114,14 @@ impl App {
         }))
     }
 
-    /// How much of it is in memory.
+    /// How much of it is in memory, for every environment by its name.
     pub fn feed_use(&self) -> Vec<FeedUse> {
-        let control = self.control.load();
-        let of = |(env, listeners, entries, bytes)| {
-            let environment = control.env(env)?.record.name.clone();
-            Some(FeedUse { environment, listeners, entries, bytes })
+        let used: HashMap<_, _> = self.feeds.usage().into_iter().collect();
+        let of = |env: Arc<Env>| {
+            let (listeners, entries, bytes) = used.get(&env.record.id).copied().unwrap_or_default();
+            FeedUse { environment: env.record.name.clone(), listeners, entries, bytes }
         };
-        let mut all: Vec<FeedUse> = self.feeds.usage().into_iter().filter_map(of).collect();
-        all.sort_by(|a, b| a.environment.cmp(&b.environment));
-        all
+        self.all_environments().into_iter().map(of).collect()
     }
 }
 

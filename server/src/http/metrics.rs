@@ -57,7 +57,7 @@ families! {
     "handstamp_rate_budget_bytes", "gauge", &["budget"], "Bytes of memory that they take.";
     "handstamp_rate_budgets_evicted_total", "counter", &["budget"], "Budgets that were forgotten before they were whole again, for want of room.";
     "handstamp_revocation_listeners", "gauge", ENVIRONMENT, "Streams of revocations that are open.";
-    "handstamp_revocations_held", "gauge", ENVIRONMENT, "Ends kept in memory because an access token of them could still live; environments that nobody asked for in the last minutes have none.";
+    "handstamp_revocations_held", "gauge", ENVIRONMENT, "Ends kept in memory because an access token of them could still live; 0 where nobody asked in the last minutes.";
     "handstamp_revocation_bytes", "gauge", ENVIRONMENT, "Bytes of memory that they take.";
     "handstamp_edge_connections", "gauge", &[], "Open connections.";
     "handstamp_edge_refused_total", "counter", &["reason"], "Connections that the edge turned away or cut, by reason.";

@@ -73,11 +73,11 @@ impl Feeds {
     }
 
     /// For each environment with a list: how many listen, how many entries there are, and how many bytes they take.
-    pub(super) fn usage(&self) -> Vec<(EnvironmentId, usize, usize, usize)> {
+    pub(super) fn usage(&self) -> Vec<(EnvironmentId, (usize, usize, usize))> {
         let all: Vec<Arc<Feed>> = self.all().values().cloned().collect();
         let of = |feed: &Arc<Feed>| {
             let (entries, bytes) = feed.look(List::usage).unwrap_or_default();
-            (feed.env, feed.news.receiver_count(), entries, bytes)
+            (feed.env, (feed.news.receiver_count(), entries, bytes))
         };
         all.iter().map(of).collect()
     }

@@ -3,10 +3,13 @@
 use super::hearing::{Hearing, PATH, end, verified};
 use super::{items, names};
 use crate::world::{BEGINNING, Options, World};
+use handstamp_core::id::SessionId;
 use handstamp_core::time::Span;
+use handstamp_server::codec::session_key;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::store::faulty::{Call, Fault, Gate};
 use handstamp_server::store::memory::Memory;
+use handstamp_server::store::{Batch, NewEvent, Store};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -192,4 +195,47 @@ async fn a_snapshot_is_what_the_stream_told() {
         alive.sort_by_key(Value::to_string);
         assert_eq!(alive, snapshot);
     }
+}
+
+/// Somebody ends a session while the list is put together: it is in it, and once.
+#[tokio::test]
+async fn an_end_between_two_steps_of_the_beginning() {
+    for call in [Call::Head, Call::Load, Call::Search, Call::History] {
+        let world = Arc::new(World::new().await);
+        let id = verified(&world, "ada").await;
+        let gate = Gate::default();
+        world.store.plan(call, [Fault::Hold(gate.clone())]);
+        let asking = tokio::spawn({
+            let world = world.clone();
+            async move { world.get(PATH).await.expect(200) }
+        });
+        let deadline = Instant::now() + std::time::Duration::from_secs(20);
+        while world.store.left() > 0 {
+            assert!(Instant::now() < deadline, "{call:?} is not called");
+            tokio::task::yield_now().await;
+        }
+        end(&world, &id).await;
+        world.post("/v1/sessions/revoke", json!({ "tags": ["org:acme"] })).await.expect(202);
+        gate.open(1);
+        let snapshot = asking.await.unwrap();
+        let told = snapshot["items"].as_array().unwrap();
+        assert_eq!((told.len(), names(told)), (2, vec![id.as_str()]), "{call:?}: {told:?}");
+        assert_eq!(items(&world).await.len(), 2);
+    }
+}
+
+/// A line that could tell of an end and cannot be read: nobody is told that all is known.
+#[tokio::test]
+async fn a_damaged_end_is_not_stepped_over() {
+    let world = World::new().await;
+    let mut hearing = Hearing::of(&world, None).await;
+    hearing.until_beat().await;
+    let Ok(caller) = world.app.caller(Some(&world.key), None) else { panic!("the key is not known") };
+    let (subject, at) = (session_key(caller.env.record.id, SessionId([7; 16])), world.app.now());
+    let events = vec![NewEvent { subject, at, body: vec![5, 4, 0xff] }];
+    world.store.commit(Batch { bucket: 0, at, ops: Vec::new(), events, tallies: Vec::new() }).await.unwrap();
+    while let Ok(told) = hearing.next().await {
+        assert!(told.expect("it must not look like an end").get("as_of").is_some());
+    }
+    assert_eq!(world.get(PATH).await.status, 500);
 }

@@ -35,11 +35,13 @@ pub enum EventKind {
     LoginExchanged,
     /// All sessions of the environment, of a user, or with certain tags were ended at once.
     Revoked,
+    /// A key behind access tokens got a successor.
+    KeysRotated,
 }
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 11] = [
+    pub const ALL: [EventKind; 12] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
@@ -51,6 +53,7 @@ impl EventKind {
         EventKind::SettingsChanged,
         EventKind::LoginExchanged,
         EventKind::Revoked,
+        EventKind::KeysRotated,
     ];
 
     /// The stable text.
@@ -67,6 +70,7 @@ impl EventKind {
             EventKind::SettingsChanged => "settings.changed",
             EventKind::LoginExchanged => "session.login_exchanged",
             EventKind::Revoked => "sessions.revoked",
+            EventKind::KeysRotated => "keys.rotated",
         }
     }
 
@@ -150,6 +154,11 @@ impl Event {
     /// Other settings are in force in the environment, and which.
     pub fn settings_changed(at: Millis, by: By, note: &str) -> Event {
         Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::SettingsChanged, at, by) }
+    }
+
+    /// A key behind access tokens got a successor: which, from when on, and why.
+    pub fn keys_rotated(at: Millis, by: By, note: &str) -> Event {
+        Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::KeysRotated, at, by) }
     }
 
     /// Something that happened to no session in particular.

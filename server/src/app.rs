@@ -1,13 +1,13 @@
 //! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
 //!
 //! * [`open`]: first start and every start after it.
-//! * [`control`]: environments, access keys and ledgers, held in memory (`room`); `epochs`: ending many at once; [`callers`]: who asks.
+//! * [`control`]: environments, access keys and ledgers, held in memory (`room`), with [`token_keys`]; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
+//! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
 //! * [`feed`]: what those must know who verify access tokens themselves.
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
@@ -20,6 +20,7 @@ use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::watch;
 
+pub mod access_tokens;
 pub mod activity;
 mod aging;
 mod behind;
@@ -57,11 +59,14 @@ mod purge;
 pub mod rates;
 pub mod read;
 pub mod records;
+pub mod refresh;
 mod room;
 pub mod search;
 mod seats;
+pub mod signing;
 pub mod table;
 pub mod tighter;
+pub mod token_keys;
 pub mod types;
 pub mod update;
 pub mod update_many;
@@ -79,7 +84,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     master: Arc<MasterKey>,
-    keys: Keyring,
+    keys: Box<Keyring>,
     control: Arc<room::Room>,
     turns: records::Turns,
     /// The turns of ledgers of seats.
@@ -90,10 +95,15 @@ pub struct App {
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
     rates: Box<rates::Rates>,
+    /// How often a data key may seal.
+    sealings: arc_swap::ArcSwap<Budget>,
     checked: tighter::Checked,
-    rounds: aging::Rounds,
+    rounds: Box<aging::Rounds>,
     verdicts: verdicts::Verdicts,
+    refreshes: Box<verdicts::Verdicts>,
     retention: Span,
+    /// What access tokens say of whoever makes them.
+    makers: access_tokens::Makers,
     /// Rises with each commit that history tells of.
     told: Arc<watch::Sender<u64>>,
     feeds: Arc<feed::Feeds>,

@@ -119,7 +119,7 @@ impl PublicKey {
         self.parsed().map(|_| self)
     }
 
-    fn parsed(&self) -> Option<ParsedPublicKey> {
+    pub(crate) fn parsed(&self) -> Option<ParsedPublicKey> {
         let parse = |algorithm: &'static dyn VerificationAlgorithm, bytes: &[u8]| {
             ParsedPublicKey::new(algorithm, bytes).ok()
         };

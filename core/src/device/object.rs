@@ -1,9 +1,7 @@
 //! The JSON of a proof, and nothing else of JSON: an object of texts and whole numbers, one of which may be an object of
-//! texts. No member twice, because readers differ in which of two counts; no lists, fractions, `true` or `null`, because
-//! nothing in a proof is one.
-//!
-//! The core knows no JSON otherwise. Here it must: what a signature is checked over is this text, and what it says is
-//! part of the decision.
+//! texts. No lists, fractions, `true` or `null`, because nothing in a proof is one.
+
+use crate::jose::json::{self, Json};
 
 /// More members than any proof has.
 const MOST: usize = 8;
@@ -20,11 +18,21 @@ enum Value {
 
 /// Reads one object, with nothing after it.
 pub(super) fn read(bytes: &[u8]) -> Option<Members> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let mut reader = Reader { rest: text };
-    let members = reader.object(true)?;
-    reader.skip_space();
-    reader.rest.is_empty().then_some(members)
+    members(json::read_object(bytes)?, true)
+}
+
+fn members(object: json::Members, outer: bool) -> Option<Members> {
+    if object.len() > MOST {
+        return None;
+    }
+    let value = |value: Json| match value {
+        Json::Text(text) => Some(Value::Text(text)),
+        Json::Number(_) => value.whole().map(Value::Number),
+        Json::Object(inner) if outer => members(inner, false).map(Value::Object),
+        Json::Object(_) | Json::Null | Json::Bool(_) | Json::List(_) => None,
+    };
+    let all: Option<Vec<_>> = object.into_pairs().map(|(name, one)| Some((name, value(one)?))).collect();
+    all.map(Members)
 }
 
 impl Members {
@@ -60,113 +68,6 @@ impl Members {
     fn take(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.remove(at).1)
-    }
-}
-
-struct Reader<'a> {
-    rest: &'a str,
-}
-
-impl Reader<'_> {
-    fn object(&mut self, outer: bool) -> Option<Members> {
-        self.sign('{')?;
-        let mut members = Members::default();
-        if self.sign('}').is_some() {
-            return Some(members);
-        }
-        loop {
-            self.skip_space();
-            let name = self.text()?;
-            if members.has(&name) || members.0.len() == MOST {
-                return None;
-            }
-            self.sign(':')?;
-            self.skip_space();
-            let value = match self.rest.bytes().next()? {
-                b'"' => Value::Text(self.text()?),
-                b'{' if outer => Value::Object(self.object(false)?),
-                b'0'..=b'9' => Value::Number(self.number()?),
-                _ => return None,
-            };
-            members.0.push((name, value));
-            if self.sign(',').is_none() {
-                self.sign('}')?;
-                return Some(members);
-            }
-        }
-    }
-
-    fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
-    }
-
-    /// A sign of its own, with space before it.
-    fn sign(&mut self, sign: char) -> Option<()> {
-        self.skip_space();
-        self.rest = self.rest.strip_prefix(sign)?;
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let digits = self.rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = self.rest.split_at_checked(digits)?;
-        // What follows makes a fraction of it, or an exponent; both have no business here.
-        if (number.len() > 1 && number.starts_with('0')) || rest.starts_with(['.', 'e', 'E']) {
-            return None;
-        }
-        self.rest = rest;
-        number.parse().ok()
-    }
-
-    fn text(&mut self) -> Option<String> {
-        self.rest = self.rest.strip_prefix('"')?;
-        let mut text = String::new();
-        loop {
-            let plain = self.rest.find(['"', '\\'])?;
-            let (before, rest) = self.rest.split_at_checked(plain)?;
-            if before.bytes().any(|byte| byte < 0x20) {
-                return None;
-            }
-            text.push_str(before);
-            let mut rest = rest.chars();
-            let ends = rest.next()? == '"';
-            self.rest = rest.as_str();
-            if ends {
-                return Some(text);
-            }
-            text.push(self.escaped()?);
-        }
-    }
-
-    /// What stands behind a backslash.
-    fn escaped(&mut self) -> Option<char> {
-        let mut rest = self.rest.chars();
-        let letter = rest.next()?;
-        self.rest = rest.as_str();
-        Some(match letter {
-            '"' | '\\' | '/' => letter,
-            'b' => '\u{8}',
-            'f' => '\u{c}',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => {
-                let first = self.unit()?;
-                if !(0xD800..0xDC00).contains(&first) {
-                    return char::from_u32(first);
-                }
-                self.rest = self.rest.strip_prefix("\\u")?;
-                let second = self.unit().filter(|unit| (0xDC00..0xE000).contains(unit))?;
-                return char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00));
-            }
-            _ => return None,
-        })
-    }
-
-    fn unit(&mut self) -> Option<u32> {
-        let (digits, rest) = self.rest.split_at_checked(4)?;
-        self.rest = rest;
-        digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
     }
 }
 

@@ -35,6 +35,7 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::SettingsChanged => 8,
         EventKind::LoginExchanged => 9,
         EventKind::Revoked => REVOKED,
+        EventKind::KeysRotated => 11,
     });
     w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
     w.option(e.code, |w, code| w.text(code.text()));
@@ -93,6 +94,7 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         8 => EventKind::SettingsChanged,
         9 => EventKind::LoginExchanged,
         REVOKED => EventKind::Revoked,
+        11 => EventKind::KeysRotated,
         _ => return Err(Unreadable),
     };
     let mut event = Event {

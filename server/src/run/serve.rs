@@ -5,6 +5,7 @@ use super::reread::reread;
 use super::welcome::{self, Addresses};
 use super::{files, logs};
 use crate::app::App;
+use crate::app::access_tokens::Makers;
 use crate::app::open::{OpenError, Setup};
 use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
@@ -196,6 +197,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         policy: config.policy.in_force(),
         types: config.session_types.in_force(),
         origins: origins(config),
+        tokens: tokens(config),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };
@@ -226,6 +228,11 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
 /// What the configuration lists of origins.
 pub(super) fn origins(config: &Config) -> FileOrigins {
     FileOrigins { cors: config.cors.origins.clone(), redirect: config.login.redirect_origins.clone() }
+}
+
+/// What the configuration says of access tokens.
+pub(super) fn tokens(config: &Config) -> Makers {
+    Makers { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
 }
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.

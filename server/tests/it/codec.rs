@@ -3,6 +3,7 @@
 mod keys;
 mod logins;
 mod origins;
+mod token_keys;
 mod tokens;
 
 use handstamp_core::device::Registered;

@@ -6,7 +6,8 @@
 use crate::ending::{Ending, ending};
 use crate::epoch::Ledger;
 use crate::expiry;
-use crate::id::EnvironmentId;
+use crate::id::{EnvironmentId, SessionId};
+use crate::jose::claims::{self, Claims};
 use crate::policy::{Effective, Origin};
 use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::rotation::{self, Place};
@@ -85,6 +86,56 @@ pub enum Effect {
     StoreBehind,
 }
 
+/// What a client presents.
+#[derive(Clone, Copy)]
+pub enum Shown<'a> {
+    /// A session token or a refresh token, whose MAC was checked.
+    Token(&'a Opened),
+    /// An access token whose signature was checked, and that is for this reader.
+    Access(&'a Claims),
+}
+
+impl<'a> From<&'a Opened> for Shown<'a> {
+    fn from(token: &'a Opened) -> Shown<'a> {
+        Shown::Token(token)
+    }
+}
+
+impl Shown<'_> {
+    /// Its session.
+    pub const fn session(self) -> SessionId {
+        match self {
+            Shown::Token(token) => token.session,
+            Shown::Access(claims) => claims.session,
+        }
+    }
+
+    /// Whether presenting it is activity of the user. An access token is verified as often as anybody likes, also by those who
+    /// never ask; whoever wants to be seen refreshes.
+    pub const fn is_activity(self) -> bool {
+        matches!(self, Shown::Token(_))
+    }
+}
+
+/// Judges what was presented, by the rules of its kind.
+pub fn judge_shown(
+    session: &impl Subject,
+    seen: Millis,
+    shown: Shown<'_>,
+    bench: Bench<'_>,
+    policy: &Effective,
+    demand: Demand<'_>,
+    now: Millis,
+) -> Verdict {
+    match shown {
+        Shown::Token(token) if token.kind == Kind::Refresh => {
+            judge_refresh(session, seen, token, bench, policy, demand, now)
+        }
+        Shown::Token(token) => judge(session, seen, token, bench, policy, demand, now),
+        Shown::Access(claims) => judge_access(session, seen, claims, bench.ledger, policy, demand, now),
+    }
+}
+
 /// Judges a session token. `seen` is the session's last activity.
 pub fn judge(
     session: &impl Subject,
@@ -99,18 +150,10 @@ pub fn judge(
     if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
-    let (elsewhere, noticed) = match whereabouts::judge(session, policy, demand.from) {
-        Came::Ends(refusal) => {
-            return Verdict { refusal: Some(refusal), effect: Effect::End, adopt: false, noticed: None };
-        }
-        Came::Refused(refusal) => (Some(refusal), None),
-        Came::Noticed(what) => (None, Some(what)),
-        Came::Fine => (None, None),
+    let (missing, noticed) = match demanded(session, policy, demand, now) {
+        Ok(said) => said,
+        Err(ends) => return *ends,
     };
-    let missing = elsewhere
-        .or_else(|| missing_tags(session, demand.tags))
-        .or_else(|| missing_groups(session, demand.groups))
-        .or_else(|| step_up::missing(session, demand.assured, now));
     let effect = match place {
         Place::Again if missing.is_none() && demand.can_deliver => Effect::Again,
         Place::Current if missing.is_none() && demand.can_deliver && rotation_due(session, policy, now) => {
@@ -155,6 +198,38 @@ pub fn judge_refresh(
     Verdict { refusal, effect, adopt, noticed }
 }
 
+/// Judges an access token: genuine, and for this reader (see [`crate::access_token::Reader`]). Of its session that is freshly
+/// read: what the session is by now counts, not what the token says it was. Nothing rotates, and it is no activity.
+pub fn judge_access(
+    session: &impl Subject,
+    seen: Millis,
+    claims: &Claims,
+    ledger: &Ledger,
+    policy: &Effective,
+    demand: Demand<'_>,
+    now: Millis,
+) -> Verdict {
+    let refuse = |refusal, effect| Verdict { refusal: Some(refusal), effect, adopt: false, noticed: None };
+    if claims.session != session.id() || claims.subject != session.user() {
+        return refuse(Refusal::plain(Code::SessionNotFound, claims::RULE), Effect::Nothing);
+    }
+    if let Some(ending) = ending(session, seen, ledger, policy, now) {
+        let written = matches!(ending, Ending::Recorded(_));
+        return refuse(ending.refusal(), if written { Effect::Nothing } else { Effect::Settle });
+    }
+    // Who held a token before the user authenticated again does not get what that brought.
+    if claims.authenticated_at != session.times().authenticated_at {
+        return refuse(Refusal::plain(Code::TokenSuperseded, claims::RULE), Effect::Nothing);
+    }
+    match demanded(session, policy, demand, now) {
+        Ok((refusal, noticed)) => {
+            let noticed = noticed.filter(|_| refusal.is_none());
+            Verdict { refusal, effect: Effect::Nothing, adopt: false, noticed }
+        }
+        Err(ends) => *ends,
+    }
+}
+
 /// Whether the session itself stands at `now`, whatever is presented: the part that lists, counts and limits share.
 pub fn over(
     session: &impl Subject,
@@ -195,6 +270,33 @@ fn place(
     }
     let holder = Holder { env: bench.env, session: session.id(), user: session.user() };
     session.chain().place(token, holder, bench.keys, policy.rotation_grace.value, now)
+}
+
+/// What the request is refused with, and what is noticed of it: from where it comes, then what it must carry, then how surely
+/// it must be the user.
+///
+/// # Errors
+/// The verdict that ends the session.
+fn demanded(
+    session: &impl Subject,
+    policy: &Effective,
+    demand: Demand<'_>,
+    now: Millis,
+) -> Result<(Option<Refusal>, Option<Refusal>), Box<Verdict>> {
+    let (elsewhere, noticed) = match whereabouts::judge(session, policy, demand.from) {
+        Came::Ends(refusal) => {
+            let refusal = Some(refusal);
+            return Err(Box::new(Verdict { refusal, effect: Effect::End, adopt: false, noticed: None }));
+        }
+        Came::Refused(refusal) => (Some(refusal), None),
+        Came::Noticed(what) => (None, Some(what)),
+        Came::Fine => (None, None),
+    };
+    let missing = elsewhere
+        .or_else(|| missing_tags(session, demand.tags))
+        .or_else(|| missing_groups(session, demand.groups))
+        .or_else(|| step_up::missing(session, demand.assured, now));
+    Ok((missing, noticed))
 }
 
 /// The refusals that do not depend on what the request demands.

@@ -122,7 +122,8 @@ pub fn session_record(
 ) -> Record {
     let (touchable, forget_at) = match &session.state {
         State::Live => (Some(seen), None),
-        State::Ended(end) => (None, Some(end.at.plus(retention))),
+        // Its end is told for as long as a token of it can live.
+        State::Ended(end) => (None, Some(end.at.plus(retention)).max(session.tokens_until)),
     };
     Record {
         key: session_key(env, session.id),

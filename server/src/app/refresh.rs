@@ -1,12 +1,14 @@
 //! A refresh token is exchanged for the next pair of tokens: the way of a validation, on a fresh load, by the same rules and
 //! with the same line of history. What the exchange makes is on the disk before the answer, and a repeat is given it again.
 
+use super::access_tokens::AccessToken;
 use super::callers::Caller;
 use super::validate::{Ask, Validated, unreadable};
 use super::view::View;
 use super::{App, Stop};
 use handstamp_core::caller::Scope;
 use handstamp_core::device::challenge::Given;
+use handstamp_core::judge::Shown;
 use handstamp_core::rotation::Issued;
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::open;
@@ -20,6 +22,8 @@ pub struct Refreshed {
     pub issued: Issued,
     /// The challenge of the next proof, when this request brought one.
     pub challenge: Option<Box<Given>>,
+    /// The access token that was ordered.
+    pub access: Option<AccessToken>,
 }
 
 impl App {
@@ -30,6 +34,9 @@ impl App {
     /// `insufficient_scope`, and the codes of verdicts; faults.
     pub async fn refresh(&self, caller: &Caller, ask: Ask<'_>) -> Result<Refreshed, Stop> {
         caller.allow(Scope::SessionsWrite)?;
+        if ask.order.is_some() {
+            caller.allow(Scope::TokensMint)?;
+        }
         let outcome = self.exchange(caller, Ask { rotate: true, touch: true, ..ask }).await;
         match &outcome {
             Ok(_) => self.refreshes.count(None),
@@ -42,9 +49,13 @@ impl App {
     async fn exchange(&self, caller: &Caller, ask: Ask<'_>) -> Result<Refreshed, Stop> {
         let env = &caller.env;
         let token = open(Kind::Refresh, env.record.id, ask.token, &self.keys).map_err(unreadable)?;
-        match Box::pin(self.validate_afresh(env, &token, &ask)).await? {
-            Validated::Allowed { view, issued: Some(issued), challenge } => {
-                Ok(Refreshed { view, issued, challenge })
+        match Box::pin(self.validate_afresh(env, Shown::Token(&token), &ask)).await? {
+            Validated::Allowed { view, issued: Some(issued), challenge, draft } => {
+                let access = match draft {
+                    Some(draft) => Some(self.sign(env.record.id, *draft).await?),
+                    None => None,
+                };
+                Ok(Refreshed { view, issued, challenge, access })
             }
             Validated::Refused { refusal, challenge, .. } => {
                 Err(Stop::from(*refusal).with_challenge(challenge.map(|given| *given)))

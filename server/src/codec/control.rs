@@ -23,8 +23,12 @@ pub struct Root {
     pub bucket_key: Vec<u8>,
     /// The key set that makes new tokens.
     pub key_set: u8,
-    /// Key sets that are still recognised.
-    pub older_sets: Vec<u8>,
+    /// Key sets that are still recognised: their secrets, wrapped under the master key. Empty where they follow from it.
+    pub older_sets: Vec<(u8, Vec<u8>)>,
+    /// What names of erased users are made with, wrapped, where it does not follow from the master key.
+    pub pseudonyms: Option<Vec<u8>>,
+    /// What statements are signed with, likewise.
+    pub statements: Option<Vec<u8>>,
 }
 
 /// How far privacy is looked after.
@@ -79,22 +83,35 @@ fn reading_any<T>(
 
 /// The root as a record.
 pub fn write_root(root: &Root) -> Record {
-    let mut w = Writer::new(1);
+    let mut w = Writer::new(2);
     w.fixed(&root.fingerprint);
     w.bytes(&root.bucket_key);
     w.byte(root.key_set);
-    w.bytes(&root.older_sets);
+    w.list(root.older_sets.iter(), |w, (id, wrapped)| {
+        w.byte(*id);
+        w.bytes(wrapped);
+    });
+    w.option(root.pseudonyms.as_deref(), Writer::bytes);
+    w.option(root.statements.as_deref(), Writer::bytes);
     record(root_key(), None, w.finish())
 }
 
-/// Reads it.
+/// Reads it. Format 1 knew one master key only.
 pub fn read_root(found: &Versioned) -> Result<Root, StoreError> {
-    reading(found, |r| {
+    reading_any(found, &[1, 2], |r| {
+        let first = r.format == 1;
+        let wrapped = |r: &mut Reader<'_>| r.bytes().map(<[u8]>::to_vec);
         Ok(Root {
             fingerprint: r.fixed()?,
-            bucket_key: r.bytes()?.to_vec(),
+            bucket_key: wrapped(r)?,
             key_set: r.byte()?,
-            older_sets: r.bytes()?.to_vec(),
+            older_sets: if first {
+                r.bytes()?.iter().map(|id| (*id, Vec::new())).collect()
+            } else {
+                r.list(|r| Ok((r.byte()?, wrapped(r)?)))?
+            },
+            pseudonyms: if first { None } else { r.option(wrapped)? },
+            statements: if first { None } else { r.option(wrapped)? },
         })
     })
 }
@@ -135,50 +152,61 @@ pub fn ledger_key(env: EnvironmentId) -> Key {
     control_key(kind::LEDGER, &env.0.to_be_bytes())
 }
 
-/// A ledger as a record, and the number that no raise may have any more (format 1 had none).
+/// A ledger as a record, and the number that no raise may have any more (format 1 had none). Formats 1 and 2 did not say
+/// which session a raise spared.
 pub fn write_ledger(env: EnvironmentId, ledger: &Ledger, reserved: u64) -> Record {
-    let mut w = Writer::new(2);
+    let mut w = Writer::new(3);
     w.number(ledger.counter);
     w.list(ledger.raised.iter(), |w, raised| {
-        match &raised.scope {
-            Whom::All => w.byte(0),
-            Whom::User(user) => {
-                w.byte(1);
-                w.text(user.as_str());
-            }
-            Whom::Tags(tags) => {
-                w.byte(2);
-                w.list(tags.iter(), |w, tag| w.text(tag.as_str()));
-            }
-        }
+        write_whom(w, &raised.scope);
         w.number(raised.at);
         w.signed(raised.when.0);
         write_by(w, &raised.by);
         w.option(raised.reason.as_deref(), Writer::text);
         w.byte(u8::from(raised.settled));
+        w.option(raised.except, |w, id| w.fixed(&id.0));
     });
     w.number(reserved);
     record(ledger_key(env), None, w.finish())
 }
 
+pub(super) fn write_whom(w: &mut Writer, whom: &Whom) {
+    match whom {
+        Whom::All => w.byte(0),
+        Whom::User(user) => {
+            w.byte(1);
+            w.text(user.as_str());
+        }
+        Whom::Tags(tags) => {
+            w.byte(2);
+            w.list(tags.iter(), |w, tag| w.text(tag.as_str()));
+        }
+    }
+}
+
+pub(super) fn read_whom(r: &mut Reader<'_>) -> Result<Whom, Unreadable> {
+    match r.byte()? {
+        0 => Ok(Whom::All),
+        1 => Ok(Whom::User(UserId::new(r.text()?).map_err(|_| Unreadable)?)),
+        2 => Ok(Whom::Tags(r.list(|r| Tag::parse(r.text()?).map_err(|_| Unreadable))?)),
+        _ => Err(Unreadable),
+    }
+}
+
 /// Reads it.
 pub fn read_ledger(found: &Versioned) -> Result<(Ledger, u64), StoreError> {
-    reading_any(found, &[1, 2], |r| {
+    reading_any(found, &[1, 2, 3], |r| {
         let ledger = Ledger {
             counter: r.number()?,
             raised: r.list(|r| {
                 Ok(Raised {
-                    scope: match r.byte()? {
-                        0 => Whom::All,
-                        1 => Whom::User(UserId::new(r.text()?).map_err(|_| Unreadable)?),
-                        2 => Whom::Tags(r.list(|r| Tag::parse(r.text()?).map_err(|_| Unreadable))?),
-                        _ => return Err(Unreadable),
-                    },
+                    scope: read_whom(r)?,
                     at: r.number()?,
                     when: Millis(r.signed()?),
                     by: read_by(r)?,
                     reason: r.option(|r| r.text().map(Into::into))?,
                     settled: r.flag()?,
+                    except: if r.format < 3 { None } else { r.option(|r| r.fixed().map(SessionId))? },
                 })
             })?,
         };

@@ -1,6 +1,7 @@
 //! The next pair of tokens for a client that holds a refresh token.
 
 use super::Web;
+use super::access_tokens::{AccessTokenBody, AccessTokenRequest};
 use super::caller::By;
 use super::devices;
 use super::input::{self, BODY, Raw};
@@ -71,6 +72,9 @@ pub struct RefreshRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = Option<DeviceProof<'static>>)]
     device: Option<Object<DeviceProof<'a>>>,
+    /// Make an access token of the session, too.
+    #[schema(value_type = Option<AccessTokenRequest>)]
+    access_token: Option<Object<AccessTokenRequest>>,
 }
 
 /// The next pair of tokens.
@@ -84,6 +88,9 @@ pub struct Refreshed<'a> {
     refresh_token: &'a str,
     /// Ready `Set-Cookie` values: the session's cookie, and the CSRF cookie that pages read.
     set_cookie: Vec<String>,
+    /// With `access_token`: the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<AccessTokenBody<'a>>,
     /// What the device signs next, when this request brought a proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_challenge: Option<ChallengeBody>,
@@ -101,8 +108,10 @@ pub struct Refreshed<'a> {
     responses((status = 200, description = "The session and its next pair of tokens.", body = Refreshed<'static>))
 )]
 pub async fn refresh(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Raw<BODY>) -> Answer {
-    let body: RefreshRequest<'_> = parse(&bytes)?;
-    let ask = body.read()?;
+    let mut body: RefreshRequest<'_> = parse(&bytes)?;
+    let order = body.access_token.take().map(|Object(token)| token.read("/access_token", web.app.now()));
+    let order = order.transpose()?;
+    let ask = Ask { order: order.as_ref(), ..body.read()? };
     let ip = ask.ip;
     let done = web.app.refresh(&caller, ask).await.inspect_err(|stop| {
         if matches!(stop, Stop::Refused(refused) if is_failure(refused.refusal.code)) {
@@ -117,6 +126,7 @@ pub async fn refresh(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Ra
         token,
         refresh_token: done.issued.refresh_text().ok_or_else(missing)?,
         set_cookie: cookies(&web, &caller, token, view),
+        access_token: done.access.as_ref().map(AccessTokenBody::of),
         device_challenge: done.challenge.map(|challenge| ChallengeBody::from(*challenge)),
     };
     Ok(json(StatusCode::OK, &body))

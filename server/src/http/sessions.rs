@@ -1,6 +1,7 @@
 //! The calls about one session: create, read, change, end.
 
 use super::Web;
+use super::access_tokens::{AccessTokenBody, AccessTokenRequest};
 use super::assurance::{ActorRequest, AuthRequest};
 use super::caller::By;
 use super::devices::NewDevice;
@@ -75,6 +76,9 @@ pub struct CreateRequest {
     /// Who acts in the user's place: the session is short, is tagged `kind:impersonation`, and says so everywhere.
     #[schema(value_type = Option<ActorRequest>)]
     actor: Option<Object<ActorRequest>>,
+    /// Make an access token of the session, too. Not together with `login`.
+    #[schema(value_type = Option<AccessTokenRequest>)]
+    access_token: Option<Object<AccessTokenRequest>>,
     /// Hand the session over by a one-time code: the answer has the code instead of token and cookies, and the application's
     /// backend exchanges it (`POST /v1/login/exchange`).
     #[schema(value_type = Option<LoginRequest>)]
@@ -98,6 +102,10 @@ pub struct Created<'a> {
     /// With `login`, in the place of both: the one-time code.
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<LoginBody<'a>>,
+    /// With `access_token`: the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AccessTokenBody<'a>>)]
+    access_token: Option<AccessTokenBody<'a>>,
     /// Ids of sessions that were ended to keep a limit.
     evicted: Vec<String>,
     /// With `device`: whether the user is not known to have it.
@@ -191,6 +199,7 @@ pub async fn create(
         refresh_token,
         set_cookie: token.map(|token| cookies(&web, &caller, token, &made.view)),
         login,
+        access_token: made.access.as_ref().map(AccessTokenBody::of),
         evicted: ids(&made.evicted),
         new_device: made.new_device,
     };
@@ -251,6 +260,10 @@ impl CreateRequest {
     /// # Errors
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
     pub fn read(self, now: Millis) -> Result<Create, Problem> {
+        if self.access_token.is_some() && self.login.is_some() {
+            let message = "not together with `login`: make one once the code was exchanged";
+            return Err(Problem::field("/access_token", message));
+        }
         Ok(Create {
             user: self.user_id.map(|text| input::user("/user_id", &text)).transpose()?,
             tags: input::tags("/tags", &self.tags)?,
@@ -271,6 +284,7 @@ impl CreateRequest {
                 .transpose()?,
             auth: self.auth.map(|Object(auth)| auth.read("/auth", now)).transpose()?,
             actor: self.actor.map(|Object(actor)| actor.read("/actor")).transpose()?,
+            access: self.access_token.map(|Object(token)| token.read("/access_token", now)).transpose()?,
             login: self.login.map(|Object(login)| login.read("/login")).transpose()?,
         })
     }

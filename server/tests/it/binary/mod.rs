@@ -5,6 +5,7 @@ mod addresses;
 mod disk;
 mod first_key;
 mod kill;
+mod master_key;
 mod operate;
 mod owners;
 mod process;

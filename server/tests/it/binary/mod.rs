@@ -8,6 +8,7 @@ mod kill;
 mod operate;
 mod owners;
 mod process;
+mod revocations;
 mod seats;
 mod signals;
 mod start;

@@ -6,8 +6,8 @@
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`].
+//! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -27,6 +27,7 @@ use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+pub mod access_tokens;
 pub mod activity;
 mod aging;
 mod behind;
@@ -57,6 +58,7 @@ mod purge;
 pub mod rates;
 pub mod read;
 pub mod records;
+pub mod refresh;
 mod room;
 pub mod search;
 mod seats;
@@ -81,7 +83,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     master: Arc<MasterKey>,
-    keys: Keyring,
+    keys: Box<Keyring>,
     /// What names of erased users are made with, and what statements about it are signed with.
     erasing: Box<[Secret<32>; 2]>,
     control: Arc<room::Room>,
@@ -97,9 +99,12 @@ pub struct App {
     /// How often a data key may seal.
     sealings: arc_swap::ArcSwap<Budget>,
     checked: tighter::Checked,
-    rounds: aging::Rounds,
+    rounds: Box<aging::Rounds>,
     verdicts: verdicts::Verdicts,
+    refreshes: Box<verdicts::Verdicts>,
     retention: Span,
+    /// What access tokens say of whoever makes them.
+    makers: access_tokens::Makers,
     /// Rises with each commit that history tells of.
     told: Arc<AtomicU64>,
     leaving: AtomicBool,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+pub mod access_tokens;
 pub mod assurance;
 pub mod browser;
 pub mod budget;
@@ -42,6 +43,7 @@ pub mod peer;
 pub mod policies;
 pub mod problem;
 pub mod query;
+pub mod refresh;
 mod render;
 mod reply;
 pub mod revoke;

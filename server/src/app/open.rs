@@ -1,5 +1,6 @@
 //! Every start, and the first one: the store is recognised, or made ready with an environment and a first access key.
 
+use super::access_tokens::Makers;
 use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, batch, load, put};
@@ -10,7 +11,7 @@ use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, Stop, aging, callers, keys, rates, tighter, verdicts};
+use super::{App, Fault, Stop, callers, keys, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -43,6 +44,8 @@ pub struct Setup {
     pub types: Option<SessionTypes>,
     /// Origins that a file lists, for every environment.
     pub origins: FileOrigins,
+    /// What access tokens say of whoever makes them.
+    pub tokens: Makers,
     /// How many bytes the cache may hold.
     pub cache_bytes: u64,
     /// How long ended sessions stay readable.
@@ -101,7 +104,7 @@ impl App {
             entropy: parts.entropy,
             rates: Box::new(rates::Rates::new(&parts.master)),
             master: Arc::new(parts.master),
-            keys,
+            keys: Box::new(keys),
             erasing: Box::new([pseudonyms, statements]),
             control: Arc::new(Room::new(
                 FromFile {
@@ -118,10 +121,12 @@ impl App {
             behind: Arc::default(),
             observer: Observer::default(),
             checked: tighter::Checked::default(),
-            rounds: aging::Rounds::default(),
+            rounds: Box::default(),
             verdicts: verdicts::Verdicts::default(),
             sealings: arc_swap::ArcSwap::from_pointee(Budget::USUAL),
+            refreshes: Box::default(),
             retention: parts.retention,
+            makers: parts.tokens,
             told: Arc::default(),
             leaving: AtomicBool::new(false),
         };

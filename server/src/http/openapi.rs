@@ -8,8 +8,8 @@ use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
-    revoke, search, session_types, sessions, settings, signing_keys, users, validate,
+    access_tokens, devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics,
+    policies, refresh, revoke, search, session_types, sessions, settings, signing_keys, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -62,6 +62,7 @@ impl ToSchema for CodeList {
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
+        (name = "tokens", description = "Access tokens that others verify without asking."),
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
@@ -77,7 +78,7 @@ impl ToSchema for CodeList {
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, refresh::refresh, access_tokens::mint, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
         settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,

@@ -5,6 +5,7 @@ use super::reread::reread;
 use super::welcome::{self, Addresses};
 use super::{files, logs, master_key};
 use crate::app::App;
+use crate::app::access_tokens::Makers;
 use crate::app::open::{OpenError, Setup};
 use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
@@ -231,8 +232,8 @@ pub(super) fn origins(config: &Config) -> FileOrigins {
 }
 
 /// What the configuration says of access tokens.
-pub(super) fn tokens(config: &Config) -> Made {
-    Made { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
+pub(super) fn tokens(config: &Config) -> Makers {
+    Makers { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
 }
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.

@@ -74,6 +74,7 @@ fn members() -> Vec<(&'static str, &'static str, Member)> {
             "type": "object", "propertyNames": { "$ref": "#/components/schemas/TagPattern" },
             "additionalProperties": { "$ref": "#/components/schemas/TagSection" }, "maxProperties": Policy::SECTIONS
         }))),
+        ("RefreshRequest", "ip", Text("IpAddress")),
         ("RegisterRequest", "session_id", id()),
         ("RegisterRequest", "ip", Text("IpAddress")),
         ("RevokeFilter", "user_id", Text("UserId")),
@@ -176,6 +177,7 @@ fn together() -> Vec<(&'static str, Value)> {
             { "allOf": [is("user_id", "string"), silent(&["tags"])] }
         ] }),
         ),
+        ("RefreshRequest", proved.clone()),
         (
             "RegisterRequest",
             json!({

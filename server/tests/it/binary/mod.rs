@@ -9,6 +9,7 @@ mod master_key;
 mod operate;
 mod owners;
 mod process;
+mod refresh;
 mod seats;
 mod signals;
 mod start;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use handstamp_core::agent::hints::Hints;
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::jose::key::Algorithm;
 use handstamp_core::policy::setting::Every;
 use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::refusal::Code;
@@ -15,6 +16,7 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::MasterKey;
+use handstamp_server::app::access_tokens::Makers;
 use handstamp_server::app::callers::{Caller, root_key};
 use handstamp_server::app::create::{Create, Made};
 use handstamp_server::app::end::{Revoke, Revoked, Target};
@@ -110,6 +112,7 @@ impl House {
             policy: Some(plan.policy),
             types: None,
             origins: FileOrigins::default(),
+            tokens: Makers { issuer: None, algorithm: Algorithm::EdDsa },
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };
@@ -229,11 +232,13 @@ pub(crate) fn asked(of: &str, with: &[&str]) -> Create {
         groups: Vec::new(),
         data: None,
         expires_in: None,
+        refresh: false,
         client: Client::default(),
         hints: Hints::default(),
         idempotency: None,
         device: None,
         login: None,
+        access: None,
     }
 }
 

@@ -35,6 +35,7 @@ mod policies;
 #[cfg(test)]
 mod random;
 mod rates;
+pub(crate) mod refresh;
 mod refusals;
 mod revoke;
 mod rotation;
@@ -79,6 +80,12 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("POST", "/v1/sessions/validate-batch") => {
             let token = world.login(&user).await.token;
             (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
+        }
+        ("POST", "/v1/sessions/{id}/access-tokens") => {
+            (path.replace("{id}", &session().await), Some(json!({})))
+        }
+        ("POST", "/v1/sessions/refresh") => {
+            (path, Some(json!({ "refresh_token": refresh::started(world, &user).await.refresh })))
         }
         ("GET", "/v1/sessions/{id}/explain") => (format!("/v1/sessions/{}/explain", session().await), None),
         ("POST", "/v1/policies/explain") => (path, Some(json!({ "user_id": user }))),

@@ -18,6 +18,7 @@
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
 //! * [`jose`]: signed and sealed tokens as everybody reads them.
+//! * [`offline`]: what a verifier beside the application decides without asking.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
@@ -42,6 +43,7 @@ pub mod jose;
 pub mod judge;
 pub mod limit;
 pub mod login;
+pub mod offline;
 pub mod origin;
 pub mod policy;
 pub mod privacy;

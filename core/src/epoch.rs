@@ -4,7 +4,7 @@
 //! the counter by one and notes the scope with the new value; a session is ended by it when the scope fits and what it
 //! stored is below. That is exact without any clock: whatever was made before the raise was known is below it.
 
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 use crate::session::By;
 use crate::subject::Subject;
 use crate::tag::Tag;
@@ -34,6 +34,8 @@ pub struct Raised {
     pub by: By,
     /// The reason the caller gave.
     pub reason: Option<Box<str>>,
+    /// The session that was lifted over it, if one was to be kept.
+    pub except: Option<SessionId>,
     /// Whether every session that it ended says so itself by now.
     pub settled: bool,
 }
@@ -53,10 +55,23 @@ impl Ledger {
 
     /// Raises the counter and notes whom that ends.
     pub fn raise(&mut self, scope: Scope, when: Millis, by: By, reason: Option<Box<str>>) -> u64 {
+        self.raise_except(scope, when, by, reason, None).at
+    }
+
+    /// The same, where a session was lifted over it. What was noted.
+    pub fn raise_except(
+        &mut self,
+        scope: Scope,
+        when: Millis,
+        by: By,
+        reason: Option<Box<str>>,
+        except: Option<SessionId>,
+    ) -> Raised {
         self.counter = self.counter.saturating_add(1);
         self.raised.retain(|r| !(r.settled && when.since(r.when) > Ledger::KEPT));
-        self.raised.push(Raised { scope, at: self.counter, when, by, reason, settled: false });
-        self.counter
+        let raised = Raised { scope, at: self.counter, when, by, reason, except, settled: false };
+        self.raised.push(raised.clone());
+        raised
     }
 
     /// The first raise that ended this session, if any did.

@@ -4,6 +4,7 @@
 //! What stays is what history needs to be whole: which session, when, by which rule, by whose key; numbers, and no text
 //! that anybody wrote. The user's id becomes a pseudonym that only the holder of the master key can make from it again.
 
+use crate::epoch::Scope;
 use crate::event::{Actor, Event};
 use crate::id::{EnvironmentId, UserId};
 use crate::refusal::{Evidence, Value};
@@ -64,6 +65,12 @@ pub fn event(event: &Event, user: &UserId, name: &UserId) -> Option<Event> {
         client: Client::default(),
         actor: event.actor.as_deref().map(silent),
         tags: Box::default(),
+        mass: event.mass.clone().map(|mut mass| {
+            if mass.scope == Scope::User(user.clone()) {
+                mass.scope = Scope::User(name.clone());
+            }
+            mass
+        }),
         ..event.clone()
     })
 }

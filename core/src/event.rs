@@ -1,5 +1,6 @@
 //! One line of history: what happened, to a session or to a whole environment, when, from where, by which rule.
 
+use crate::epoch::{Raised, Scope};
 use crate::id::{SessionId, UserId};
 use crate::policy::Origin;
 use crate::refusal::{Code, Evidence, Refusal};
@@ -32,11 +33,15 @@ pub enum EventKind {
     SettingsChanged,
     /// The one-time code of a login was exchanged: the session has reached the page it was for.
     LoginExchanged,
+    /// All sessions of the environment, of a user, or with certain tags were ended at once.
+    Revoked,
+    /// A key behind access tokens got a successor.
+    KeysRotated,
 }
 
 impl EventKind {
     /// All, in the order of the documentation.
-    pub const ALL: [EventKind; 10] = [
+    pub const ALL: [EventKind; 12] = [
         EventKind::Created,
         EventKind::RotatedByAuth,
         EventKind::Updated,
@@ -47,6 +52,8 @@ impl EventKind {
         EventKind::UserErased,
         EventKind::SettingsChanged,
         EventKind::LoginExchanged,
+        EventKind::Revoked,
+        EventKind::KeysRotated,
     ];
 
     /// The stable text.
@@ -62,6 +69,8 @@ impl EventKind {
             EventKind::UserErased => "user.erased",
             EventKind::SettingsChanged => "settings.changed",
             EventKind::LoginExchanged => "session.login_exchanged",
+            EventKind::Revoked => "sessions.revoked",
+            EventKind::KeysRotated => "keys.rotated",
         }
     }
 
@@ -102,6 +111,23 @@ pub struct Event {
     pub tags: Box<[Tag]>,
     /// How often, of refusals that changed nothing; 1 of everything else.
     pub count: u32,
+    /// Of ends: no access token of the session lives beyond this instant; `None`: none was ever made.
+    pub tokens_until: Option<Millis>,
+    /// Of ends: the session's place in the status lists, if it has one.
+    pub status_index: Option<u64>,
+    /// Whom an end of many at once ended; of anything else `None`.
+    pub mass: Option<Box<Mass>>,
+}
+
+/// An end of many at once (see [`crate::epoch`]).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mass {
+    /// Whom it ended.
+    pub scope: Scope,
+    /// The environment's counter after it: it ended what is below.
+    pub epoch: u64,
+    /// The one session that was kept, if one was.
+    pub except: Option<SessionId>,
 }
 
 impl Event {
@@ -130,6 +156,11 @@ impl Event {
         Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::SettingsChanged, at, by) }
     }
 
+    /// A key behind access tokens got a successor: which, from when on, and why.
+    pub fn keys_rotated(at: Millis, by: By, note: &str) -> Event {
+        Event { note: Some(note.into()), ..Event::beside_sessions(EventKind::KeysRotated, at, by) }
+    }
+
     /// Something that happened to no session in particular.
     pub fn beside_sessions(kind: EventKind, at: Millis, by: By) -> Event {
         Event {
@@ -147,6 +178,24 @@ impl Event {
             actor: None,
             tags: Box::new([]),
             count: 1,
+            tokens_until: None,
+            status_index: None,
+            mass: None,
+        }
+    }
+
+    /// Many were ended at once.
+    pub fn revoked(raised: &Raised) -> Event {
+        let user = match &raised.scope {
+            Scope::User(user) => Some(user.clone()),
+            Scope::All | Scope::Tags(_) => None,
+        };
+        let (scope, epoch, except) = (raised.scope.clone(), raised.at, raised.except);
+        Event {
+            user,
+            note: raised.reason.clone(),
+            mass: Some(Box::new(Mass { scope, epoch, except })),
+            ..Event::beside_sessions(EventKind::Revoked, raised.when, raised.by.clone())
         }
     }
 
@@ -206,6 +255,8 @@ impl Event {
             origin: end.origin.clone(),
             evidence: end.evidence.clone(),
             note: end.reason.clone(),
+            tokens_until: session.tokens_until,
+            status_index: session.status_index,
             ..Event::of(session, EventKind::Ended, end.at, end.by.clone(), client)
         }
     }

@@ -26,6 +26,8 @@ pub const DEVICE: u8 = 7;
 pub const BROWSER: u8 = 8;
 /// The system it was made or last used on, in small letters.
 pub const OS: u8 = 9;
+/// Until when an access token of an ended session could live: 8 bytes of milliseconds. Sessions that never had one have none.
+pub const TOKENS: u8 = ENDED + 10;
 /// What is added to a name for an ended session.
 pub const ENDED: u8 = 16;
 /// An ended session's code.
@@ -56,7 +58,10 @@ pub fn of(session: &Session, due: Millis) -> Vec<(u8, Vec<u8>)> {
             facets.push((DUE, instant(due).to_vec()));
             facets.extend(session.chain.pending_since().map(|since| (PENDING, instant(since).to_vec())));
         }
-        State::Ended(end) => facets.push((CODE, code(end.code).to_vec())),
+        State::Ended(end) => {
+            facets.push((CODE, code(end.code).to_vec()));
+            facets.extend(session.tokens_until.map(|until| (TOKENS, instant(until).to_vec())));
+        }
     }
     facets
 }

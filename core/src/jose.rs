@@ -10,6 +10,7 @@
 //! * [`claims`]: what an access token says.
 
 pub mod claims;
+mod der;
 pub mod json;
 pub mod jwe;
 pub mod jws;

@@ -7,6 +7,7 @@ use crate::ending::{Ending, ending};
 use crate::epoch::Ledger;
 use crate::expiry;
 use crate::id::EnvironmentId;
+use crate::jose::claims::{self, Claims};
 use crate::policy::{Effective, Origin};
 use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::rotation::{self, Place};
@@ -99,18 +100,10 @@ pub fn judge(
     if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
-    let (elsewhere, noticed) = match whereabouts::judge(session, policy, demand.from) {
-        Came::Ends(refusal) => {
-            return Verdict { refusal: Some(refusal), effect: Effect::End, adopt: false, noticed: None };
-        }
-        Came::Refused(refusal) => (Some(refusal), None),
-        Came::Noticed(what) => (None, Some(what)),
-        Came::Fine => (None, None),
+    let (missing, noticed) = match demanded(session, policy, demand, now) {
+        Ok(said) => said,
+        Err(ends) => return *ends,
     };
-    let missing = elsewhere
-        .or_else(|| missing_tags(session, demand.tags))
-        .or_else(|| missing_groups(session, demand.groups))
-        .or_else(|| step_up::missing(session, demand.assured, now));
     let effect = match place {
         Place::Again if missing.is_none() && demand.can_deliver => Effect::Again,
         Place::Current if missing.is_none() && demand.can_deliver && rotation_due(session, policy, now) => {
@@ -147,6 +140,38 @@ pub fn judge_refresh(
     let effect = if effect == Effect::Rotate && place == Place::Again { Effect::Again } else { effect };
     let adopt = refusal.is_none() && expiry::adopt(session, policy).is_some();
     Verdict { refusal, effect, adopt, noticed }
+}
+
+/// Judges an access token: genuine, and for this reader (see [`crate::access_token::Reader`]). Of its session that is freshly
+/// read: what the session is by now counts, not what the token says it was. Nothing rotates, and it is no activity.
+pub fn judge_access(
+    session: &impl Subject,
+    seen: Millis,
+    claims: &Claims,
+    ledger: &Ledger,
+    policy: &Effective,
+    demand: Demand<'_>,
+    now: Millis,
+) -> Verdict {
+    let refuse = |refusal, effect| Verdict { refusal: Some(refusal), effect, adopt: false, noticed: None };
+    if claims.session != session.id() || claims.subject != session.user() {
+        return refuse(Refusal::plain(Code::SessionNotFound, claims::RULE), Effect::Nothing);
+    }
+    if let Some(ending) = ending(session, seen, ledger, policy, now) {
+        let written = matches!(ending, Ending::Recorded(_));
+        return refuse(ending.refusal(), if written { Effect::Nothing } else { Effect::Settle });
+    }
+    // Who held a token before the user authenticated again does not get what that brought.
+    if claims.authenticated_at != session.times().authenticated_at {
+        return refuse(Refusal::plain(Code::TokenSuperseded, claims::RULE), Effect::Nothing);
+    }
+    match demanded(session, policy, demand, now) {
+        Ok((refusal, noticed)) => {
+            let noticed = noticed.filter(|_| refusal.is_none());
+            Verdict { refusal, effect: Effect::Nothing, adopt: false, noticed }
+        }
+        Err(ends) => *ends,
+    }
 }
 
 /// Whether the session itself stands at `now`, whatever is presented: the part that lists, counts and limits share.
@@ -189,6 +214,33 @@ fn place(
     }
     let holder = Holder { env: bench.env, session: session.id(), user: session.user() };
     session.chain().place(token, holder, bench.keys, policy.rotation_grace.value, now)
+}
+
+/// What the request is refused with, and what is noticed of it: from where it comes, then what it must carry, then how surely
+/// it must be the user.
+///
+/// # Errors
+/// The verdict that ends the session.
+fn demanded(
+    session: &impl Subject,
+    policy: &Effective,
+    demand: Demand<'_>,
+    now: Millis,
+) -> Result<(Option<Refusal>, Option<Refusal>), Box<Verdict>> {
+    let (elsewhere, noticed) = match whereabouts::judge(session, policy, demand.from) {
+        Came::Ends(refusal) => {
+            let refusal = Some(refusal);
+            return Err(Box::new(Verdict { refusal, effect: Effect::End, adopt: false, noticed: None }));
+        }
+        Came::Refused(refusal) => (Some(refusal), None),
+        Came::Noticed(what) => (None, Some(what)),
+        Came::Fine => (None, None),
+    };
+    let missing = elsewhere
+        .or_else(|| missing_tags(session, demand.tags))
+        .or_else(|| missing_groups(session, demand.groups))
+        .or_else(|| step_up::missing(session, demand.assured, now));
+    Ok((missing, noticed))
 }
 
 /// The refusals that do not depend on what the request demands.

@@ -17,13 +17,14 @@
 //! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
-//! * [`jose`]: signed and sealed tokens as everybody reads them.
+//! * [`jose`]: signed and sealed tokens as everybody reads them. [`access_token`]: what they say of a session.
 //! * [`offline`]: what a verifier beside the application decides without asking.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm))]
 
+pub mod access_token;
 pub mod address;
 pub mod agent;
 pub mod base62;
@@ -55,6 +56,7 @@ pub mod sealing;
 pub mod seats;
 pub mod secret;
 pub mod session;
+pub mod signing;
 pub mod step_up;
 pub mod subject;
 pub mod tag;

@@ -12,7 +12,8 @@
 pub mod clock;
 pub mod revoked;
 
-use crate::jose::claims::{Claims, Reader};
+use crate::access_token::Reader;
+use crate::jose::claims::Claims;
 use crate::judge::{lacks_groups, lacks_tags};
 use crate::refusal::{Code, Refusal};
 use crate::step_up::{self, Assured, Level};
@@ -152,6 +153,5 @@ pub fn missing(claims: &Claims, demand: &Demand, now: Millis) -> Option<Refusal>
 
 /// An instant at which the token is neither early nor over.
 fn middle(claims: &Claims) -> Millis {
-    let begins = claims.not_before.max(claims.issued_at).min(claims.expires_at.saturating_sub(1));
-    Millis(i64::try_from(begins).unwrap_or(i64::MAX).saturating_mul(1_000))
+    Millis(claims.since().0.min(claims.until().0.saturating_sub(1)))
 }

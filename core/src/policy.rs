@@ -9,6 +9,7 @@
 //! the same tags share one result.
 
 use crate::subject::Subject;
+use crate::time::Span;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -153,6 +154,12 @@ impl Policy {
     /// The session types that say how long their sessions last, in order.
     pub fn type_lives(&self) -> impl Iterator<Item = (&TypeName, &Life)> {
         self.types.iter().map(|(name, life)| (name, life))
+    }
+
+    /// The longest life that an access token of any session can be made with: of several sections the shortest holds.
+    pub fn longest_access_token(&self) -> Span {
+        let all = std::iter::once(&self.base).chain(&self.alone);
+        all.map(|effective| effective.access_token_ttl.value).max().unwrap_or_default()
     }
 
     /// What applies to a session now.

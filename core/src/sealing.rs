@@ -7,6 +7,7 @@ use crate::id::{EnvironmentId, SessionId};
 use crate::secret::{Secret, mac};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
+use zeroize::Zeroizing;
 
 /// Sealed bytes: which key, the nonce, and ciphertext with tag.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,7 +71,17 @@ pub fn wrap(
     secret: &Secret<32>,
     nonce: [u8; 12],
 ) -> Result<Vec<u8>, Broken> {
-    let sealed = seal(key, purpose.as_bytes(), secret.expose(), nonce)?;
+    wrap_bytes(key, purpose, secret.expose(), nonce)
+}
+
+/// The same of a secret of any length, such as an RSA key.
+pub fn wrap_bytes(
+    key: &Secret<32>,
+    purpose: &str,
+    secret: &[u8],
+    nonce: [u8; 12],
+) -> Result<Vec<u8>, Broken> {
+    let sealed = seal(key, purpose.as_bytes(), secret, nonce)?;
     Ok([nonce.as_slice(), &sealed].concat())
 }
 
@@ -79,9 +90,17 @@ pub fn wrap(
 /// # Errors
 /// [`Broken`] when the key or the purpose is another one.
 pub fn unwrap(key: &Secret<32>, purpose: &str, wrapped: &[u8]) -> Result<Secret<32>, Broken> {
-    let (nonce, sealed) = wrapped.split_first_chunk::<12>().ok_or(Broken)?;
-    let plain = open(key, purpose.as_bytes(), sealed, *nonce)?;
+    let plain = unwrap_bytes(key, purpose, wrapped)?;
     Ok(Secret::new(<[u8; 32]>::try_from(plain.as_slice()).map_err(|_| Broken)?))
+}
+
+/// Takes a wrapped secret of any length out; it is wiped when it is dropped.
+///
+/// # Errors
+/// [`Broken`] when the key or the purpose is another one.
+pub fn unwrap_bytes(key: &Secret<32>, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Broken> {
+    let (nonce, sealed) = wrapped.split_first_chunk::<12>().ok_or(Broken)?;
+    open(key, purpose.as_bytes(), sealed, *nonce).map(Zeroizing::new)
 }
 
 fn aad(env: EnvironmentId, session: SessionId) -> [u8; 24] {

@@ -53,6 +53,10 @@ pub struct Session {
     pub actor: Option<Box<Actor>>,
     /// From where the user last authenticated, when that differs from `client`: what later requests are compared with.
     pub anchor: Option<Box<Client>>,
+    /// No access token of it lives beyond this instant; `None`: none was ever made.
+    pub tokens_until: Option<Millis>,
+    /// Its place in the environment's status lists, from when it got one: nothing takes it away.
+    pub status_index: Option<u64>,
     /// Live or ended.
     pub state: State,
 }

@@ -43,6 +43,10 @@ pub trait Subject {
     fn actor(&self) -> Option<(&str, &str)>;
     /// How it ended, if somebody ended it. Whether time has is for [`crate::expiry`].
     fn end(&self) -> Option<&End>;
+    /// No access token of it lives beyond this instant; `None`: none was ever made.
+    fn tokens_until(&self) -> Option<Millis>;
+    /// Its place in the status lists, if it has one.
+    fn status_index(&self) -> Option<u64>;
 
     /// Whether it carries the tag.
     fn has_tag(&self, tag: &Tag) -> bool {
@@ -141,5 +145,11 @@ impl Subject for Session {
             State::Live => None,
             State::Ended(end) => Some(end),
         }
+    }
+    fn tokens_until(&self) -> Option<Millis> {
+        self.tokens_until
+    }
+    fn status_index(&self) -> Option<u64> {
+        self.status_index
     }
 }

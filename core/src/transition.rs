@@ -4,6 +4,7 @@
 //! * [`create`]: a session begins. [`admit`]: whether there is room for it.
 //! * [`present`]: what a judgement of a presented token brings about; and the exchange of a refresh token.
 //! * [`update`]: tags, groups, data and times of a live session; authentication again.
+//! * [`mint`]: an access token is made of a live session.
 //! * [`bind`]: a live session gets its device.
 //! * [`redeem`]: a one-time code is exchanged for the session behind it.
 //! * [`finish`]: a session ends: by a caller, by its client, by time, by an epoch.
@@ -24,6 +25,7 @@ pub mod admit;
 pub mod bind;
 pub mod create;
 pub mod finish;
+pub mod mint;
 pub mod present;
 pub mod redeem;
 pub mod update;

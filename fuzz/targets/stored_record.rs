@@ -14,6 +14,7 @@ use handstamp_server::codec::origins::{Purpose, origins_key, read_origins, write
 use handstamp_server::codec::policy;
 use handstamp_server::codec::seats::{read_seats, seats_key, write_seats};
 use handstamp_server::codec::session_type::{read_session_type, write_session_type};
+use handstamp_server::codec::token_keys::{read_token_keys, token_keys_key, write_token_keys};
 use handstamp_server::codec::{
     CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
 };
@@ -26,7 +27,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 15 {
+    match which % 16 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -60,6 +61,7 @@ fuzz_target!(|data: &[u8]| {
             keeps(seats_key(ENV, &tag), body, read_seats, |known| write_seats(ENV, &tag, known, AT).body);
         }
         13 => pages(body),
+        15 => keeps(token_keys_key(ENV), body, read_token_keys, |keys| write_token_keys(ENV, keys).body),
         _ => keeps(login_key(ENV, SessionId([7; 16])), body, read_login, |code| write_login(ENV, code).body),
     }
 });
@@ -133,7 +135,7 @@ fn history(body: &[u8]) {
 fn ledger(body: &[u8]) {
     let Some((ledger, reserved)) = value(ledger_key(ENV), body, control::read_ledger) else { return };
     let written = control::write_ledger(ENV, &ledger, reserved).body;
-    if body.first() == Some(&1) {
+    if body.first() < written.first() {
         let again = value(ledger_key(ENV), &written, control::read_ledger);
         assert_eq!(again, Some((ledger, reserved)));
     } else {

@@ -74,6 +74,8 @@ fn same(packed: &impl Subject, owned: &Session) {
     assert_eq!(packed.actor(), Subject::actor(owned));
     assert!(packed.methods().eq(Subject::methods(owned)));
     assert_eq!(packed.end(), Subject::end(owned));
+    assert_eq!(packed.tokens_until(), Subject::tokens_until(owned));
+    assert_eq!(packed.status_index(), Subject::status_index(owned));
     assert_eq!(walk(packed), walk(owned));
 }
 

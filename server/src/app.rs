@@ -1,13 +1,13 @@
 //! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
 //!
 //! * [`open`]: first start and every start after it.
-//! * [`control`]: environments, access keys and ledgers, held in memory (`room`); `epochs`: ending many at once; [`callers`]: who asks.
+//! * [`control`]: environments, access keys and ledgers, held in memory (`room`), with [`token_keys`]; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`].
+//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -19,6 +19,7 @@ use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
@@ -57,8 +58,10 @@ pub mod records;
 mod room;
 pub mod search;
 mod seats;
+pub mod signing;
 pub mod table;
 pub mod tighter;
+pub mod token_keys;
 pub mod types;
 pub mod update;
 pub mod update_many;
@@ -87,6 +90,8 @@ pub struct App {
     behind: Arc<behind::Behind>,
     observer: observe::Observer,
     rates: Box<rates::Rates>,
+    /// How often a data key may seal.
+    sealings: arc_swap::ArcSwap<Budget>,
     checked: tighter::Checked,
     rounds: aging::Rounds,
     verdicts: verdicts::Verdicts,

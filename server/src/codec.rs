@@ -21,6 +21,7 @@ pub mod policy;
 pub mod seats;
 pub mod session;
 pub mod session_type;
+pub mod token_keys;
 
 /// Kinds of records: the first part of every key.
 pub mod kind {
@@ -63,6 +64,8 @@ pub mod kind {
     pub const ORIGINS: u8 = 25;
     /// One-time codes of an environment's logins, each under its session.
     pub const LOGIN: u8 = 26;
+    /// The keys behind the access tokens of an environment, one record of all of them.
+    pub const TOKEN_KEYS: u8 = 27;
 }
 
 /// Where control records live.
@@ -119,7 +122,8 @@ pub fn session_record(
 ) -> Record {
     let (touchable, forget_at) = match &session.state {
         State::Live => (Some(seen), None),
-        State::Ended(end) => (None, Some(end.at.plus(retention))),
+        // Its end is told for as long as a token of it can live.
+        State::Ended(end) => (None, Some(end.at.plus(retention)).max(session.tokens_until)),
     };
     Record {
         key: session_key(env, session.id),

@@ -6,7 +6,7 @@
 //!
 //! * `key`, `setting`: one key as data; one value as text, TOML or JSON.
 //! * `layers`: the file, the environment and the flags. `problem`: what is wrong with them, and where.
-//! * `server`, `store`, `privacy`, `cookie`, `browser`, `log`, `policy`, `session_type`: the sections.
+//! * `server`, `store`, `privacy`, `cookie`, `browser`, `tokens`, `log`, `policy`, `session_type`: the sections.
 //! * `print`: the sample file, the schema, the listing. `reload`: what may change while the server runs.
 
 pub mod browser;
@@ -25,6 +25,7 @@ pub mod server;
 pub mod session_type;
 pub mod setting;
 pub mod store;
+pub mod tokens;
 
 pub use self::layers::{ConfigFile, Environment, Flags};
 pub use self::problem::{Origin, Problem, Problems};
@@ -69,6 +70,8 @@ pub struct Config {
     pub cors: browser::Cors,
     /// `[login]`
     pub login: browser::Login,
+    /// `[tokens]`
+    pub tokens: tokens::Tokens,
     /// `[log]`
     pub log: log::Log,
     /// `[policy.default]`
@@ -191,6 +194,7 @@ impl Config {
             browser: browser::Browser::read(values)?,
             cors: browser::Cors::read(values)?,
             login: browser::Login::read(values)?,
+            tokens: tokens::Tokens::read(values)?,
             log: log::Log::read(values)?,
             policy: policy::Sections::read(values, decides.contains("policy"))?,
             session_types: session_type::Types::read(values, decides.contains(session_type::SECTION))?,

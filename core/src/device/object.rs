@@ -31,7 +31,7 @@ fn members(object: json::Members, outer: bool) -> Option<Members> {
         Json::Object(inner) if outer => members(inner, false).map(Value::Object),
         Json::Object(_) | Json::Null | Json::Bool(_) | Json::List(_) => None,
     };
-    let all: Option<Vec<_>> = object.into_iter().map(|(name, one)| Some((name, value(one)?))).collect();
+    let all: Option<Vec<_>> = object.into_pairs().map(|(name, one)| Some((name, value(one)?))).collect();
     all.map(Members)
 }
 

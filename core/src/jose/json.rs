@@ -138,6 +138,10 @@ impl Members {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
+    /// All, taken apart.
+    pub fn into_pairs(self) -> impl Iterator<Item = (String, Json)> {
+        self.0.into_iter()
+    }
     /// Appends them as one JSON object.
     pub fn write(&self, out: &mut String) {
         out.push('{');
@@ -148,14 +152,6 @@ impl Members {
             value.write(out);
         }
         out.push('}');
-    }
-}
-
-impl IntoIterator for Members {
-    type Item = (String, Json);
-    type IntoIter = std::vec::IntoIter<(String, Json)>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
     }
 }
 
@@ -360,55 +356,11 @@ mod tests {
 
     #[test]
     fn what_is_no_json_or_could_be_read_in_two_ways() {
-        for text in [
-            "",
-            " ",
-            "{",
-            "}",
-            "[",
-            "]",
-            "{}x",
-            "{}{}",
-            "[1,]",
-            "[,1]",
-            "[1 2]",
-            "{,}",
-            "{\"a\"}",
-            "{\"a\":}",
-            "{\"a\":1,}",
-            "{\"a\":1 \"b\":2}",
-            "{a:1}",
-            "{'a':1}",
-            "01",
-            "-",
-            "-01",
-            "1.",
-            ".5",
-            "1e",
-            "1e+",
-            "+1",
-            "0x1",
-            "NaN",
-            "Infinity",
-            "tru",
-            "True",
-            "nul",
-            "{\"a\":1,\"a\":1}",
-            "{\"a\":1,\"\\u0061\":2}",
-            "{\"x\":{\"b\":1,\"b\":2}}",
-            "\"\n\"",
-            "\"\\x\"",
-            "\"\\u12\"",
-            "\"\\u+123\"",
-            "\"\\ud800\"",
-            "\"\\udc00\"",
-            "\"\\ud800\\u0041\"",
-            "\"",
-            "\"\\",
-            "\u{feff}{}",
-            "{\u{a0}}",
-            "// x\n1",
-        ] {
+        const BAD: &str = r#"
+{ } [ ] {}x {}{} [1,] [,1] {,} {"a"} {"a":} {"a":1,} {a:1} {'a':1} 01 - -01 1. .5 1e 1e+ +1 0x1 NaN Infinity tru True nul
+{"a":1,"a":1} {"a":1,"\u0061":2} {"x":{"b":1,"b":2}} "\x" "\u12" "\u+123" "\ud800" "\udc00" "\ud800\u0041" " "\"#;
+        let more = ["", " ", "[1 2]", "{\"a\":1 \"b\":2}", "\"\n\"", "\u{feff}{}", "{\u{a0}}", "// x\n1"];
+        for text in BAD.split_whitespace().chain(more) {
             assert!(read(text.as_bytes()).is_none(), "{text}");
         }
         assert!(read(b"\"\xff\"").is_none());

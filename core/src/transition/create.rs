@@ -142,6 +142,8 @@ pub fn create_as(
         auth: new.auth.map(|proved| Box::new(proved.auth)),
         actor: new.actor.map(Box::new),
         anchor: None,
+        tokens_until: None,
+        status_index: None,
         state: State::Live,
     };
     let user = User { live: user.live.saturating_add(1), ..user };

@@ -31,6 +31,8 @@ mod logins;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod mint;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod origins;

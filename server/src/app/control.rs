@@ -4,6 +4,7 @@
 use super::origins::{FileOrigins, Origins, Said, said};
 use super::policies::FromFile;
 use super::seats::{Era, Standing};
+use super::token_keys::TokenKeys;
 use super::types::{Kept, known};
 use crate::codec::control::{read_access_key, read_environment, read_ledger};
 use crate::codec::origins::origin_lists;
@@ -69,6 +70,8 @@ pub struct Env {
     pub origins: Arc<Origins>,
     /// What was said of them over the API.
     pub(super) said: Arc<Said>,
+    /// The keys behind its access tokens.
+    pub tokens: Arc<TokenKeys>,
 }
 
 /// An access key, ready for work.
@@ -239,6 +242,7 @@ pub(super) fn ready(
         base: Arc::default(),
         origins: Arc::default(),
         said: Arc::default(),
+        tokens: Arc::default(),
     })
 }
 
@@ -261,13 +265,25 @@ pub(super) async fn load(
         ledger.raised.iter_mut().for_each(|raised| raised.settled = false);
         ledgers.insert(found.record.key.id.clone(), ((ledger, reserved), found.version));
     }
+    let mut token_keys: HashMap<Box<[u8]>, TokenKeys> = HashMap::new();
+    for found in all(store, control(kind::TOKEN_KEYS)).await? {
+        let keys = TokenKeys::stored_under(master, &found)?;
+        token_keys.insert(found.record.key.id.clone(), keys);
+    }
     for found in all(store, control(kind::ENVIRONMENT)).await? {
         let record = read_environment(&found)?;
         let (ledger, ledger_version) = ledgers.remove(&found.record.key.id).unwrap_or_default();
         let env = ready(master, record, found.version, ledger, ledger_version)?;
         let stored_types = known(&all(store, session_types(env.record.id)).await?)?;
         let said = Arc::new(said(&all(store, origin_lists(env.record.id)).await?)?);
-        held.put_env(Env { stored: policies.remove(&found.record.key.id), stored_types, said, ..env });
+        let tokens = Arc::new(token_keys.remove(&found.record.key.id).unwrap_or_default());
+        held.put_env(Env {
+            stored: policies.remove(&found.record.key.id),
+            stored_types,
+            said,
+            tokens,
+            ..env
+        });
     }
     for found in all(store, control(kind::ACCESS_KEY)).await? {
         let (key, used) = read_access_key(&found)?;

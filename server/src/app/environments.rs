@@ -3,9 +3,11 @@
 
 use super::callers::Caller;
 use super::control::{Env, data_key_purpose, put, ready};
+use super::signing::with_first;
 use super::{App, Fault, Stop};
 use crate::codec::control::{access_key_key, environment_key, ledger_key, write_environment, write_purge};
 use crate::codec::policy::policy_key;
+use crate::codec::token_keys::token_keys_key;
 use crate::codec::{CONTROL, control_key, kind};
 use crate::store::{Expect, Op, Record};
 use handstamp_core::caller::Home;
@@ -49,10 +51,10 @@ impl App {
         if self.control.load().env_named(&name).is_some() {
             return Err(Stop::refuse(Code::AlreadyExists, format!("there is an environment {name} already")));
         }
-        let env = self.new_environment(name)?;
-        let op = put(write_environment(&env.record), 0);
+        let (env, token_keys) = self.new_environment(name)?;
+        let ops = vec![put(write_environment(&env.record), 0), put(token_keys, 0)];
         let id = env.record.id;
-        self.change_control(turn, vec![op], |control| control.put_env(env)).await?;
+        self.change_control(turn, ops, |control| control.put_env(env)).await?;
         self.env(id)
     }
 
@@ -84,6 +86,9 @@ impl App {
         if let Some((_, version)) = &env.stored {
             ops.push(Op::Delete { key: policy_key(id), expect: Expect::Version(*version) });
         }
+        if env.tokens.version > 0 {
+            ops.push(Op::Delete { key: token_keys_key(id), expect: Expect::Version(env.tokens.version) });
+        }
         let keys: Vec<_> =
             control.keys().into_iter().filter(|k| k.key.home == Home::Environment(id)).collect();
         ops.extend(
@@ -99,15 +104,16 @@ impl App {
         Ok(())
     }
 
-    /// A new environment with a data key of its own.
-    pub(super) fn new_environment(&self, name: EnvironmentName) -> Result<Env, Fault> {
+    /// A new environment with keys of its own, and the record of those behind its access tokens.
+    pub(super) fn new_environment(&self, name: EnvironmentName) -> Result<(Env, Record), Fault> {
         let id = EnvironmentId(u64::from_be_bytes(self.draw_bytes()?).max(1));
         let secret = Secret::new(self.draw_bytes()?);
         let kek = self.master.derive("wrap");
         let wrapped =
             wrap(&kek, &data_key_purpose(id, 1), &secret, self.draw_bytes()?).map_err(|_| Fault::Entropy)?;
         let record = Environment { id, name, created_at: self.now(), data_keys: vec![(1, wrapped)] };
-        Ok(ready(&self.master, record, 1, (Ledger::default(), 0), 0)?)
+        let env = ready(&self.master, record, 1, (Ledger::default(), 0), 0)?;
+        Ok(with_first(&self.master, env, self.first_token_keys(id)?)?)
     }
 }
 

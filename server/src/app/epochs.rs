@@ -4,8 +4,10 @@ use super::control::{Env, put};
 use super::room::Turn;
 use super::{App, Stop};
 use crate::codec::control::{environment_key, write_ledger};
-use crate::store::{Expect, Op};
+use crate::codec::new_event;
+use crate::store::{Expect, NewEvent, Op};
 use handstamp_core::epoch::{Raised, Scope};
+use handstamp_core::event::Event;
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::session::By;
 use handstamp_core::time::{Millis, Span};
@@ -28,7 +30,7 @@ impl App {
             // has a greater one and does not spare it.
             let taken =
                 Env { reserved: current.reserved.max(current.ledger.counter) + 1, ..Env::clone(&current) };
-            turn = self.store_ledger(turn, taken).await?;
+            turn = self.store_ledger(turn, taken, Vec::new()).await?;
             current = self.env(env)?;
             self.lift(&current, id, current.reserved).await?;
         }
@@ -39,9 +41,10 @@ impl App {
             None => next.ledger.counter.max(next.reserved),
         };
         next.ledger.raised.retain(|raised| !forgettable(raised, now));
-        let at = next.ledger.raise(scope, now, by, reason);
-        self.store_ledger(turn, next).await?;
-        Ok(at)
+        let raised = next.ledger.raise_except(scope, now, by, reason, spared);
+        let told = vec![new_event(env, &Event::revoked(&raised))];
+        self.store_ledger(turn, next, told).await?;
+        Ok(raised.at)
     }
 
     /// Ends every session of every environment.
@@ -63,19 +66,19 @@ impl App {
         let now = self.now();
         next.ledger.raised.iter_mut().filter(|r| settled.contains(&r.at)).for_each(|r| r.settled = true);
         next.ledger.raised.retain(|raised| !forgettable(raised, now));
-        self.store_ledger(turn, next).await?;
+        self.store_ledger(turn, next, Vec::new()).await?;
         Ok(())
     }
 
-    /// Puts `next`'s ledger in the place of the one of the version that it was made from.
-    async fn store_ledger(&self, turn: Turn, next: Env) -> Result<Turn, Stop> {
+    /// Puts `next`'s ledger in the place of the one of the version that it was made from, and tells history.
+    async fn store_ledger(&self, turn: Turn, next: Env, told: Vec<NewEvent>) -> Result<Turn, Stop> {
         let id = next.record.id;
         let ops = vec![
             put(write_ledger(id, &next.ledger, next.reserved), next.ledger_version),
             Op::Check { key: environment_key(id), expect: Expect::Version(next.version) },
         ];
         let next = Env { ledger_version: next.ledger_version + 1, ..next };
-        Ok(self.change_control(turn, ops, |control| control.put_env(next)).await?)
+        Ok(self.change_control_telling(turn, ops, told, |control| control.put_env(next)).await?)
     }
 }
 

@@ -75,6 +75,7 @@ impl App {
             outcome = self.settle_due(&env).await.and(outcome);
             outcome = self.settle_epochs(&env).await.and(outcome);
         }
+        outcome = self.forget_token_keys().await.and(outcome);
         outcome = self.age().await.and(outcome);
         outcome = self.scrub().await.and(outcome);
         outcome = self.purge().await.map_err(Stop::from).and(outcome);

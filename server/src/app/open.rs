@@ -2,14 +2,14 @@
 
 use super::activity::Activity;
 use super::cache::Cache;
-use super::control::{Control, batch, load, put, ready};
+use super::control::{Control, batch, load, put};
 use super::observe::Observer;
 use super::origins::FileOrigins;
 use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, aging, callers, keys, rates, tighter, verdicts};
+use super::{App, Fault, Stop, aging, callers, keys, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -18,10 +18,10 @@ use crate::schema::session_type::SessionTypes;
 use crate::store::{Store, StoreError};
 use handstamp_core::caller::{Home, Scope};
 use handstamp_core::environment::EnvironmentName;
-use handstamp_core::epoch::Ledger;
 use handstamp_core::policy::Policy;
 use handstamp_core::sealing::{unwrap, wrap};
 use handstamp_core::secret::Secret;
+use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
@@ -128,6 +128,7 @@ impl App {
             checked: tighter::Checked::default(),
             rounds: aging::Rounds::default(),
             verdicts: verdicts::Verdicts::default(),
+            sealings: arc_swap::ArcSwap::from_pointee(Budget::USUAL),
             retention: parts.retention,
             told: Arc::default(),
             leaving: AtomicBool::new(false),
@@ -143,23 +144,28 @@ impl App {
         control.envs().iter().for_each(|env| env.seats.has_settled());
         app.control.replace(control);
         app.recall_rules(fresh).await?;
+        app.complete_token_keys().await.map_err(|stop| match stop {
+            Stop::Fault(fault) => fault,
+            Stop::Refused(_) => Fault::Contended,
+        })?;
         Ok((app, fresh))
     }
 
     /// The first start: root, first environment and first key in one commit.
     async fn begin(&self, root: &Root, first: &Parts) -> Result<(), OpenError> {
         let name = EnvironmentName::parse("default/prd").map_err(|_| Fault::Contended)?;
-        let env = self.new_environment(name)?;
+        let (env, token_keys) = self.new_environment(name)?;
         let home = Home::Environment(env.record.id);
         let key = self.key_of(first, "first key".into(), home, Scope::ALL.to_vec(), self.now(), None);
         let ops = vec![
             put(write_root(root), 0),
             put(write_environment(&env.record), 0),
+            put(token_keys, 0),
             put(write_access_key(&key, Millis(0)), 0),
         ];
         self.store.commit(batch(self.now(), ops)).await?;
         let mut control = self.control.load().emptied();
-        control.put_env(ready(&self.master, env.record, 1, (Ledger::default(), 0), 0)?);
+        control.put_env(env);
         control.put_key(keys::entry(key, 1, Millis(0)));
         self.control.replace(control);
         Ok(())

@@ -135,50 +135,61 @@ pub fn ledger_key(env: EnvironmentId) -> Key {
     control_key(kind::LEDGER, &env.0.to_be_bytes())
 }
 
-/// A ledger as a record, and the number that no raise may have any more (format 1 had none).
+/// A ledger as a record, and the number that no raise may have any more (format 1 had none). Formats 1 and 2 did not say
+/// which session a raise spared.
 pub fn write_ledger(env: EnvironmentId, ledger: &Ledger, reserved: u64) -> Record {
-    let mut w = Writer::new(2);
+    let mut w = Writer::new(3);
     w.number(ledger.counter);
     w.list(ledger.raised.iter(), |w, raised| {
-        match &raised.scope {
-            Whom::All => w.byte(0),
-            Whom::User(user) => {
-                w.byte(1);
-                w.text(user.as_str());
-            }
-            Whom::Tags(tags) => {
-                w.byte(2);
-                w.list(tags.iter(), |w, tag| w.text(tag.as_str()));
-            }
-        }
+        write_whom(w, &raised.scope);
         w.number(raised.at);
         w.signed(raised.when.0);
         write_by(w, &raised.by);
         w.option(raised.reason.as_deref(), Writer::text);
         w.byte(u8::from(raised.settled));
+        w.option(raised.except, |w, id| w.fixed(&id.0));
     });
     w.number(reserved);
     record(ledger_key(env), None, w.finish())
 }
 
+pub(super) fn write_whom(w: &mut Writer, whom: &Whom) {
+    match whom {
+        Whom::All => w.byte(0),
+        Whom::User(user) => {
+            w.byte(1);
+            w.text(user.as_str());
+        }
+        Whom::Tags(tags) => {
+            w.byte(2);
+            w.list(tags.iter(), |w, tag| w.text(tag.as_str()));
+        }
+    }
+}
+
+pub(super) fn read_whom(r: &mut Reader<'_>) -> Result<Whom, Unreadable> {
+    match r.byte()? {
+        0 => Ok(Whom::All),
+        1 => Ok(Whom::User(UserId::new(r.text()?).map_err(|_| Unreadable)?)),
+        2 => Ok(Whom::Tags(r.list(|r| Tag::parse(r.text()?).map_err(|_| Unreadable))?)),
+        _ => Err(Unreadable),
+    }
+}
+
 /// Reads it.
 pub fn read_ledger(found: &Versioned) -> Result<(Ledger, u64), StoreError> {
-    reading_any(found, &[1, 2], |r| {
+    reading_any(found, &[1, 2, 3], |r| {
         let ledger = Ledger {
             counter: r.number()?,
             raised: r.list(|r| {
                 Ok(Raised {
-                    scope: match r.byte()? {
-                        0 => Whom::All,
-                        1 => Whom::User(UserId::new(r.text()?).map_err(|_| Unreadable)?),
-                        2 => Whom::Tags(r.list(|r| Tag::parse(r.text()?).map_err(|_| Unreadable))?),
-                        _ => return Err(Unreadable),
-                    },
+                    scope: read_whom(r)?,
                     at: r.number()?,
                     when: Millis(r.signed()?),
                     by: read_by(r)?,
                     reason: r.option(|r| r.text().map(Into::into))?,
                     settled: r.flag()?,
+                    except: if r.format < 3 { None } else { r.option(|r| r.fixed().map(SessionId))? },
                 })
             })?,
         };

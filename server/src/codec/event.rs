@@ -1,19 +1,21 @@
 //! A line of history as bytes. Session and time are kept beside the body by the store.
 
 use super::bytes::{Reader, Writer};
+use super::control::{read_whom, write_whom};
 use super::session::{
     read_by, read_client, read_evidence, read_origin, write_by, write_client, write_evidence, write_origin,
 };
 use super::{Unreadable, damaged, kind, session_id};
 use crate::store::{StoreError, StoredEvent};
-use handstamp_core::event::{Actor, Event, EventKind};
+use handstamp_core::event::{Actor, Event, EventKind, Mass};
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 
-/// 2: with a count at the end. 3: the user may be missing; an actor at the end. 4: tags after it.
-const FORMAT: u8 = 4;
+/// 2: with a count at the end. 3: the user may be missing; an actor at the end. 4: tags after it. 5: after them what ends
+/// say of access tokens, and whom an end of many ended.
+const FORMAT: u8 = 5;
 
 /// Without session and time.
 pub fn write(e: &Event) -> Vec<u8> {
@@ -29,6 +31,8 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::Noticed => 7,
         EventKind::SettingsChanged => 8,
         EventKind::LoginExchanged => 9,
+        EventKind::Revoked => 10,
+        EventKind::KeysRotated => 11,
     });
     w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
     w.option(e.code, |w, code| w.text(code.text()));
@@ -45,6 +49,13 @@ pub fn write(e: &Event) -> Vec<u8> {
     });
     w.number(u64::try_from(e.tags.len()).unwrap_or(u64::MAX));
     e.tags.iter().for_each(|tag| w.text(tag.as_str()));
+    w.option(e.tokens_until, |w, until| w.signed(until.0));
+    w.option(e.status_index, Writer::number);
+    w.option(e.mass.as_deref(), |w, mass| {
+        write_whom(w, &mass.scope);
+        w.number(mass.epoch);
+        w.option(mass.except, |w, id| w.fixed(&id.0));
+    });
     w.finish()
 }
 
@@ -61,7 +72,7 @@ pub fn read(stored: &StoredEvent) -> Result<Event, StoreError> {
 }
 
 fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, Unreadable> {
-    let mut r = Reader::new(body, &[1, 2, 3, FORMAT])?;
+    let mut r = Reader::new(body, &[1, 2, 3, 4, FORMAT])?;
     let user = |r: &mut Reader<'_>| UserId::new(r.text()?).map_err(|_| Unreadable);
     let kind = match r.byte()? {
         0 => EventKind::Created,
@@ -74,9 +85,11 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         7 => EventKind::Noticed,
         8 => EventKind::SettingsChanged,
         9 => EventKind::LoginExchanged,
+        10 => EventKind::Revoked,
+        11 => EventKind::KeysRotated,
         _ => return Err(Unreadable),
     };
-    let event = Event {
+    let mut event = Event {
         kind,
         at,
         session,
@@ -109,7 +122,18 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
                 (0..count).map(|_| Tag::parse(r.text()?).map_err(|_| Unreadable)).collect::<Result<_, _>>()?
             }
         },
+        tokens_until: None,
+        status_index: None,
+        mass: None,
     };
+    if r.format == FORMAT {
+        event.tokens_until = r.option(|r| r.signed().map(Millis))?;
+        event.status_index = r.option(Reader::number)?;
+        event.mass = r.option(|r| {
+            let (scope, epoch) = (read_whom(r)?, r.number()?);
+            Ok(Box::new(Mass { scope, epoch, except: r.option(|r| r.fixed().map(SessionId))? }))
+        })?;
+    }
     r.end()?;
     Ok(event)
 }

@@ -16,8 +16,10 @@ use handstamp_core::subject::{Endpoint, Subject, Times};
 use handstamp_core::time::{Millis, Span};
 use std::net::IpAddr;
 
-/// The format of a session's bytes. 1 knew no devices, and nothing of what was read of user agents.
+/// The formats of a session's bytes. 1 knew no devices, and nothing of what was read of user agents.
 pub(super) const FORMAT: u8 = 2;
+/// With what is said of access tokens at the end: the format of sessions that ever had one, and of no other.
+pub(super) const WITH_TOKENS: u8 = 3;
 
 /// All of a session that is no text, and where its texts lie.
 pub struct Outline {
@@ -36,7 +38,11 @@ pub struct Outline {
     auth: Option<(Level, Parts)>,
     actor: Option<(Part, Part)>,
     anchor: Option<Ends>,
+    tokens: Tokens,
 }
+
+/// Until when one of its access tokens can live, and its place in the status lists.
+type Tokens = (Option<Millis>, Option<u64>);
 
 /// Name, key, and since when.
 #[derive(Clone, Copy)]
@@ -71,7 +77,7 @@ impl Outline {
     /// # Errors
     /// [`Unreadable`].
     pub fn read(id: SessionId, body: &[u8]) -> Result<Outline, Unreadable> {
-        let mut r = Reader::new(body, &[1, FORMAT])?;
+        let mut r = Reader::new(body, &[1, FORMAT, WITH_TOKENS])?;
         let user = text(&mut r, body)?;
         let tags = parts(&mut r, body, |r| r.bytes().and_then(|_| r.number()).map(|_| ()))?;
         let groups = parts(&mut r, body, |r| r.bytes().map(|_| ()))?;
@@ -93,6 +99,7 @@ impl Outline {
             actor = r.option(|r| Ok((text(r, body)?, text(r, body)?)))?;
             anchor = r.option(|r| ends(r, body))?;
         }
+        let tokens = if r.format == WITH_TOKENS { tokens(&mut r)? } else { (None, None) };
         r.end()?;
         let times = Times { created_at, authenticated_at, born, expires_in, limits };
         Ok(Outline {
@@ -111,6 +118,7 @@ impl Outline {
             auth,
             actor,
             anchor,
+            tokens,
         })
     }
 
@@ -230,6 +238,12 @@ impl Subject for Packed<'_> {
     fn end(&self) -> Option<&End> {
         self.outline.end.as_deref()
     }
+    fn tokens_until(&self) -> Option<Millis> {
+        self.outline.tokens.0
+    }
+    fn status_index(&self) -> Option<u64> {
+        self.outline.tokens.1
+    }
 }
 
 fn text(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
@@ -245,6 +259,12 @@ fn bytes(r: &mut Reader<'_>, body: &[u8]) -> Result<Part, Unreadable> {
 fn proved(r: &mut Reader<'_>, body: &[u8]) -> Result<(Level, Parts), Unreadable> {
     let level = Level::new(r.byte()?).ok_or(Unreadable)?;
     Ok((level, parts(r, body, |r| r.bytes().map(|_| ()))?))
+}
+
+fn tokens(r: &mut Reader<'_>) -> Result<Tokens, Unreadable> {
+    let tokens = (r.option(|r| r.signed().map(Millis))?, r.option(Reader::number)?);
+    // Of a session without any there is nothing to say, and another format.
+    if tokens == (None, None) { Err(Unreadable) } else { Ok(tokens) }
 }
 
 fn device(r: &mut Reader<'_>, body: &[u8]) -> Result<Device, Unreadable> {

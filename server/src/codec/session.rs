@@ -2,7 +2,7 @@
 
 use super::Unreadable;
 use super::bytes::{Reader, Writer};
-use super::packed::{FORMAT, Outline, read_ip};
+use super::packed::{FORMAT, Outline, WITH_TOKENS, read_ip};
 use handstamp_core::agent::{Agent, Device};
 use handstamp_core::device::Registered;
 use handstamp_core::device::key::{DeviceId, PublicKey};
@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 /// `seen` is the last activity, kept in the body for ended sessions.
 pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
-    let mut w = Writer::new(FORMAT);
+    let tokens = s.tokens_until.is_some() || s.status_index.is_some();
+    let mut w = Writer::new(if tokens { WITH_TOKENS } else { FORMAT });
     w.text(s.user.as_str());
     w.list(s.tags.iter(), |w, held| {
         w.text(held.tag.as_str());
@@ -66,6 +67,10 @@ pub fn write(s: &Session, seen: Millis) -> Vec<u8> {
         w.text(&actor.reason);
     });
     w.option(s.anchor.as_deref(), write_endpoint);
+    if tokens {
+        w.option(s.tokens_until, |w, until| w.signed(until.0));
+        w.option(s.status_index, Writer::number);
+    }
     w.finish()
 }
 
@@ -94,6 +99,7 @@ pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable>
     let auth = packed.level().map(|level| Box::new(Auth { methods, level }));
     let actor = packed.actor().map(acting).transpose()?;
     let anchor = packed.own_anchor().map(|anchor| Box::new(owned(anchor)));
+    let (tokens_until, status_index) = (packed.tokens_until(), packed.status_index());
     let Outline { chain, end, .. } = outline;
     let session = Session {
         id,
@@ -113,6 +119,8 @@ pub fn read(id: SessionId, body: &[u8]) -> Result<(Session, Millis), Unreadable>
         auth,
         actor,
         anchor,
+        tokens_until,
+        status_index,
         state: end.map_or(State::Live, State::Ended),
     };
     Ok((session, seen))

@@ -179,6 +179,7 @@ pub const SECTIONS: &[Section] = &[
     super::browser::BROWSER,
     super::browser::CORS,
     super::browser::LOGIN,
+    super::tokens::TOKENS,
     super::log::SECTION,
     super::policy::DEFAULT,
 ];

@@ -1,6 +1,9 @@
 //! The only place that draws random bytes: the operating system's generator, through AWS-LC.
 
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use std::sync::Mutex;
+use zeroize::Zeroizing;
 
 /// A source of random bytes.
 pub trait Entropy: Send + Sync + 'static {
@@ -17,6 +20,13 @@ impl Entropy for SystemEntropy {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
         aws_lc_rs::rand::fill(out).is_ok()
     }
+}
+
+/// A new RSA key of 3072 bits (NIST SP 800-57: 128 bits of strength) as PKCS #8, drawn by AWS-LC itself. Takes up to some
+/// seconds; `None` when the source failed.
+pub fn rsa_key() -> Option<Zeroizing<Vec<u8>>> {
+    let pair = KeyPair::generate(KeySize::Rsa3072).ok()?;
+    Some(Zeroizing::new(pair.as_der().ok()?.as_ref().to_vec()))
 }
 
 /// Repeats itself from a seed, for tests: HMAC-SHA-256 over a counter.

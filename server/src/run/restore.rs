@@ -3,7 +3,7 @@
 
 use super::files::{self, cannot};
 use super::presence::{beside, lock};
-use super::serve::origins;
+use super::serve::{origins, tokens};
 use crate::app::open::{OpenError, Setup};
 use crate::app::{App, Stop};
 use crate::cli::{Failure, Progress, RestoreDone, RestoreOptions};
@@ -220,6 +220,7 @@ fn prepare(
             policy: config.policy.in_force(),
             types: config.session_types.in_force(),
             origins: origins(config),
+            tokens: tokens(config),
             cache_bytes: 1 << 20,
             retention: config.history.retention,
         };

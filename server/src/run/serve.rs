@@ -196,6 +196,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         policy: config.policy.in_force(),
         types: config.session_types.in_force(),
         origins: origins(config),
+        tokens: tokens(config),
         cache_bytes: config.cache.max_bytes,
         retention: config.history.retention,
     };
@@ -226,6 +227,11 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
 /// What the configuration lists of origins.
 pub(super) fn origins(config: &Config) -> FileOrigins {
     FileOrigins { cors: config.cors.origins.clone(), redirect: config.login.redirect_origins.clone() }
+}
+
+/// What the configuration says of access tokens.
+pub(super) fn tokens(config: &Config) -> Made {
+    Made { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
 }
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.

@@ -2,7 +2,10 @@
 
 use super::{ClientBody, Time, by};
 use crate::app::read::Line;
+use handstamp_core::epoch::Scope;
+use handstamp_core::event::Mass;
 use handstamp_core::refusal::{Evidence, Refusal, Value};
+use handstamp_core::tag::Tag;
 use serde::{Serialize, Serializer};
 
 /// A line of history.
@@ -53,6 +56,33 @@ pub struct EventBody<'a> {
     /// the session has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+    /// Of ends: until when an access token of the session could live; left out when none was ever made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    tokens_until: Option<Time>,
+    /// Of ends: the session's place in the status lists, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_index: Option<u64>,
+    /// Whom `sessions.revoked` ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<MassBody<'a>>,
+}
+
+/// Whom an end of many at once ended: all with these tags, all of a user, or, where neither is said, everybody.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Revoked)]
+pub struct MassBody<'a> {
+    /// Every session that carries all of these tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<&'a str>,
+    /// Every session of this user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    /// The environment's counter after it: it ended what is below.
+    epoch: u64,
+    /// The one session that was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    except: Option<String>,
 }
 
 /// Who acts in a user's place.
@@ -127,9 +157,24 @@ impl<'a> EventBody<'a> {
             client: ClientBody::of(&event.client),
             by: by(&event.by),
             actor: event.actor.as_deref().map(|a| ActorBody { id: a.id.as_str(), reason: &a.reason }),
-            tags: event.tags.iter().map(handstamp_core::tag::Tag::as_str).collect(),
+            tags: event.tags.iter().map(Tag::as_str).collect(),
             count: Some(event.count).filter(|count| *count > 1),
+            tokens_until: event.tokens_until.map(Time),
+            status_index: event.status_index,
+            revoked: event.mass.as_deref().map(MassBody::of),
         }
+    }
+}
+
+impl<'a> MassBody<'a> {
+    fn of(mass: &'a Mass) -> MassBody<'a> {
+        let (tags, user_id): (&[Tag], _) = match &mass.scope {
+            Scope::All => (&[], None),
+            Scope::User(user) => (&[], Some(user.as_str())),
+            Scope::Tags(tags) => (tags, None),
+        };
+        let tags = tags.iter().map(Tag::as_str).collect();
+        MassBody { tags, user_id, epoch: mass.epoch, except: mass.except.map(|id| id.to_string()) }
     }
 }
 

@@ -40,6 +40,8 @@ fn held(id: SessionId, env: EnvironmentId, texts: &[String], data: Option<&str>,
         auth: None,
         actor: None,
         anchor: None,
+        tokens_until: texts.first().map(|_| Millis(1_700_000_300_000)),
+        status_index: texts.get(1).map(|_| 1_048_577),
         id,
         user: UserId::new(texts.first().map_or("ada", String::as_str)).unwrap(),
         tags: (0..texts.len())
@@ -87,6 +89,8 @@ fn a_session_is_the_same_packed() {
         prop_assert_eq!(packed.client(), session.client());
         prop_assert_eq!(packed.last_client(), session.last_client());
         prop_assert!(packed.end().is_none());
+        prop_assert_eq!(packed.tokens_until(), session.tokens_until);
+        prop_assert_eq!(packed.status_index(), session.status_index);
         let (of, chain) = (packed.chain(), session.chain());
         prop_assert_eq!((of.generation, of.made_at, of.made_by), (chain.generation, chain.made_at, chain.made_by));
         prop_assert!(of.current.session.matches(&chain.current.session));

@@ -1,0 +1,351 @@
+//! Keys behind access tokens are made, handed over and counted: the first ones of an environment, a rotation, an
+//! emergency, and blocks of sealings, after which a data key gets its successor by itself.
+//!
+//! All keys of an environment are in one record, so two rotations at once cannot both go through: the second finds other
+//! keys than it decided about, and says so.
+
+use super::callers::Caller;
+use super::control::{Env, put};
+use super::room::Turn;
+use super::token_keys::{TokenKeys, WRAP, signing_key};
+use super::{App, Fault, Stop};
+use crate::codec::control::environment_key;
+use crate::codec::new_event;
+use crate::codec::token_keys::{wrapping, write_token_keys};
+use crate::host::entropy::{Entropy, rsa_key};
+use crate::store::{Expect, Op, Record, StoreError};
+use handstamp_core::base62;
+use handstamp_core::caller::Scope;
+use handstamp_core::event::Event;
+use handstamp_core::id::EnvironmentId;
+use handstamp_core::jose::jwe::SealingKey;
+use handstamp_core::refusal::Code;
+use handstamp_core::sealing::wrap_bytes;
+use handstamp_core::session::By;
+use handstamp_core::signing::budget::{self, Budget, Reserve};
+use handstamp_core::signing::{self, Ask, Job, Life, Plan, Refused, TokenKey, rotate};
+use handstamp_core::time::{Millis, Span};
+use handstamp_core::token::keyring::MasterKey;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// How often a change is decided again when another node came first.
+const TRIES: usize = 8;
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub struct Rotation {
+    /// Which key is to be replaced.
+    pub job: Job,
+    /// From publishing to the first use.
+    pub activate_in: Option<Span>,
+    /// From the last use of the old key to its end.
+    pub retire_in: Option<Span>,
+    /// The old keys are in wrong hands.
+    pub emergency: bool,
+}
+
+/// A secret that is not wrapped yet, and its name.
+struct Fresh {
+    kid: Box<str>,
+    secret: Zeroizing<Vec<u8>>,
+}
+
+impl App {
+    /// The keys behind the access tokens of the caller's environment, as stored, and what time it is for them.
+    ///
+    /// # Errors
+    /// `insufficient_scope`; the environment is gone.
+    pub fn token_keys(&self, caller: &Caller) -> Result<(Vec<TokenKey>, Millis), Stop> {
+        caller.allow(Scope::KeysWrite)?;
+        Ok((self.env(caller.env.record.id)?.tokens.stored(), self.now()))
+    }
+
+    /// The data keys of the caller's environment, for whoever opens the data inside tokens without asking this server.
+    ///
+    /// # Errors
+    /// `insufficient_scope`; the environment is gone.
+    pub fn data_keys(&self, caller: &Caller) -> Result<String, Stop> {
+        caller.allow(Scope::TokensOpen)?;
+        Ok(self.env(caller.env.record.id)?.tokens.data_jwks(self.now()))
+    }
+
+    /// Gives a job a new key. The kid of the new key, and all keys as they are then.
+    ///
+    /// # Errors
+    /// `rotation_under_way`, `insufficient_scope`, bad input; faults.
+    pub async fn rotate_token_key(
+        &self,
+        caller: &Caller,
+        ask: Rotation,
+    ) -> Result<(Box<str>, Vec<TokenKey>), Stop> {
+        caller.allow(Scope::KeysWrite)?;
+        let id = caller.env.record.id;
+        let seen = self.env(id)?;
+        self.plan(&seen, &ask)?;
+        let fresh = self.fresh(ask.job).await?;
+        for _ in 0..TRIES {
+            let turn = self.control_turn().await?;
+            let env = self.env(id)?;
+            if names(&env, ask.job) != names(&seen, ask.job) {
+                return Err(Stop::refuse(
+                    Code::RotationUnderWay,
+                    "somebody else rotated the key at the same time; look at the keys, and decide again",
+                ));
+            }
+            let plan = self.plan(&env, &ask)?;
+            let keys = self.with_new(&env, &plan, &fresh)?;
+            let why = if ask.emergency { ", an emergency: the keys before it are removed" } else { "" };
+            let note = note(ask.job, &fresh.kid, &plan, why);
+            match self.store_keys(turn, &env, keys, Some((caller.by(), note)), None).await {
+                Ok(_turn) => return Ok((fresh.kid, self.env(id)?.tokens.stored())),
+                Err(Fault::Store(StoreError::Conflict)) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Err(Fault::Contended.into())
+    }
+
+    fn plan(&self, env: &Env, ask: &Rotation) -> Result<Plan, Stop> {
+        let Rotation { job, activate_in, retire_in, emergency } = *ask;
+        let longest_token = env.policy.longest_access_token();
+        let ask = Ask { job, activate_in, retire_in, emergency, longest_token };
+        rotate(&env.tokens.stored(), self.now(), &ask).map_err(|refused| refusal(&refused, longest_token))
+    }
+
+    /// The key that seals data now, charged with one sealing.
+    ///
+    /// # Errors
+    /// The environment is gone; faults.
+    pub async fn sealing_key(&self, env: EnvironmentId) -> Result<Arc<SealingKey>, Stop> {
+        for _ in 0..TRIES {
+            if let Some(key) = self.env(env)?.tokens.take_sealing(self.now()) {
+                return Ok(key.clone());
+            }
+            self.reserve_sealings(env).await?;
+        }
+        Err(Fault::Contended.into())
+    }
+
+    /// Takes a block of sealings for this node, durably; a data key that is spent gets its successor.
+    async fn reserve_sealings(&self, id: EnvironmentId) -> Result<(), Stop> {
+        let turn = self.control_turn().await?;
+        let (env, now) = (self.env(id)?, self.now());
+        if env.tokens.may_seal(now) {
+            return Ok(());
+        }
+        let keys = env.tokens.stored();
+        let (keys, told, taken) = match budget::reserve(&keys, now, *self.sealings.load_full()) {
+            Reserve::Take { kid, sealings, rotate } => {
+                let counted = budget::count(&keys, &kid, sealings);
+                let (keys, note) =
+                    if rotate { self.half_spent(&env, counted).await? } else { (counted, None) };
+                (keys, note, Some((kid, sealings)))
+            }
+            Reserve::Advance => {
+                let note = "the data key before it is spent: the next one is used from now on".to_owned();
+                (budget::advance(&keys, now), Some(note), None)
+            }
+            Reserve::Replace => {
+                let (fresh, plan) = (self.fresh(Job::Data).await?, budget::replace(now));
+                let note = note(Job::Data, &fresh.kid, &plan, ", the one before it is spent");
+                (self.with_new(&env, &plan, &fresh)?, Some(note), None)
+            }
+        };
+        let told = told.map(|note| (By::System, note));
+        match self.store_keys(turn, &env, keys, told, taken).await {
+            // Another node came first: what it left is looked at next.
+            Ok(_) | Err(Fault::Store(StoreError::Conflict)) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Half of a data key's budget is spent: the next one is published while there is time.
+    async fn half_spent(
+        &self,
+        env: &Env,
+        keys: Vec<TokenKey>,
+    ) -> Result<(Vec<TokenKey>, Option<String>), Stop> {
+        let ask = Rotation { job: Job::Data, activate_in: None, retire_in: None, emergency: false };
+        let Ok(plan) = self.plan(env, &ask) else { return Ok((keys, None)) };
+        let fresh = self.fresh(Job::Data).await?;
+        let note =
+            note(Job::Data, &fresh.kid, &plan, ", half of the sealings of the one before it are spent");
+        Ok((
+            plan.apply(&keys, fresh.kid.clone(), self.wrapped(env.record.id, Job::Data, &fresh)?),
+            Some(note),
+        ))
+    }
+
+    /// Lets data keys seal less often than they safely could: so that a successor comes sooner.
+    pub fn limit_sealings(&self, budget: Budget) {
+        let usual = Budget::USUAL;
+        let less = Budget { most: budget.most.min(usual.most), block: budget.block.clamp(1, usual.block) };
+        self.sealings.store(Arc::new(less));
+    }
+
+    /// Makes sure that every environment has a key to sign with and one to seal with: those of stores that were made
+    /// before there were any.
+    pub(super) async fn complete_token_keys(&self) -> Result<(), Stop> {
+        for env in self.all_environments() {
+            if env.tokens.version > 0 {
+                continue;
+            }
+            let turn = self.control_turn().await?;
+            let env = self.env(env.record.id)?;
+            let keys = self.first_token_keys(env.record.id)?;
+            self.store_keys(turn, &env, keys, None, None).await?;
+        }
+        Ok(())
+    }
+
+    /// The first keys of an environment. Nobody verifies yet, so they begin at once.
+    pub(super) fn first_token_keys(&self, env: EnvironmentId) -> Result<Vec<TokenKey>, Fault> {
+        let now = self.now();
+        let first = |job| {
+            let fresh = draw(self.entropy.as_ref(), job)?;
+            let wrapped = self.wrapped(env, job, &fresh)?;
+            Ok(TokenKey { kid: fresh.kid, job, life: Life::new(now, now), sealings: 0, wrapped })
+        };
+        [Job::EdDsa, Job::Data].into_iter().map(first).collect()
+    }
+
+    /// Takes the secret parts of removed keys out of the store.
+    pub(super) async fn forget_token_keys(&self) -> Result<(), Stop> {
+        for env in self.all_environments() {
+            if !signing::has_to_forget(&env.tokens.stored(), self.now()) {
+                continue;
+            }
+            let turn = self.control_turn().await?;
+            let env = self.env(env.record.id)?;
+            let keys = signing::forget(env.tokens.stored(), self.now());
+            match self.store_keys(turn, &env, keys, None, None).await {
+                Ok(_) | Err(Fault::Store(StoreError::Conflict)) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn with_new(&self, env: &Env, plan: &Plan, fresh: &Fresh) -> Result<Vec<TokenKey>, Fault> {
+        let wrapped = self.wrapped(env.record.id, plan.job(), fresh)?;
+        Ok(plan.apply(&env.tokens.stored(), fresh.kid.clone(), wrapped))
+    }
+
+    fn wrapped(&self, env: EnvironmentId, job: Job, fresh: &Fresh) -> Result<Box<[u8]>, Fault> {
+        let purpose = wrapping(env, &fresh.kid, job);
+        let wrapped = wrap_bytes(&self.master.derive(WRAP), &purpose, &fresh.secret, self.draw_bytes()?);
+        Ok(wrapped.map_err(|_| Fault::Entropy)?.into())
+    }
+
+    /// Draws a key. RSA takes its time: nobody else waits for it.
+    async fn fresh(&self, job: Job) -> Result<Fresh, Fault> {
+        let entropy = self.entropy.clone();
+        let drawn = tokio::task::spawn_blocking(move || draw(entropy.as_ref(), job));
+        drawn.await.map_err(|_| Fault::Entropy)?
+    }
+
+    /// Puts these keys in the place of those that `env` has, if it still has them and is still there. `taken` is what
+    /// this node may seal with as soon as that is durable.
+    async fn store_keys(
+        &self,
+        turn: Turn,
+        env: &Env,
+        keys: Vec<TokenKey>,
+        told: Option<(By, String)>,
+        taken: Option<(Box<str>, u64)>,
+    ) -> Result<Turn, Fault> {
+        let id = env.record.id;
+        let version = env.tokens.version;
+        let ops = vec![
+            put(write_token_keys(id, &keys), version),
+            Op::Check { key: environment_key(id), expect: Expect::Version(env.version) },
+        ];
+        let told = told.map(|(by, note)| new_event(id, &Event::keys_rotated(self.now(), by, &note)));
+        let tokens = TokenKeys::ready(&self.master, id, keys, version + 1, &env.tokens)?;
+        let next = Env { tokens: Arc::new(tokens), ..env.clone() };
+        self.change_control_telling(turn, ops, told.into_iter().collect(), move |control| {
+            if let Some((kid, sealings)) = taken {
+                next.tokens.allow_sealings(&kid, sealings);
+            }
+            control.put_env(next);
+        })
+        .await
+    }
+}
+
+/// The record of an environment's first keys, and the keys ready for work.
+pub(super) fn with_first(
+    master: &MasterKey,
+    env: Env,
+    keys: Vec<TokenKey>,
+) -> Result<(Env, Record), StoreError> {
+    let record = write_token_keys(env.record.id, &keys);
+    let tokens = TokenKeys::ready(master, env.record.id, keys, 1, &TokenKeys::default())?;
+    Ok((Env { tokens: Arc::new(tokens), ..env }, record))
+}
+
+/// How many letters and digits the name of a data key has.
+const KID: usize = 16;
+
+fn draw(entropy: &dyn Entropy, job: Job) -> Result<Fresh, Fault> {
+    let bytes = |n: usize| {
+        let mut bytes = Zeroizing::new(vec![0; n]);
+        if entropy.fill(&mut bytes) { Ok(bytes) } else { Err(Fault::Entropy) }
+    };
+    let Some(algorithm) = job.signs() else {
+        let mut kid = String::new();
+        base62::encode(&bytes(12)?, &mut kid);
+        kid.truncate(KID);
+        return Ok(Fresh { kid: kid.into(), secret: bytes(32)? });
+    };
+    for _ in 0..16 {
+        let secret = match job {
+            Job::Rs256 => rsa_key().ok_or(Fault::Entropy)?,
+            Job::EdDsa | Job::Es256 | Job::Data => bytes(32)?,
+        };
+        // Of some 32 bytes there is no key for P-256: one in four thousand million.
+        if let Some(key) = signing_key(algorithm, &secret) {
+            return Ok(Fresh { kid: key.public().kid().as_str().into(), secret });
+        }
+    }
+    Err(Fault::Entropy)
+}
+
+/// The keys of a job that are not removed for good.
+fn names(env: &Env, job: Job) -> Vec<Box<str>> {
+    env.tokens.stored().into_iter().filter(|key| key.job == job).map(|key| key.kid).collect()
+}
+
+fn note(job: Job, kid: &str, plan: &Plan, why: &str) -> String {
+    format!("{} {kid}, in use from {}{why}", job.algorithm(), plan.activate_at())
+}
+
+fn refusal(refused: &Refused, longest_token: Span) -> Stop {
+    match refused {
+        Refused::Waiting { kid, until } => Stop::refuse(
+            Code::RotationUnderWay,
+            format!(
+                "the key {kid} is published already and is used from {until} on; rotate again after that"
+            ),
+        ),
+        Refused::TooShort { least } => Stop::field(
+            "/retire_in",
+            format!(
+                "at least {} seconds: under the policy in force an access token may live for {longest_token}, and would be \
+                 refused before its end; if the key is in wrong hands, say `emergency`",
+                least.as_secs()
+            ),
+        ),
+        Refused::TooMany { until } => {
+            let when = until.map_or(String::new(), |at| format!(" until {at}"));
+            Stop::refuse(
+                Code::RotationUnderWay,
+                format!(
+                    "{} keys of this algorithm are still verified{when}; wait, or say `emergency`",
+                    signing::MOST
+                ),
+            )
+        }
+    }
+}

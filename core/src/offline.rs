@@ -124,8 +124,10 @@ pub enum Said {
 pub fn judge(claims: &Claims, reader: Reader<'_>, ended: bool, demand: &Demand, known: &Known) -> Said {
     // Without a time nothing can be over; whose token it is, and for whom, can be said all the same.
     let now = known.now.unwrap_or_else(|| middle(claims));
-    match reader.judge(claims, now) {
+    // The feed tells of an end for as long as tokens say that they live, and not for a leeway more: there is none at the end.
+    match (Reader { leeway: Span(0), ..reader }).judge(claims, now) {
         Ok(()) => {}
+        Err(Refusal { code: Code::TokenNotYetValid, .. }) if claims.since().minus(reader.leeway) <= now => {}
         // That it begins later is the one refusal that more knowledge can lift: with the server's newest time.
         Err(Refusal { code: Code::TokenNotYetValid, .. }) if known.doubt().is_some() => {
             return known.doubt().map_or(Said::Yes, Said::Ask);

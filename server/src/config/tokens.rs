@@ -48,7 +48,8 @@ impl Word for Issuer {
     const NAME: &'static str = "an address";
     fn parse(text: &str) -> Result<Issuer, String> {
         let rest = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        let good = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.ends_with('/'));
+        let good =
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.ends_with('/'));
         let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'@' | b'\\' | b'"');
         if good && text.len() <= 200 && text.bytes().all(plain) {
             return Ok(Issuer(text.to_owned()));

@@ -89,10 +89,11 @@ impl<'a> Connection<'a> {
 
     /// Until something is wrong.
     async fn run(&mut self) -> Trouble {
-        match self.open().await {
-            Ok(body) => self.read(body).await.unwrap_or(Trouble::Ended),
-            Err(trouble) => trouble,
-        }
+        let listened = async {
+            let body = self.open().await?;
+            self.read(body).await
+        };
+        listened.await.err().unwrap_or(Trouble::Ended)
     }
 
     async fn open(&mut self) -> Result<Incoming, Trouble> {
@@ -106,14 +107,15 @@ impl<'a> Connection<'a> {
         self.inner.server.stream("/v1/revocations", &headers).await
     }
 
-    async fn read(&mut self, mut body: Incoming) -> Result<Trouble, Trouble> {
+    /// Until the stream ends, or something is wrong with it.
+    async fn read(&mut self, mut body: Incoming) -> Result<(), Trouble> {
         let mut events = Events::default();
         // The server speaks four times a second; longer silence than the bound cannot end well.
         let silence = duration(self.inner.bound).max(Duration::from_millis(500));
         loop {
             let frame = match timeout(silence, body.frame()).await {
                 Err(_) => return Err(Trouble::Late),
-                Ok(None) => return Ok(Trouble::Ended),
+                Ok(None) => return Ok(()),
                 Ok(Some(Err(e))) => return Err(Trouble::Unreachable(e.to_string())),
                 Ok(Some(Ok(frame))) => frame,
             };

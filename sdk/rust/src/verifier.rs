@@ -99,20 +99,20 @@ impl Verifier {
     /// answer, which says nothing about the user.
     pub async fn verify(&self, token: &str, demand: &Demand) -> Result<Verified, Stop> {
         let asked = self.inner.clock.tick();
-        let doubt = match self.verify_now(token, demand) {
+        let mut local = self.verify_now(token, demand);
+        if let Local::AskServer(Ask::UnknownKey) = local {
+            let newer = fetch::newer_than(&self.inner, asked).await;
+            local = match self.verify_now(token, demand) {
+                // The keys are newer than the token, and its key is not among them.
+                Local::AskServer(Ask::UnknownKey) if newer => {
+                    Local::Refused(refused(&malformed(), By::Verifier))
+                }
+                again => again,
+            };
+        }
+        let doubt = match local {
             Local::Verified(verified) => return Ok(verified),
             Local::Refused(refused) => return Err(refused.into()),
-            Local::AskServer(Ask::UnknownKey) if fetch::newer_than(&self.inner, asked).await => {
-                match self.verify_now(token, demand) {
-                    Local::Verified(verified) => return Ok(verified),
-                    Local::Refused(refused) => return Err(refused.into()),
-                    // The keys are newer than the token, and its key is not among them.
-                    Local::AskServer(Ask::UnknownKey) => {
-                        return Err(refused(&malformed(), By::Verifier).into());
-                    }
-                    Local::AskServer(doubt) => doubt,
-                }
-            }
             Local::AskServer(doubt) => doubt,
         };
         self.ask(token, demand, doubt).await

@@ -190,6 +190,10 @@ impl Turns {
         }
     }
 
+    fn after(&self, at: usize) -> Vec<String> {
+        self.entries.lock().unwrap().get(at..).unwrap_or_default().to_vec()
+    }
+
     fn position(&self, at: usize) -> String {
         format!("{at}-{:016x}", self.run.load(Ordering::SeqCst))
     }
@@ -368,7 +372,7 @@ async fn feed<S: AsyncRead + AsyncWrite + Unpin>(
         if !turns.key_is_good.load(Ordering::SeqCst) {
             return None;
         }
-        let (some, as_of) = (turns.entries.lock().unwrap()[at..].to_vec(), turns.as_of());
+        let (some, as_of) = (turns.after(at), turns.as_of());
         for entry in some {
             if told == half {
                 return None;

@@ -3,6 +3,7 @@
 //! A token is short, and never outlives its session as it stands: neither its absolute end nor the end of its idle time. What is
 //! genuine about it, [`crate::jose`] says; whether its session may pass, [`crate::judge::judge_access`].
 
+use crate::jose::LONGEST;
 use crate::jose::claims::{AUDIENCE, AUDIENCES, Claims, LONGEST_LIFE, RESERVED, RULE};
 use crate::jose::json::Members;
 use crate::policy::Effective;
@@ -117,16 +118,27 @@ pub fn claims(session: &Session, wish: &Wish, making: Making<'_>, policy: &Effec
     }
 }
 
-/// Whether data of so many bytes goes into a token.
+/// Whether a token with data of so many bytes carries no more than it may ([`DATA`]), and is not longer than readers take.
 ///
 /// # Errors
 /// `data_too_large`.
-pub fn fits(data: usize) -> Result<(), Refusal> {
+pub fn fits(claims: &Claims, data: Option<usize>) -> Result<(), Refusal> {
     let number = |n: usize| Value::Number(u64::try_from(n).unwrap_or(u64::MAX));
-    if data > DATA {
-        return Err(refuse(Code::DataTooLarge, number(DATA), number(data)));
-    }
-    Ok(())
+    let refuse = |allowed, seen| Err(refuse(Code::DataTooLarge, number(allowed), number(seen)));
+    let sealed = match data {
+        Some(data) if data > DATA => return refuse(DATA, data),
+        // Its header, nonce and tag, and the claim's name.
+        Some(data) => base64(data) + 240,
+        None => 0,
+    };
+    // Header and signature: that of RSA is the longest.
+    let text = base64(claims.write().len() + sealed) + 660;
+    if text > LONGEST { refuse(LONGEST, text) } else { Ok(()) }
+}
+
+/// How many letters so many bytes become.
+const fn base64(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
 }
 
 /// Who reads a token, and when.

@@ -6,7 +6,7 @@
 use crate::ending::{Ending, ending};
 use crate::epoch::Ledger;
 use crate::expiry;
-use crate::id::EnvironmentId;
+use crate::id::{EnvironmentId, SessionId};
 use crate::jose::claims::{self, Claims};
 use crate::policy::{Effective, Origin};
 use crate::refusal::{Code, Evidence, Refusal, Value};
@@ -86,6 +86,56 @@ pub enum Effect {
     StoreBehind,
 }
 
+/// What a client presents.
+#[derive(Clone, Copy)]
+pub enum Shown<'a> {
+    /// A session token or a refresh token, whose MAC was checked.
+    Token(&'a Opened),
+    /// An access token whose signature was checked, and that is for this reader.
+    Access(&'a Claims),
+}
+
+impl<'a> From<&'a Opened> for Shown<'a> {
+    fn from(token: &'a Opened) -> Shown<'a> {
+        Shown::Token(token)
+    }
+}
+
+impl Shown<'_> {
+    /// Its session.
+    pub const fn session(self) -> SessionId {
+        match self {
+            Shown::Token(token) => token.session,
+            Shown::Access(claims) => claims.session,
+        }
+    }
+
+    /// Whether presenting it is activity of the user. An access token is verified as often as anybody likes, also by those who
+    /// never ask; whoever wants to be seen refreshes.
+    pub const fn is_activity(self) -> bool {
+        matches!(self, Shown::Token(_))
+    }
+}
+
+/// Judges what was presented, by the rules of its kind.
+pub fn judge_shown(
+    session: &impl Subject,
+    seen: Millis,
+    shown: Shown<'_>,
+    bench: Bench<'_>,
+    policy: &Effective,
+    demand: Demand<'_>,
+    now: Millis,
+) -> Verdict {
+    match shown {
+        Shown::Token(token) if token.kind == Kind::Refresh => {
+            judge_refresh(session, seen, token, bench, policy, demand, now)
+        }
+        Shown::Token(token) => judge(session, seen, token, bench, policy, demand, now),
+        Shown::Access(claims) => judge_access(session, seen, claims, bench.ledger, policy, demand, now),
+    }
+}
+
 /// Judges a session token. `seen` is the session's last activity.
 pub fn judge(
     session: &impl Subject,
@@ -117,27 +167,33 @@ pub fn judge(
     Verdict { refusal: missing, effect, adopt: expiry::adopt(session, policy).is_some(), noticed }
 }
 
-/// Judges a refresh token: allowed is either [`Effect::Rotate`] or [`Effect::Again`].
+/// Judges a refresh token. Of what is demanded only where it comes from and whether the successor may be handed out count:
+/// allowed is either [`Effect::Rotate`] or [`Effect::Again`] then. One that a rule refuses changes nothing, and is no
+/// presentation: nobody has got any further by it.
 pub fn judge_refresh(
     session: &impl Subject,
     seen: Millis,
     token: &Opened,
     bench: Bench<'_>,
     policy: &Effective,
-    from: Whereabouts<'_>,
+    demand: Demand<'_>,
     now: Millis,
 ) -> Verdict {
     let place = place(Kind::Refresh, session, token, bench, policy, now);
     if let Some(verdict) = standing(session, seen, token, place, bench, policy, now) {
         return verdict;
     }
-    let (refusal, effect, noticed) = match whereabouts::judge(session, policy, from) {
+    let successor = match place {
+        Place::Current if demand.can_deliver => Effect::Rotate,
+        Place::Again if demand.can_deliver => Effect::Again,
+        Place::Current | Place::Again | Place::Late | Place::Stolen | Place::Unknown => Effect::Nothing,
+    };
+    let (refusal, effect, noticed) = match whereabouts::judge(session, policy, demand.from) {
         Came::Ends(refusal) => (Some(refusal), Effect::End, None),
         Came::Refused(refusal) => (Some(refusal), Effect::Nothing, None),
-        Came::Noticed(what) => (None, Effect::Rotate, Some(what)),
-        Came::Fine => (None, Effect::Rotate, None),
+        Came::Noticed(what) => (None, successor, Some(what)),
+        Came::Fine => (None, successor, None),
     };
-    let effect = if effect == Effect::Rotate && place == Place::Again { Effect::Again } else { effect };
     let adopt = refusal.is_none() && expiry::adopt(session, policy).is_some();
     Verdict { refusal, effect, adopt, noticed }
 }

@@ -30,9 +30,9 @@ macro_rules! codes {
 }
 
 codes! {
-    TokenMissing = "token_missing", 401, "No token", "No session token was presented.", "Log in, and send the token with the request.";
-    TokenMalformed = "token_malformed", 401, "Not a token of this environment", "The text is no session token that was made here: it is damaged, made up, or belongs to another environment.", "Log in again. If it happens often, look for a proxy or cookie limit that cuts the token short.";
-    TokenWrongKind = "token_wrong_kind", 401, "Another kind of credential", "A genuine kind of credential, but not one this place takes: a refresh token or a key instead of a session token.", "Send the session token (hst_...).";
+    TokenMissing = "token_missing", 401, "No token", "No token was presented.", "Log in, and send the token with the request.";
+    TokenMalformed = "token_malformed", 401, "Not a token of this environment", "The text is no token that was made here: it is damaged, made up, or belongs to another environment.", "Log in again. If it happens often, look for a proxy or cookie limit that cuts the token short.";
+    TokenWrongKind = "token_wrong_kind", 401, "Another kind of credential", "A genuine kind of credential, but not one this place takes: a refresh token or a key instead of a session token, or the other way round.", "Send the session token (hst_...), or where sessions are refreshed the refresh token (hsr_...).";
     TokenExpired = "token_expired", 401, "The access token is over", "The time of the access token is over. Of the session that says nothing: it may live on.", "Get a new access token with the refresh token, or from whoever made this one.";
     TokenNotYetValid = "token_not_yet_valid", 401, "The access token is not valid yet", "The access token says that it is good from a later time on.", "Wait until then. If it should be good now, compare the clocks of the two machines.";
     TokenAudienceMismatch = "token_audience_mismatch", 401, "The access token is for somebody else", "The access token is genuine, but was made for another audience than this one.", "Ask for an access token with this `audience`; or say with the request which audience you are.";

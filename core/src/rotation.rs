@@ -70,6 +70,13 @@ pub struct Issued {
     pub refresh: Option<PlainToken>,
 }
 
+impl Issued {
+    /// The refresh token's text, to be given to its client.
+    pub fn refresh_text(&self) -> Option<&str> {
+        self.refresh.as_ref().map(PlainToken::reveal)
+    }
+}
+
 /// Where a presented token stands in the chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {

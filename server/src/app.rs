@@ -1,13 +1,13 @@
 //! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
 //!
-//! * [`open`]: first start and every start after it.
+//! * [`open`]: first start and every start after it. [`master_key`]: what follows from it; another one.
 //! * [`control`]: environments, access keys and ledgers, held in memory (`room`), with [`token_keys`]; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
-//! * The verbs: [`create`], [`validate`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
-//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`].
+//! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -19,6 +19,7 @@ use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::secret::Secret;
 use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
@@ -26,6 +27,7 @@ use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+pub mod access_tokens;
 pub mod activity;
 mod aging;
 mod behind;
@@ -46,6 +48,7 @@ pub mod kept;
 pub mod keys;
 mod limits;
 pub mod login;
+pub mod master_key;
 mod objections;
 pub mod observe;
 pub mod open;
@@ -55,6 +58,7 @@ mod purge;
 pub mod rates;
 pub mod read;
 pub mod records;
+pub mod refresh;
 mod room;
 pub mod search;
 mod seats;
@@ -79,7 +83,9 @@ pub struct App {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     master: Arc<MasterKey>,
-    keys: Keyring,
+    keys: Box<Keyring>,
+    /// What names of erased users are made with, and what statements about it are signed with.
+    erasing: Box<[Secret<32>; 2]>,
     control: Arc<room::Room>,
     turns: records::Turns,
     /// The turns of ledgers of seats.
@@ -93,9 +99,12 @@ pub struct App {
     /// How often a data key may seal.
     sealings: arc_swap::ArcSwap<Budget>,
     checked: tighter::Checked,
-    rounds: aging::Rounds,
+    rounds: Box<aging::Rounds>,
     verdicts: verdicts::Verdicts,
+    refreshes: Box<verdicts::Verdicts>,
     retention: Span,
+    /// What access tokens say of whoever makes them.
+    makers: access_tokens::Makers,
     /// Rises with each commit that history tells of.
     told: Arc<AtomicU64>,
     leaving: AtomicBool,

@@ -122,10 +122,13 @@ pub fn idempotent_nonce(kind: Kind, holder: Holder<'_>, request: &[u8; 32], set:
     ))
 }
 
-/// The first nonce of a session that is handed over by a one-time code: who has the code, and the keys, has it too.
-pub fn nonce_behind(code: &Nonce, holder: Holder<'_>, set: &KeySet) -> Nonce {
+/// The first nonce of `kind` of a session that is handed over by a one-time code: who has the code, and the keys, has it
+/// too.
+pub fn nonce_behind(kind: Kind, code: &Nonce, holder: Holder<'_>, set: &KeySet) -> Nonce {
     let env = holder.env.0.to_be_bytes();
-    Nonce::new(mac(&set.rotation, &[b"code", &env, &holder.session.0, code.expose()]))
+    // Codes were there before refresh tokens: that of a session token stays what it was.
+    let what: &[u8] = if kind == Kind::Refresh { b"code refresh" } else { b"code" };
+    Nonce::new(mac(&set.rotation, &[what, &env, &holder.session.0, code.expose()]))
 }
 
 fn tag(set: &KeySet, kind: Kind, env: EnvironmentId, signed: &[u8]) -> [u8; MAC] {

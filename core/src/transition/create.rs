@@ -111,12 +111,13 @@ pub fn create_as(
     };
     let code_nonce = || nonce(Kind::LoginCode, entropy.session_nonce());
     let handed = new.login.clone().map(|ahead| (code_nonce(), ahead));
-    let session_nonce = match &handed {
-        None => nonce(Kind::Session, entropy.session_nonce()),
-        Some((code, _)) => nonce_behind(code, holder, set),
+    let first = |kind, random| match &handed {
+        None => nonce(kind, random),
+        Some((code, _)) => nonce_behind(kind, code, holder, set),
     };
+    let session_nonce = first(Kind::Session, entropy.session_nonce());
+    let refresh_nonce = new.refresh.then(|| first(Kind::Refresh, entropy.refresh_nonce()));
     let code = handed.map(|(nonce, ahead)| login::give(holder, &nonce, ahead, set, now));
-    let refresh_nonce = new.refresh.then(|| nonce(Kind::Refresh, entropy.refresh_nonce()));
     let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
 
     let tags = tags_of(&new)?;
@@ -177,12 +178,12 @@ pub fn repeat(
         let (code, _) = login::give(holder, &nonce, ahead.clone(), set, ground.now);
         (nonce, code)
     });
-    let session_nonce = match &code {
-        None => idempotent_nonce(Kind::Session, holder, request, set),
-        Some((nonce, _)) => nonce_behind(nonce, holder, set),
+    let first = |kind| match &code {
+        None => idempotent_nonce(kind, holder, request, set),
+        Some((nonce, _)) => nonce_behind(kind, nonce, holder, set),
     };
-    let refresh_nonce =
-        session.chain.has_refresh().then(|| idempotent_nonce(Kind::Refresh, holder, request, set));
+    let session_nonce = first(Kind::Session);
+    let refresh_nonce = session.chain.has_refresh().then(|| first(Kind::Refresh));
     let (issued, verifiers) = issue(holder, 0, &session_nonce, refresh_nonce.as_ref(), set);
     let code = code.map(|(_, code)| code);
     verifiers.session.matches(&session.chain.current.session).then_some(Repeated { issued, code })

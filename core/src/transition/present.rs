@@ -2,7 +2,7 @@
 
 use super::{Change, Ground, Impossible};
 use crate::expiry;
-use crate::judge::{Effect, Verdict};
+use crate::judge::{Effect, Shown, Verdict};
 use crate::refusal::{Code, Evidence, Refusal, Value};
 use crate::rotation::{self, Issued, MadeBy, Verifiers, issue_successor};
 use crate::session::{By, Client, End, Session};
@@ -25,26 +25,32 @@ pub struct Presented {
 ///
 /// # Errors
 /// [`Impossible`].
-pub fn present(
+pub fn present<'s>(
     ground: Ground<'_>,
     session: &Session,
     seen: Millis,
     user: User,
-    token: &Opened,
+    shown: impl Into<Shown<'s>>,
     verdict: &Verdict,
     client: &Client,
 ) -> Result<Presented, Impossible> {
     if verdict.effect != Effect::Nothing && verdict.effect != Effect::StoreBehind && !session.is_live() {
         return Err(Impossible("a verdict on a live session meets an ended one"));
     }
+    let shown = shown.into();
+    let token = || match shown {
+        Shown::Token(token) => Ok(token),
+        Shown::Access(_) => Err(Impossible("an access token has no place in the chain")),
+    };
     let effective = ground.policy.of(session);
     let mut next = session.clone();
     let mut issued = None;
     match verdict.effect {
         Effect::Nothing | Effect::StoreBehind => {}
-        Effect::Note => next.chain.note(token.generation, effective.rotation_grace.value, ground.now),
-        Effect::Again => issued = Some(successor(ground, session, token, true)?),
+        Effect::Note => next.chain.note(token()?.generation, effective.rotation_grace.value, ground.now),
+        Effect::Again => issued = Some(successor(ground, session, token()?, true)?),
         Effect::Rotate => {
+            let token = token()?;
             let made_by = if token.kind == Kind::Refresh { MadeBy::Refresh } else { MadeBy::Timer };
             let (credentials, verifiers) = derive(ground, session, token, false)?;
             next.chain.note(token.generation, effective.rotation_grace.value, ground.now);
@@ -100,7 +106,14 @@ fn derive(
     let set = set.ok_or(Impossible("a live session names a key set that is gone"))?;
     let (issued, verifiers) = issue_successor(token, holder, set, ground.keys)
         .ok_or(Impossible("no generation follows the last"))?;
-    if again && !verifiers.session.matches(&session.chain.current.session) {
+    let known = &session.chain.current;
+    let same_refresh = match (&verifiers.refresh, &known.refresh) {
+        (Some(derived), Some(known)) => derived.matches(known),
+        // Of a session without one, or the successor of a session token alone.
+        (None, _) => true,
+        (Some(_), None) => false,
+    };
+    if again && !(same_refresh && verifiers.session.matches(&known.session)) {
         return Err(Impossible("a derived successor is not the one on record"));
     }
     Ok((issued, verifiers))

@@ -7,6 +7,7 @@ use crate::origin::Allowed;
 use crate::refusal::{Code, Refusal};
 use crate::rotation::{Issued, issue};
 use crate::session::{By, Client};
+use crate::token::Kind;
 use crate::token::opaque::{Holder, Opened, nonce_behind};
 
 /// What to commit before the answer is given, and what is handed out then.
@@ -37,8 +38,10 @@ pub fn redeem(
     login::judge(holder, pending, code, presented, allowed, ground.keys, ground.now)?;
     let gone = || Refusal::plain(Code::LoginCodeUsed, login::RULE);
     let set = ground.keys.set(code.key_id).ok_or_else(gone)?;
-    let (issued, verifiers) = issue(holder, 0, &nonce_behind(&code.nonce, holder, set), None, set);
+    let first = |kind| nonce_behind(kind, &code.nonce, holder, set);
     let chain = &session.chain;
+    let refresh = chain.has_refresh().then(|| first(Kind::Refresh));
+    let (issued, verifiers) = issue(holder, 0, &first(Kind::Session), refresh.as_ref(), set);
     if chain.generation != 0 || !verifiers.session.matches(&chain.current.session) {
         return Err(gone());
     }

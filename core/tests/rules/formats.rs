@@ -56,7 +56,9 @@ fn one_time_codes() {
     let stored = "0f9df3b895b53dc080e0a93fdfb8ae5a201e4507cc0ffcd6d037c22450d50129";
     assert_eq!(hex(verifier(Kind::LoginCode, holder, 0, &nonce, set).bytes()), stored);
     let behind = "4086a37890293984c8b3e54f9704ca0247fdaf9d21b25cb76b684e1a2ce451f1";
-    assert_eq!(hex(nonce_behind(&nonce, holder, set).expose()), behind);
+    assert_eq!(hex(nonce_behind(Kind::Session, &nonce, holder, set).expose()), behind);
+    let refresh = "efbf11772cbc3fafb55841b358bceae9fc42cbd813fe2afc6f96444ae961cab7";
+    assert_eq!(hex(nonce_behind(Kind::Refresh, &nonce, holder, set).expose()), refresh);
 }
 
 #[test]

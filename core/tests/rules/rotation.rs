@@ -12,7 +12,6 @@ use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::{Holder, mint};
 use handstamp_core::transition::create::NewSession;
 use handstamp_core::transition::update::authenticate;
-use handstamp_core::whereabouts::Whereabouts;
 
 const GRACE: i64 = 60_000;
 const EVERY: i64 = 300_000;
@@ -276,15 +275,8 @@ fn no_kind_is_judged_as_another() {
     let as_session =
         judge(&held.session, held.seen, &refresh, bench, &effective, Demand::default(), world.now);
     assert_eq!(said(&as_session), unknown);
-    let as_refresh = judge_refresh(
-        &held.session,
-        held.seen,
-        &session,
-        bench,
-        &effective,
-        Whereabouts::default(),
-        world.now,
-    );
+    let demand = Demand { can_deliver: true, ..Demand::default() };
+    let as_refresh = judge_refresh(&held.session, held.seen, &session, bench, &effective, demand, world.now);
     assert_eq!(said(&as_refresh), unknown);
 }
 

@@ -21,7 +21,6 @@ use handstamp_core::transition::create::{NewSession, Proved, create};
 use handstamp_core::transition::present::{Presented, present};
 use handstamp_core::transition::{Change, Entropy, Ground};
 use handstamp_core::user::User;
-use handstamp_core::whereabouts::Whereabouts;
 use std::rc::Rc;
 
 pub(crate) const ENV: EnvironmentId = EnvironmentId(7);
@@ -178,15 +177,9 @@ impl World {
         let (token, bench) = (self.open(text), self.ground().bench());
         let effective = self.effective(&held.session);
         if token.kind == Kind::Refresh {
-            judge_refresh(
-                &held.session,
-                held.seen,
-                &token,
-                bench,
-                &effective,
-                Whereabouts::default(),
-                self.now,
-            )
+            // Only who can hand it out exchanges a refresh token.
+            let demand = Demand { can_deliver: true, ..demand };
+            judge_refresh(&held.session, held.seen, &token, bench, &effective, demand, self.now)
         } else {
             judge(&held.session, held.seen, &token, bench, &effective, demand, self.now)
         }

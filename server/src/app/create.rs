@@ -1,6 +1,10 @@
 //! A session begins: the user's record is the fence, so that a creation and a mass end of one user never miss each
 //! other, and two creations never find the same room.
 
+mod again;
+
+use self::again::Again;
+use super::access_tokens::{AccessToken, Draft, Order};
 use super::callers::Caller;
 use super::control::Env;
 use super::devices::prove::{self, Introduction};
@@ -13,7 +17,7 @@ use super::view::View;
 use super::{App, Stop};
 use crate::codec::control::{Idempotency, read_idempotency, write_idempotency};
 use crate::codec::{digest, idempotency_key};
-use crate::store::{Expect, Key, Op};
+use crate::store::{Expect, Op};
 use bytes::Bytes;
 use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
@@ -27,7 +31,7 @@ use handstamp_core::session::{Actor, Client};
 use handstamp_core::subject::Endpoint;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
-use handstamp_core::transition::create::{NewSession, Proved, create_as, repeat};
+use handstamp_core::transition::create::{NewSession, Proved, create_as};
 use handstamp_core::user::User;
 use handstamp_core::whereabouts;
 use std::sync::Arc;
@@ -44,6 +48,8 @@ pub struct Create {
     pub data: Option<String>,
     /// May shorten, never lengthen.
     pub expires_in: Option<Span>,
+    /// Whether it gets a refresh token.
+    pub refresh: bool,
     /// From where.
     pub client: Client,
     /// What its client hints add to its user agent.
@@ -56,6 +62,8 @@ pub struct Create {
     pub auth: Option<Proved>,
     /// Who acts in the user's place.
     pub actor: Option<Actor>,
+    /// An access token that is wanted beside the session's own.
+    pub access: Option<Order>,
     /// The session is handed over by a one-time code: where the login leads back to, and what the code is bound to.
     pub login: Option<ToLogin>,
 }
@@ -70,12 +78,14 @@ pub struct Made {
     pub evicted: Vec<SessionId>,
     /// Whether the user is not known to have the device; `None` when there is none.
     pub new_device: Option<bool>,
+    /// The access token that was ordered.
+    pub access: Option<AccessToken>,
 }
 
 /// What an attempt comes to.
 enum Attempt {
     /// It was made; and whether it sits on the seats that were held for it.
-    Made(Box<Made>, bool),
+    Made(Box<Made>, Option<Box<Draft>>, bool),
     /// So many have to go for it that they go first.
     Crowded(Rules),
     /// Other seats are needed by now than were taken.
@@ -89,6 +99,9 @@ impl App {
     /// `session_limit_reached`, refusals of the caller and of the idempotency key; faults.
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
         caller.allow(Scope::SessionsWrite)?;
+        if ask.access.is_some() {
+            caller.allow(Scope::TokensMint)?;
+        }
         if ask.actor.is_some() && ask.device.is_some() {
             return Err(Stop::code(Code::ImpersonationForbidden));
         }
@@ -119,7 +132,7 @@ impl App {
             groups: ask.groups,
             data,
             expires_in: ask.expires_in,
-            refresh: false,
+            refresh: ask.refresh,
             client,
             device: None,
             auth: ask.auth,
@@ -128,13 +141,17 @@ impl App {
             login,
             idempotency: again.as_ref().map(|again| again.request),
         };
-        let asking = Asking { caller, new, again, device: ask.device.as_ref() };
+        let order = ask.access.as_ref();
+        let asking = Asking { caller, new, again, device: ask.device.as_ref(), order };
         self.seat_and_make(&asking).await.inspect_err(|stop| self.note_refused(&asking, stop))
     }
 
     /// Makes it once there are seats for it, where one of its tags has seats.
     async fn seat_and_make(&self, asking: &Asking<'_>) -> Result<Made, Stop> {
         let env_id = asking.caller.env.record.id;
+        if asking.order.is_some() {
+            self.rehearse(&*self.env(env_id)?, asking)?;
+        }
         let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
             let env = self.env(env_id)?;
@@ -150,7 +167,7 @@ impl App {
             if let Before::Made(made) = self.look_before(&env, asking).await? {
                 return Ok(Made { evicted, ..*made });
             }
-            self.rehearse(&env, &asking.new)?;
+            self.rehearse(&env, asking)?;
             let session = self.draw()?.session(self.now(), self.keys.bucket(env_id, &asking.new.user));
             let guest =
                 Guest { session, user: &asking.new.user, own: own_limits(&env, &asking.new), but: None };
@@ -180,8 +197,11 @@ impl App {
     ) -> Result<Option<(Made, bool)>, Stop> {
         loop {
             match self.attempt(asking, seats, id).await? {
-                Attempt::Made(made, sits) => {
+                Attempt::Made(mut made, draft, sits) => {
                     evicted.extend(made.evicted.iter().copied());
+                    if let Some(draft) = draft {
+                        made.access = Some(self.sign(asking.caller.env.record.id, *draft).await?);
+                    }
                     return Ok(Some((*made, sits)));
                 }
                 Attempt::Unseated => return Ok(None),
@@ -216,7 +236,7 @@ impl App {
             self.doubts().await?;
             let env = self.env(env_id)?;
             let (replaces, device) = match self.look_before(&env, asking).await? {
-                Before::Made(made) => return Ok(Decision::Answer(Attempt::Made(made, false))),
+                Before::Made(made) => return Ok(Decision::Answer(Attempt::Made(made, None, false))),
                 Before::Free { replaces, device } => (replaces, device),
             };
             if !seats.cover(&seats_for(&env, new).limits) {
@@ -233,7 +253,8 @@ impl App {
             let new = NewSession { device: device.as_ref().map(|(key, _)| *key), ..new.clone() };
             let (entropy, ground) = (self.draw()?, self.ground(&env, now));
             let id = id.unwrap_or_else(|| entropy.session(now, bucket));
-            let made = create_as(ground, id, new, room.user(), &entropy)?;
+            let mut made = create_as(ground, id, new, room.user(), &entropy)?;
+            let draft = self.ordered_beside(&env, &mut made.change.session, asking.order, now)?;
             let mut stage = Stage::new(bucket, now);
             room.make(self, &env, &mut stage);
             stage.session(self, &env, None, &made.change.session, now);
@@ -260,8 +281,8 @@ impl App {
                 return Err(too_long_ago());
             }
             let evicted = room.evicted();
-            let made = Made { view, given, evicted, new_device };
-            Ok(Decision::Commit(stage, Attempt::Made(Box::new(made), true)))
+            let made = Made { view, given, evicted, new_device, access: None };
+            Ok(Decision::Commit(stage, Attempt::Made(Box::new(made), draft, true)))
         })
         .await
     }
@@ -296,41 +317,15 @@ impl App {
     }
 
     /// Whether a session that is made now would live, before anybody has to go for it.
-    fn rehearse(&self, env: &Env, new: &NewSession) -> Result<(), Stop> {
-        let now = self.now();
+    fn rehearse(&self, env: &Env, asking: &Asking<'_>) -> Result<(), Stop> {
+        let (now, new) = (self.now(), &asking.new);
         let (id, user) = (SessionId::floor(now), User::new(new.user.clone()));
-        let made = create_as(self.ground(env, now), id, new.clone(), user, &self.draw()?)?;
+        let mut made = create_as(self.ground(env, now), id, new.clone(), user, &self.draw()?)?;
+        self.ordered_beside(env, &mut made.change.session, asking.order, now)?;
         match self.ended(env, &made.change.session, now, now) {
             None => Ok(()),
             Some(_) => Err(too_long_ago()),
         }
-    }
-
-    /// The same request again: the same credentials, as long as nobody has presented them. Nobody goes for it again.
-    async fn again(&self, asking: &Asking<'_>, known: &Idempotency, again: &Again<'_>) -> Result<Made, Stop> {
-        if known.body != again.body {
-            return Err(Stop::code(Code::IdempotencyKeyReused));
-        }
-        let env = self.env(asking.caller.env.record.id)?;
-        let spent = || Stop::code(Code::IdempotencyKeySpent);
-        let loaded = self.load_session(env.record.id, known.session).await?.ok_or_else(spent)?;
-        let now = self.now();
-        let login = asking.new.login.as_ref();
-        let same = repeat(self.ground(&env, now), &loaded.session, &again.request, login);
-        let same = same.ok_or_else(spent)?;
-        let given = self.given_again(env.record.id, known.session, same, now).await?.ok_or_else(spent)?;
-        let view = self.view(&env, loaded, now)?;
-        if view.ended.is_some() {
-            return Err(spent());
-        }
-        let new_device = match &view.session().device {
-            None => None,
-            Some(device) => {
-                let session = view.session();
-                Some(self.was_new(env.record.id, &session.user, device.key, session.created_at).await?)
-            }
-        };
-        Ok(Made { view, given, evicted: Vec::new(), new_device })
     }
 }
 
@@ -354,14 +349,6 @@ fn seats_for(env: &Env, new: &NewSession) -> Rules {
     Rules { limits, mode: effective.on_limit.value }
 }
 
-/// An `Idempotency-Key`, the digest of the body it came with, and that of the whole request.
-struct Again<'a> {
-    key: Key,
-    text: &'a str,
-    body: [u8; 32],
-    request: [u8; 32],
-}
-
 /// A creation, ready to be tried more than once.
 struct Asking<'a> {
     caller: &'a Caller,
@@ -369,6 +356,7 @@ struct Asking<'a> {
     new: NewSession,
     again: Option<Again<'a>>,
     device: Option<&'a Introduction>,
+    order: Option<&'a Order>,
 }
 
 /// What is known before anybody looks for room.

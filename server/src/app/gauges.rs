@@ -80,6 +80,11 @@ impl App {
         self.verdicts.all()
     }
 
+    /// The same of refreshes.
+    pub fn refresh_counts(&self) -> Vec<(Option<Code>, u64)> {
+        self.refreshes.all()
+    }
+
     /// Sessions in the cache, hits and misses.
     pub fn cache_counts(&self) -> (u64, u64, u64) {
         self.cache.counts()

@@ -3,32 +3,32 @@
 //! Open the token (pure), find the session (memory, else the store), judge (pure). The cache answers only "newest
 //! generation, allowed, nothing to do"; everything else is decided on a fresh load, in the bucket's turn.
 
+mod afresh;
+
+use super::access_tokens::{Draft, Order};
 use super::control::Env;
-use super::devices::prove::{self, Device};
-use super::kept::{Kept, Mark};
+use super::devices::prove::Device;
+use super::kept::Kept;
 use super::rates::{Spent, Tab};
-use super::records::{Decision, Loaded, Stage};
 use super::view::{Current, View};
 use super::{App, Fault, Stop};
 use handstamp_core::agent::Agent;
-use handstamp_core::device::Passed;
-use handstamp_core::device::challenge::{self, Given};
-use handstamp_core::event::Event;
+use handstamp_core::device::challenge::Given;
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
-use handstamp_core::judge::{Demand, Effect, Verdict, judge};
+use handstamp_core::jose::jws;
+use handstamp_core::judge::{Demand, Shown, Verdict, judge_shown};
 use handstamp_core::policy::Effective;
 use handstamp_core::policy::modes::OnAgent;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
-use handstamp_core::session::{By, Client};
+use handstamp_core::session::Client;
 use handstamp_core::step_up::Assured;
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
-use handstamp_core::token::opaque::{Opened, open};
+use handstamp_core::token::opaque::open;
 use handstamp_core::token::{Kind, Unreadable};
-use handstamp_core::transition::present::present;
 use handstamp_core::whereabouts::Whereabouts;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,8 +56,19 @@ pub struct Ask<'a> {
     pub device: Device,
     /// How surely it must be the user.
     pub assured: Assured,
+    /// Whether an access token will do, too, and for whom it must be.
+    pub access: Option<Access<'a>>,
+    /// An access token that is wanted beside the successor of a refresh token.
+    pub order: Option<&'a Order>,
     /// Who pays: of a keyless door. `None` spends no session's budget.
     pub tab: Option<&'a Tab>,
+}
+
+/// An access token will do.
+#[derive(Clone, Copy, Default)]
+pub struct Access<'a> {
+    /// For whom it must be; `None`: for the environment itself.
+    pub audience: Option<&'a str>,
 }
 
 /// The answer.
@@ -76,6 +87,8 @@ pub enum Validated {
         issued: Option<Issued>,
         /// The challenge of the next proof, when this request brought one.
         challenge: Option<Box<Given>>,
+        /// The access token that was ordered, still to be signed.
+        draft: Option<Box<Draft>>,
     },
     /// It may not.
     Refused {
@@ -90,12 +103,12 @@ pub enum Validated {
 
 impl Ask<'_> {
     /// Who is at the other end, for records and history.
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         Client { ip: self.ip, user_agent: self.user_agent.map(Into::into), agent: None }
     }
 
     /// What it demands of a session; `read` is what its user agent says, where that is not the one of the session.
-    fn demand<'s>(&'s self, session: &'s impl Subject, read: Option<&'s Agent>) -> Demand<'s> {
+    pub(super) fn demand<'s>(&'s self, session: &'s impl Subject, read: Option<&'s Agent>) -> Demand<'s> {
         let known = session.anchor();
         let same =
             || known.agent.filter(|_| self.user_agent.is_some() && self.user_agent == known.user_agent);
@@ -109,7 +122,7 @@ impl Ask<'_> {
     }
 
     /// Whether it comes from elsewhere than what is known of the session. What is not said is no news.
-    fn is_elsewhere(&self, session: &impl Subject) -> bool {
+    pub(super) fn is_elsewhere(&self, session: &impl Subject) -> bool {
         let known = session.last_client().unwrap_or(session.client());
         (self.ip.is_some() && self.ip != known.ip)
             || (self.user_agent.is_some() && self.user_agent != known.user_agent)
@@ -122,25 +135,44 @@ impl App {
     /// # Errors
     /// A fault only: every refusal is an answer.
     pub async fn validate(&self, env: &Arc<Env>, ask: Ask<'_>) -> Result<Validated, Stop> {
-        let token = match open(Kind::Session, env.record.id, ask.token, &self.keys) {
-            Ok(token) => token,
-            Err(why) => {
-                return Ok(self.told(&ask, refused(unreadable(why), None)));
+        match open(Kind::Session, env.record.id, ask.token, &self.keys) {
+            Ok(token) => self.validate_shown(env, Shown::Token(&token), ask).await,
+            Err(_) if ask.access.is_some() && jws::looks_like(ask.token) => {
+                Box::pin(self.validate_access(env, ask)).await
             }
-        };
-        let kept = self.at_hand(env, &token, ask.strong).await?;
+            Err(why) => Ok(self.told(&ask, refused(unreadable(why), None))),
+        }
+    }
+
+    /// The same for an access token.
+    async fn validate_access(&self, env: &Arc<Env>, mut ask: Ask<'_>) -> Result<Validated, Stop> {
+        let audience = ask.access.and_then(|Access { audience }| audience);
+        ask.touch = false;
+        match self.read_access(env, ask.token, audience, self.now()) {
+            Ok(claims) => self.validate_shown(env, Shown::Access(&claims), ask).await,
+            Err(refusal) => Ok(self.told(&ask, refused(refusal, None))),
+        }
+    }
+
+    async fn validate_shown(
+        &self,
+        env: &Arc<Env>,
+        shown: Shown<'_>,
+        ask: Ask<'_>,
+    ) -> Result<Validated, Stop> {
+        let kept = self.at_hand(env, shown.session(), ask.strong).await?;
         // What was ended at once, the rules and the time are those of now: a caller may have been recognised long before
         // the rest of its request came, and the store may have taken its time.
         let env = self.env(env.record.id)?;
         let now = self.now();
         if let Some(kept) = kept
-            && let Some(current) = self.pass(&env, kept, &token, &ask, now)
+            && let Some(current) = self.pass(&env, kept, shown, &ask, now)
             && !(ask.touch && current.kept.mark.must_be_written(current.idle(), now))
         {
             if self.is_over(&ask, &env, &current.kept.subject(&current.outline)) {
                 return Ok(self.told(&ask, over_budget(current.kept.id)));
             }
-            if ask.is_elsewhere(&current.kept.subject(&current.outline)) {
+            if shown.is_activity() && ask.is_elsewhere(&current.kept.subject(&current.outline)) {
                 self.observer.offer(current.kept.env, current.kept.id, ask.client());
             }
             if ask.touch {
@@ -149,7 +181,7 @@ impl App {
             }
             return Ok(self.told(&ask, Validated::Current(current)));
         }
-        let answer = Box::pin(self.validate_afresh(&env, &token, &ask)).await?;
+        let answer = Box::pin(self.validate_afresh(&env, shown, &ask)).await?;
         Ok(self.told(&ask, answer))
     }
 
@@ -157,13 +189,13 @@ impl App {
     pub(super) async fn at_hand(
         &self,
         env: &Env,
-        token: &Opened,
+        session: SessionId,
         strong: bool,
     ) -> Result<Option<Arc<Kept>>, Fault> {
-        if !strong && let Some(kept) = self.cache.get(env.record.id, token.session) {
+        if !strong && let Some(kept) = self.cache.get(env.record.id, session) {
             return Ok(Some(kept));
         }
-        self.fetch(env, token.session).await
+        self.fetch(env, session).await
     }
 
     /// The one outcome that needs no fresh load.
@@ -171,7 +203,7 @@ impl App {
         &self,
         env: &Env,
         kept: Arc<Kept>,
-        token: &Opened,
+        shown: Shown<'_>,
         ask: &Ask<'_>,
         now: Millis,
     ) -> Option<Current> {
@@ -186,7 +218,7 @@ impl App {
         let read = self.other_agent(&session, &effective, ask);
         let demand = ask.demand(&session, read.as_deref());
         let ground = self.ground(env, now);
-        let verdict = judge(&session, seen, token, ground.bench(), &effective, demand, now);
+        let verdict = judge_shown(&session, seen, shown, ground.bench(), &effective, demand, now);
         if verdict != Verdict::PASS {
             return None;
         }
@@ -196,130 +228,24 @@ impl App {
     }
 
     /// What the request's user agent says, unless it is the one that the session is known by: then that is known.
-    fn other_agent(&self, session: &impl Subject, policy: &Effective, ask: &Ask<'_>) -> Option<Arc<Agent>> {
+    pub(super) fn other_agent(
+        &self,
+        session: &impl Subject,
+        policy: &Effective,
+        ask: &Ask<'_>,
+    ) -> Option<Arc<Agent>> {
         let known = session.anchor().user_agent;
         let looked_at = policy.user_agent.value != OnAgent::Ignore && ask.user_agent != known;
         if looked_at { self.agent(ask.user_agent) } else { None }
     }
 
     /// Who is at the other end, for history.
-    fn client_of(&self, ask: &Ask<'_>) -> Client {
+    pub(super) fn client_of(&self, ask: &Ask<'_>) -> Client {
         Client { agent: self.agent(ask.user_agent), ..ask.client() }
     }
 
-    /// Every other outcome: load, judge, commit.
-    async fn validate_afresh(&self, env: &Env, token: &Opened, ask: &Ask<'_>) -> Result<Validated, Stop> {
-        let id = token.session;
-        let decided = self.decide(id.bucket(), || async {
-            // The ledger may have changed while this request waited for its turn.
-            let env = self.env(env.record.id)?;
-            let now = self.now();
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
-                let refusal = Refusal::plain(Code::SessionNotFound, "token");
-                return Ok(Decision::Answer((refused(refusal, Some(id)), None)));
-            };
-            let effective = env.policy.of(&loaded.session);
-            let read = self.other_agent(&loaded.session, &effective, ask);
-            let demand = ask.demand(&loaded.session, read.as_deref());
-            let ground = self.ground(&env, now);
-            let rule =
-                |demand| judge(&loaded.session, loaded.seen, token, ground.bench(), &effective, demand, now);
-            let mut verdict = rule(demand);
-            let mut used = None;
-            if verdict.refusal.is_none() {
-                match self.judge_device(&env, &effective, &loaded, &ask.device, now).await? {
-                    Ok(Passed::Unasked) => {}
-                    Ok(Passed::Proved(challenge)) => used = Some(challenge),
-                    Err(refusal) => {
-                        // Who is not the device gets no successor; what is noted of the token stays noted.
-                        let Verdict { effect, .. } = rule(Demand { can_deliver: false, ..demand });
-                        verdict = Verdict { refusal: Some(refusal), effect, ..Verdict::PASS };
-                    }
-                }
-            }
-            // Paid before anything is noted or changed: a request over its budget leaves no trace in the session.
-            let good = verdict.refusal.as_ref().is_none_or(|refusal| refusal.code.status() != 401);
-            if good && self.is_over(ask, &env, &loaded.session) {
-                return Ok(Decision::Answer((over_budget(id), None)));
-            }
-            if let Some(refusal) = &verdict.refusal
-                && matches!(verdict.effect, Effect::Nothing | Effect::Note | Effect::StoreBehind)
-            {
-                let more = (verdict.effect == Effect::StoreBehind).then(|| "store_behind".into());
-                let event = Event::refused(&loaded.session, refusal, now, By::Client, self.client_of(ask));
-                let event = Event { note: more, ..event };
-                self.behind.note(env.record.id, &loaded.session, refusal, event, now);
-            }
-            if let Some(what) = &verdict.noticed {
-                let event = Event::noticed(&loaded.session, what, now, By::Client, self.client_of(ask));
-                self.behind.note(env.record.id, &loaded.session, what, event, now);
-            }
-            let user = match verdict.effect {
-                Effect::EndStolen | Effect::End | Effect::Settle => {
-                    Some(self.load_user(env.record.id, &loaded.session.user).await?)
-                }
-                Effect::Nothing | Effect::Note | Effect::Rotate | Effect::Again | Effect::StoreBehind => None,
-            };
-            let record = user.as_ref().map(|u| u.user.clone());
-            let record =
-                record.unwrap_or_else(|| handstamp_core::user::User::new(loaded.session.user.clone()));
-            let presented =
-                present(ground, &loaded.session, loaded.seen, record, token, &verdict, &ask.client())?;
-            let allowed = verdict.refusal.is_none();
-            let seen = if allowed && ask.touch { loaded.seen.max(now) } else { loaded.seen };
-            let mut stage = presented.change.as_ref().map(|change| {
-                let mut stage = Stage::new(id.bucket(), now);
-                stage.change(self, &env, &loaded, user.as_ref(), change, seen);
-                stage
-            });
-            let mut later = None;
-            let answer = match verdict.refusal {
-                Some(refusal) => {
-                    let to = challenge::Client::Session(id);
-                    let fresh = self.challenge_with(refusal.code, env.record.id, to)?.map(Box::new);
-                    Validated::Refused { refusal: Box::new(refusal), session: Some(id), challenge: fresh }
-                }
-                None => {
-                    let after =
-                        presented.change.map_or_else(|| loaded.session.clone(), |change| change.session);
-                    let Loaded { offered, version, .. } = loaded;
-                    let view = self.view(&env, Loaded { session: after, seen, offered, version }, now)?;
-                    if ask.is_elsewhere(&view.held.session) {
-                        self.observer.offer(env.record.id, id, ask.client());
-                    }
-                    if stage.is_none() && ask.touch {
-                        let mark = Mark::new(loaded.seen, offered, true);
-                        if used.is_some() {
-                            // Only once nobody else has used the challenge.
-                            later = Some((mark, view.idle()));
-                        } else {
-                            self.seen((env.record.id, id), &mark, view.idle(), now).await?;
-                        }
-                    }
-                    let to = challenge::Client::Session(id);
-                    let next = used.map(|_| self.give_challenge(env.record.id, to)).transpose()?;
-                    let challenge = next.map(Box::new);
-                    Validated::Allowed { view: Box::new(view), issued: presented.issued, challenge }
-                }
-            };
-            if let Some(challenge) = &used {
-                let stage = stage.get_or_insert_with(|| Stage::new(id.bucket(), now));
-                stage.op(prove::used(env.record.id, id.bucket(), challenge));
-            }
-            Ok(match stage {
-                Some(stage) => Decision::Commit(stage, (answer, later)),
-                None => Decision::Answer((answer, later)),
-            })
-        });
-        let (answer, later) = decided.await?;
-        if let Some((mark, idle)) = later {
-            self.seen((env.record.id, id), &mark, idle, self.now()).await?;
-        }
-        Ok(answer)
-    }
-
     /// Pays for a request with a good session, and says whether its budget does not cover it.
-    fn is_over(&self, ask: &Ask<'_>, env: &Env, session: &impl Subject) -> bool {
+    pub(super) fn is_over(&self, ask: &Ask<'_>, env: &Env, session: &impl Subject) -> bool {
         ask.tab.is_some_and(|tab| matches!(self.spend_once(tab, env, session), Spent::Over(_)))
     }
 
@@ -339,12 +265,12 @@ impl App {
 }
 
 /// A refusal without a challenge.
-fn refused(refusal: Refusal, session: Option<SessionId>) -> Validated {
+pub(super) fn refused(refusal: Refusal, session: Option<SessionId>) -> Validated {
     Validated::Refused { refusal: Box::new(refusal), session, challenge: None }
 }
 
 /// The session is good, and its budget is spent for now.
-fn over_budget(id: SessionId) -> Validated {
+pub(super) fn over_budget(id: SessionId) -> Validated {
     refused(Refusal::plain(Code::RateLimitExceeded, "rate_limit"), Some(id))
 }
 

@@ -175,7 +175,7 @@ impl App {
     /// Faults.
     pub async fn holder(&self, env: &Arc<Env>, token: &str, tab: &Tab) -> Result<Option<Holder>, Stop> {
         let Ok(opened) = open(Kind::Session, env.record.id, token, &self.keys) else { return Ok(None) };
-        let Some(kept) = self.at_hand(env, &opened, false).await? else { return Ok(None) };
+        let Some(kept) = self.at_hand(env, opened.session, false).await? else { return Ok(None) };
         let Some(outline) = kept.outline() else { return Ok(None) };
         let session = kept.subject(&outline);
         let env = self.env(env.record.id)?;

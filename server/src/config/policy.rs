@@ -35,9 +35,8 @@ pub(super) const DEFAULT: Section = Section {
         rule::<Span>("absolute_timeout", "30d", "From login; re-authentication restarts it")
             .range(LEAST, MOST),
         rule::<Span>("idle_timeout", "24h", "From the last activity").range(LEAST, MOST),
-        rule::<Span>("refresh_timeout", "90d", "Life of a family of refresh tokens")
-            .range(LEAST, MOST)
-            .later(),
+        rule::<Span>("refresh_timeout", "90d", "The same of sessions with a refresh token, instead of absolute_timeout")
+            .range(LEAST, MOST),
         rule::<Rotation>("rotate_every", "15m", "Age at which a session token is rotated, or \"never\"")
             .range(LEAST, MOST),
         rule::<Span>("rotation_grace", "60s", "How long a superseded token is late and not yet stolen")

@@ -69,6 +69,12 @@ pub struct ExchangeRequest {
 pub struct Exchanged<'a> {
     /// The session.
     session: SessionBody<'a>,
+    /// Of a session made with `refresh`: `hst_...`, for an application whose client holds its tokens itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    /// Of a session made with `refresh`: `hsr_...`, good for the next pair of tokens, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     /// Ready `Set-Cookie` values, for the answer to the browser that brought the code: the session's cookie, and the CSRF
     /// cookie that pages read.
     set_cookie: Vec<String>,
@@ -182,9 +188,12 @@ pub async fn exchange(
     }
     let presented = Presented { origin: &ask.origin, secret };
     let done = web.app.exchange_login(&caller, &ask.code, presented).await?;
+    let (token, refresh_token) = (done.issued.session.reveal(), done.issued.refresh_text());
     let body = Exchanged {
         session: SessionBody::of(&done.view),
-        set_cookie: cookies(&web, &caller, done.issued.session.reveal(), &done.view),
+        token: refresh_token.map(|_| token),
+        refresh_token,
+        set_cookie: cookies(&web, &caller, token, &done.view),
         redirect_uri: done.return_to.as_str(),
     };
     Ok(json(StatusCode::OK, &body))

@@ -44,6 +44,7 @@ families! {
     "handstamp_live_sessions_by_tag", "gauge", &["product", "environment", "tag"], "Live sessions that carry a tag of this name, for the 100 most common names.";
     "handstamp_stalled_rotations", "gauge", ENVIRONMENT, "Live sessions whose rotated token nobody has presented for ten minutes; counted up to 1000.";
     "handstamp_verdicts_total", "counter", &["code"], "Verdicts given, by code; `allowed` is one of them.";
+    "handstamp_refreshes_total", "counter", &["code"], "Refresh tokens presented for the next pair, by what came of it; `allowed` is one of the codes.";
     "handstamp_commit_seconds", "histogram", &[], "How long commits to the store took.";
     "handstamp_cache_sessions", "gauge", &[], "Sessions kept in memory.";
     "handstamp_cache_bytes", "gauge", &[], "Bytes of memory they take.";
@@ -82,6 +83,9 @@ async fn page(web: &Web) -> String {
     let app = &web.app;
     for (code, count) in app.verdict_counts() {
         page.add("handstamp_verdicts_total", &[code.map_or("allowed", |code| code.text())], count);
+    }
+    for (code, count) in app.refresh_counts() {
+        page.add("handstamp_refreshes_total", &[code.map_or("allowed", |code| code.text())], count);
     }
     let ((bytes, capacity), (entries, hits, misses)) = (app.cache_use(), app.cache_counts());
     page.add("handstamp_cache_sessions", &[], entries);

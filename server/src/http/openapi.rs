@@ -8,8 +8,8 @@ use super::browser::{own, session as own_session};
 use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
-    devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics, policies,
-    revoke, search, session_types, sessions, settings, users, validate,
+    access_tokens, devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics,
+    policies, refresh, revoke, search, session_types, sessions, settings, signing_keys, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -62,6 +62,7 @@ impl ToSchema for CodeList {
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
+        (name = "tokens", description = "Access tokens that others verify without asking."),
         (name = "sessions", description = "Make, check, find, change and end sessions."),
         (name = "policies", description = "The rules of sessions, and of those with a tag."),
         (name = "session types", description = "What sessions of a type have in common: life, user and data."),
@@ -71,13 +72,13 @@ impl ToSchema for CodeList {
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "browser", description = "Calls of a session's own client: a browser with its cookie, or an app with a publishable key."),
         (name = "proxies", description = "The question of a proxy whether a request of its client may pass."),
-        (name = "keys", description = "Access keys of applications."),
+        (name = "keys", description = "Access keys of applications; the keys behind access tokens."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
         (name = "documentation", description = "What you are reading.")
     ),
     paths(
-        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, revoke::revoke,
+        sessions::create, login::exchange, login::page, search::search, validate::validate, validate::validate_batch, refresh::refresh, access_tokens::mint, revoke::revoke,
         session_types::list, session_types::get, session_types::replace, session_types::delete,
         settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
@@ -87,6 +88,7 @@ impl ToSchema for CodeList {
         own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,
         own::list, own::end, own::end_others, forward_auth::answer,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
+        signing_keys::jwks, signing_keys::list, signing_keys::rotate, signing_keys::data,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
     )

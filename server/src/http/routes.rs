@@ -6,8 +6,9 @@ use super::door::Pattern;
 use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
-    Web, browser, devices, docs, environments, events, explain, health, input, keys, login, metrics,
-    policies, query, revoke, search, session_types, sessions, settings, users, validate,
+    Web, access_tokens, browser, devices, docs, environments, events, explain, health, input, keys, login,
+    metrics, policies, query, refresh, revoke, search, session_types, sessions, settings, signing_keys,
+    users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -82,15 +83,17 @@ pub fn table() -> Vec<Route> {
     use Code::{
         AccessGroupMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
         IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, LoginCodeExpired, LoginCodeInvalid, LoginCodeUsed, NotFound, OriginNotAllowed, PolicyChanged,
-        PolicyManagedByFile, RateLimitExceeded, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
+        PolicyManagedByFile, RateLimitExceeded, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, RotationUnderWay, SessionEnded, SessionLimitReached,
         SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
+    use Code::{DataTooLarge, SigningKeyMissing};
     use Needs::{Client, Key, Operator, Proxy};
-    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, UsersWrite};
+    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, TokensMint, TokensOpen, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
-            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, RedirectNotAllowed]),
+            .refuses(&[DeviceProofInvalid, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, RedirectNotAllowed])
+            .refuses(&[DataTooLarge, SigningKeyMissing]),
         post("/v1/login/exchange", login::exchange).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[LoginCodeInvalid, LoginCodeExpired, LoginCodeUsed, RedirectNotAllowed, SessionEnded]),
         get("/v1/sessions", search::search).needs(Key(SessionsRead)).stored().params(SEARCH).refuses(&[TagInvalid]),
@@ -98,6 +101,8 @@ pub fn table() -> Vec<Route> {
         post("/v1/sessions/validate", unreachable).needs(Key(SessionsRead)).json().stored().refuses(&[TagInvalid]),
         post("/v1/sessions/validate-batch", validate::validate_batch).needs(Key(SessionsRead)).json().stored()
             .refuses(&[TagInvalid]),
+        post("/v1/sessions/refresh", refresh::refresh).needs(Key(SessionsWrite)).json().stored().refuses(refresh::REFUSALS)
+            .refuses(&[DataTooLarge, SigningKeyMissing]),
         post("/v1/sessions/revoke", revoke::revoke).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, ExceptInvalid, ImpersonationForbidden]),
         post("/v1/sessions/update", search::bulk_update).needs(Key(SessionsWrite)).json().stored()
@@ -117,6 +122,8 @@ pub fn table() -> Vec<Route> {
             .refuses(&[PolicyManagedByFile, PolicyChanged]),
         get("/v1/policies/versions", policies::versions).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/policies/versions/{number}", policies::version).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
+        post("/v1/sessions/{id}/access-tokens", access_tokens::mint).needs(Key(TokensMint)).json().stored()
+            .refuses(&[NotFound, SessionEnded, DataTooLarge, SigningKeyMissing]),
         get("/v1/sessions/{id}/explain", explain::session).needs(Key(SessionsRead)).stored().params(&["full"])
             .refuses(&[NotFound]),
         post("/v1/policies/explain", explain::policy).needs(Key(SessionsRead)).json().stored().params(&["full"])
@@ -151,6 +158,11 @@ pub fn table() -> Vec<Route> {
         post("/v1/users/{id}/erase", users::erase).needs(Key(UsersWrite)).stored()
             .refuses(&[NotFound, RequestMalformed, BodyTooLarge]),
         get("/.well-known/handstamp-erasure-keys.json", users::erasure_keys),
+        get("/.well-known/jwks.json", signing_keys::jwks).params(&["environment"]).refuses(&[NotFound]),
+        get("/v1/keys/signing", signing_keys::list).needs(Key(KeysWrite)),
+        post("/v1/keys/signing/rotate", signing_keys::rotate).needs(Key(KeysWrite)).json().stored()
+            .refuses(&[RotationUnderWay]),
+        get("/v1/keys/data", signing_keys::data).needs(Key(TokensOpen)),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

@@ -1,6 +1,7 @@
 //! The calls about one session: create, read, change, end.
 
 use super::Web;
+use super::access_tokens::{AccessTokenBody, AccessTokenRequest};
 use super::assurance::{ActorRequest, AuthRequest};
 use super::caller::By;
 use super::devices::NewDevice;
@@ -21,6 +22,7 @@ use axum::extract::State;
 use handstamp_core::csrf::Holder;
 use handstamp_core::id::SessionId;
 use handstamp_core::policy::Policy;
+use handstamp_core::rotation::Issued;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::update::Patch;
 use http::{HeaderMap, StatusCode};
@@ -51,6 +53,9 @@ pub struct CreateRequest {
     access_groups: Vec<String>,
     /// Seconds; may shorten the policy's life, never lengthen it.
     expires_in: Option<u64>,
+    /// Also give the client a refresh token: the session then rotates by `POST /v1/sessions/refresh` alone, and lasts for
+    /// `refresh_timeout`. Left out: false.
+    refresh: Option<bool>,
     /// The client's address.
     ip: Option<String>,
     /// The client's user agent.
@@ -71,6 +76,9 @@ pub struct CreateRequest {
     /// Who acts in the user's place: the session is short, is tagged `kind:impersonation`, and says so everywhere.
     #[schema(value_type = Option<ActorRequest>)]
     actor: Option<Object<ActorRequest>>,
+    /// Make an access token of the session, too. Not together with `login`.
+    #[schema(value_type = Option<AccessTokenRequest>)]
+    access_token: Option<Object<AccessTokenRequest>>,
     /// Hand the session over by a one-time code: the answer has the code instead of token and cookies, and the application's
     /// backend exchanges it (`POST /v1/login/exchange`).
     #[schema(value_type = Option<LoginRequest>)]
@@ -85,12 +93,19 @@ pub struct Created<'a> {
     /// `hst_...`: give it to the client; it is not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    /// With `refresh`: `hsr_...`, good for the next pair of tokens, once; it is not shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     /// Ready `Set-Cookie` values: the session's cookie, and the CSRF cookie that pages read.
     #[serde(skip_serializing_if = "Option::is_none")]
     set_cookie: Option<Vec<String>>,
     /// With `login`, in the place of both: the one-time code.
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<LoginBody<'a>>,
+    /// With `access_token`: the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AccessTokenBody<'a>>)]
+    access_token: Option<AccessTokenBody<'a>>,
     /// Ids of sessions that were ended to keep a limit.
     evicted: Vec<String>,
     /// With `device`: whether the user is not known to have it.
@@ -136,6 +151,9 @@ pub struct Updated<'a> {
     /// With `auth`: the new token. The old one is no longer good for anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    /// With `auth`, of a session made with `refresh`: the new refresh token, in place of the old one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     /// With `auth`: ready `Set-Cookie` values.
     #[serde(skip_serializing_if = "Option::is_none")]
     set_cookie: Option<Vec<String>>,
@@ -171,15 +189,17 @@ pub async fn create(
     let mut ask = ask.read(web.app.now())?;
     ask.idempotency = idempotency(&headers)?.map(|text| (text, bytes));
     let made = web.app.create(&caller, ask).await?;
-    let (token, login) = match &made.given {
-        Given::Tokens(issued) => (Some(issued.session.reveal()), None),
-        Given::Code(code) => (None, Some(LoginBody::of(code))),
+    let (token, refresh_token, login) = match &made.given {
+        Given::Tokens(issued) => (Some(issued.session.reveal()), issued.refresh_text(), None),
+        Given::Code(code) => (None, None, Some(LoginBody::of(code))),
     };
     let body = Created {
         session: SessionBody::of(&made.view),
         token,
+        refresh_token,
         set_cookie: token.map(|token| cookies(&web, &caller, token, &made.view)),
         login,
+        access_token: made.access.as_ref().map(AccessTokenBody::of),
         evicted: ids(&made.evicted),
         new_device: made.new_device,
     };
@@ -221,8 +241,9 @@ pub async fn update(
     };
     let token = done.issued.as_ref().map(|issued| issued.session.reveal());
     let set_cookie = token.map(|token| cookies(&web, &caller, token, &done.view));
-    let body =
-        Updated { session: SessionBody::of(&done.view), token, set_cookie, evicted: ids(&done.evicted) };
+    let refresh_token = done.issued.as_ref().and_then(Issued::refresh_text);
+    let (session, evicted) = (SessionBody::of(&done.view), ids(&done.evicted));
+    let body = Updated { session, token, refresh_token, set_cookie, evicted };
     Ok(json(StatusCode::OK, &body))
 }
 
@@ -239,12 +260,17 @@ impl CreateRequest {
     /// # Errors
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
     pub fn read(self, now: Millis) -> Result<Create, Problem> {
+        if self.access_token.is_some() && self.login.is_some() {
+            let message = "not together with `login`: make one once the code was exchanged";
+            return Err(Problem::field("/access_token", message));
+        }
         Ok(Create {
             user: self.user_id.map(|text| input::user("/user_id", &text)).transpose()?,
             tags: input::tags("/tags", &self.tags)?,
             groups: input::groups("/access_groups", &self.access_groups)?,
             data: input::data("/data", self.data)?.map(|raw| raw.get().to_owned()),
             expires_in: self.expires_in.map(seconds).transpose()?,
+            refresh: self.refresh.unwrap_or(false),
             client: input::client("", self.ip.as_deref(), self.user_agent.as_deref())?,
             hints: self
                 .client_hints
@@ -258,6 +284,7 @@ impl CreateRequest {
                 .transpose()?,
             auth: self.auth.map(|Object(auth)| auth.read("/auth", now)).transpose()?,
             actor: self.actor.map(|Object(actor)| actor.read("/actor")).transpose()?,
+            access: self.access_token.map(|Object(token)| token.read("/access_token", now)).transpose()?,
             login: self.login.map(|Object(login)| login.read("/login")).transpose()?,
         })
     }

@@ -9,7 +9,7 @@ use super::wire::{ChallengeBody, EvidenceBody, SessionBody};
 use super::{Web, budget, devices, query, render};
 use crate::app::callers::Caller;
 use crate::app::devices::prove::Device;
-use crate::app::validate::{Ask, Validated};
+use crate::app::validate::{Access, Ask, Validated};
 use crate::app::view::View;
 use axum::body::Body;
 use axum::extract::State;
@@ -41,6 +41,10 @@ pub struct ValidateRequest<'a> {
     #[serde(default, borrow)]
     #[schema(value_type = Option<String>)]
     token: Option<Text<'a>>,
+    /// Of an access token: for whom it must be, byte by byte. Left out: for `product/environment`.
+    #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
+    audience: Option<Text<'a>>,
     /// The client's address.
     #[serde(borrow)]
     #[schema(value_type = Option<String>)]
@@ -90,7 +94,7 @@ pub struct DeviceProof<'a> {
     /// A compact JWS by the device's key; at most 8 KiB. An ill-formed one is a verdict, not bad input.
     #[serde(borrow)]
     #[schema(value_type = String)]
-    proof: Text<'a>,
+    pub(super) proof: Text<'a>,
 }
 
 /// Whether a successor can be delivered.
@@ -303,6 +307,8 @@ fn asked<'a>(ask: &'a ValidateRequest<'_>, place: Place) -> Result<Ask<'a>, Prob
         strong: ask.consistency == Consistency::Strong,
         device: Device::Unsent,
         assured: Assured::default(),
+        access: Some(Access { audience: ask.audience.as_deref() }),
+        order: None,
         tab: None,
     };
     if let Some(seconds) = ask.max_auth_age {
@@ -339,7 +345,7 @@ async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) ->
             out.push(b'}');
             Ok(())
         }
-        Validated::Allowed { view, issued, challenge } => {
+        Validated::Allowed { view, issued, challenge, draft: _ } => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::session(out, &view);
             if let Some(issued) = &issued {

@@ -3,8 +3,9 @@
 use super::presence::{Announced, running};
 use super::reread::reread;
 use super::welcome::{self, Addresses};
-use super::{files, logs};
+use super::{files, logs, master_key};
 use crate::app::App;
+use crate::app::access_tokens::Makers;
 use crate::app::open::{OpenError, Setup};
 use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
@@ -188,6 +189,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
     let existed = path.exists();
     let master = files::master_key(config, existed, &SystemEntropy)?;
     let store = Sqlite::open(&path, &Options::default()).map_err(|why| not_opened(&path, why.to_string()))?;
+    let master = master_key::settle(&store, config, master).await?;
     let setup = Setup {
         store: Arc::new(store) as Arc<dyn Store>,
         clock: Arc::new(SystemClock::default()),
@@ -230,8 +232,8 @@ pub(super) fn origins(config: &Config) -> FileOrigins {
 }
 
 /// What the configuration says of access tokens.
-pub(super) fn tokens(config: &Config) -> Made {
-    Made { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
+pub(super) fn tokens(config: &Config) -> Makers {
+    Makers { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
 }
 
 /// A full disk shows in many ways when a database is opened; the disk itself says it best.

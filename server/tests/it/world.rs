@@ -7,12 +7,14 @@ mod answer;
 
 pub(crate) use answer::Answer;
 use bytes::Bytes;
+use handstamp_core::jose::key::Algorithm;
 use handstamp_core::policy::Policy;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::MasterKey;
 use handstamp_server::app::App;
+use handstamp_server::app::access_tokens::Makers;
 use handstamp_server::app::callers::root_key;
 use handstamp_server::app::open::Setup;
 use handstamp_server::app::origins::FileOrigins;
@@ -52,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) types: Option<SessionTypes>,
     /// The origins that a file lists.
     pub(crate) origins: FileOrigins,
+    /// What access tokens say of whoever makes them.
+    pub(crate) tokens: Makers,
     /// What stands behind the accidents.
     pub(crate) store: Arc<dyn Store>,
     /// The time; share it to open a second server at the same instant.
@@ -70,6 +74,8 @@ pub(crate) struct Options {
     pub(crate) trust: Trust,
     /// The header in which scripts send the CSRF token.
     pub(crate) csrf_header: &'static str,
+    /// The one secret.
+    pub(crate) master: [u8; 32],
 }
 
 impl Default for Options {
@@ -78,6 +84,7 @@ impl Default for Options {
             policy: None,
             types: None,
             origins: FileOrigins::default(),
+            tokens: Makers { issuer: None, algorithm: Algorithm::EdDsa },
             store: Arc::new(Memory::new()),
             clock: Arc::new(ManualClock::new(BEGINNING)),
             cache_bytes: 1 << 20,
@@ -87,6 +94,7 @@ impl Default for Options {
             browsers: Browsers::default(),
             trust: Trust::default(),
             csrf_header: "X-XSRF-TOKEN",
+            master: [5; 32],
         }
     }
 }
@@ -132,10 +140,11 @@ impl World {
             store: store.clone(),
             clock: options.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(options.seed)),
-            master: MasterKey::new([5; 32]),
+            master: MasterKey::new(options.master),
             policy: options.policy,
             types: options.types,
             origins: options.origins,
+            tokens: options.tokens,
             cache_bytes: options.cache_bytes,
             retention: options.retention,
         };
@@ -165,7 +174,7 @@ impl World {
             address,
             asked,
             key: first().text().reveal().to_owned(),
-            operator: root_key(&MasterKey::new([5; 32])).text().reveal().to_owned(),
+            operator: root_key(&MasterKey::new(options.master)).text().reveal().to_owned(),
             stopper,
             idle: Mutex::new(Vec::new()),
         }

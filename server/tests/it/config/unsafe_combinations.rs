@@ -203,13 +203,13 @@ fn the_proxy_protocol_is_for_trusted_proxies() {
 /// Whatever this version does not act on is said where it is set, and nothing else is.
 #[test]
 fn what_has_no_effect_yet_is_said() {
-    let without = "[policy.default]\nrefresh_timeout = \"60d\"\n";
+    let without = "[policy.default]\naccess_token_ttl = \"9m\"\n";
     let with = "[browser]\nenvironment = \"shop/prd\"\nexpose = [\"name\"]\nclear_site_data = true\n\
         fresh_login = \"off\"\nanonymous_limit = \"off\"\n[cors]\norigins = [\"https://a.example\"]\n\
         [login]\nurl = \"/in\"\nredirect_origins = [\"https://a.example\"]\n[server]\nheader_timeout = \"9s\"\ntrusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = true\n\
         forwarded_header = \"forwarded\"\n[metrics]\nlisten = \"127.0.0.1:9\"\n[forward_auth]\nlisten = \"127.0.0.1:10\"\n[cache]\nmax_bytes = \"1MiB\"\n\
         [history]\nretention = \"9d\"\n[cookie]\nname = \"a\"\nsame_site = \"Strict\"\ndomain = \"example.org\"\n\
-        partitioned = true\ncsrf_domain = \"example.org\"\ncsrf_cookie = \"C\"\ncsrf_header = \"X-C\"\n[log]\nlevel = \"debug\"\n[policy.default]\nidle_timeout = \"1h\"\nrotation_grace = \"9s\"\n";
+        partitioned = true\ncsrf_domain = \"example.org\"\ncsrf_cookie = \"C\"\ncsrf_header = \"X-C\"\n[log]\nlevel = \"debug\"\n[policy.default]\nidle_timeout = \"1h\"\nrefresh_timeout = \"60d\"\nrotation_grace = \"9s\"\n";
     assert_eq!(good(with).warnings, [""; 0]);
     let config = good(without);
     let set = config.entries.iter().filter(|entry| entry.origin != handstamp_server::config::Origin::Default);

@@ -243,10 +243,10 @@ impl Small {
             let now = self.now();
             let Found { session, seen, version, ledger } = self.load(token.session).await?;
             let (ground, effective) = (self.ground(&ledger, now), self.effective(&session));
+            let demand = Demand { can_deliver: true, ..Demand::default() };
             let verdict = if kind == Kind::Refresh {
-                judge_refresh(&session, seen, &token, ground.bench(), &effective, Default::default(), now)
+                judge_refresh(&session, seen, &token, ground.bench(), &effective, demand, now)
             } else {
-                let demand = Demand { can_deliver: true, ..Demand::default() };
                 judge(&session, seen, &token, ground.bench(), &effective, demand, now)
             };
             let (user, fence) = self.load_user(User::new(session.user.clone())).await?;

@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 mod login;
 mod login_page;
+mod master_key;
 mod metrics;
 mod openapi;
 mod outage;
@@ -34,6 +35,7 @@ mod policies;
 #[cfg(test)]
 mod random;
 mod rates;
+pub(crate) mod refresh;
 mod refusals;
 mod revoke;
 mod rotation;
@@ -42,6 +44,7 @@ mod secrets;
 mod session;
 mod session_types;
 mod settings;
+mod signing_keys;
 mod step_up;
 mod update;
 mod users;
@@ -77,6 +80,12 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("POST", "/v1/sessions/validate-batch") => {
             let token = world.login(&user).await.token;
             (path, Some(json!({ "requests": [{ "token": token, "consistency": "strong" }] })))
+        }
+        ("POST", "/v1/sessions/{id}/access-tokens") => {
+            (path.replace("{id}", &session().await), Some(json!({})))
+        }
+        ("POST", "/v1/sessions/refresh") => {
+            (path, Some(json!({ "refresh_token": refresh::started(world, &user).await.refresh })))
         }
         ("GET", "/v1/sessions/{id}/explain") => (format!("/v1/sessions/{}/explain", session().await), None),
         ("POST", "/v1/policies/explain") => (path, Some(json!({ "user_id": user }))),
@@ -138,6 +147,7 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("PATCH", "/v1/keys/{id}") => {
             (path.replace("{id}", &key().await), Some(json!({ "name": "renamed" })))
         }
+        ("POST", "/v1/keys/signing/rotate") => (path.to_owned(), Some(json!({ "emergency": true }))),
         ("POST", "/v1/keys/{id}/rotate") => (path.replace("{id}", &key().await), Some(json!({}))),
         ("POST", "/v1/environments") => {
             (path, Some(json!({ "product": "sample", "environment": format!("e{n}") })))

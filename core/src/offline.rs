@@ -51,6 +51,8 @@ pub enum Ask {
     Incomplete,
     /// The token names a key that is not among those that were fetched.
     UnknownKey,
+    /// The keys were not fetched yet.
+    NoKeys,
     /// The keys could not be confirmed for too long.
     OldKeys {
         /// When they were last confirmed, ago.
@@ -69,6 +71,7 @@ impl fmt::Display for Ask {
             }
             Ask::Incomplete => f.write_str("what was revoked is not known whole"),
             Ask::UnknownKey => f.write_str("the token names a key that was not fetched yet"),
+            Ask::NoKeys => f.write_str("the keys were not fetched yet"),
             Ask::OldKeys { age, bound } => {
                 write!(f, "the keys were last confirmed {age} ago, and {bound} is allowed")
             }
@@ -87,7 +90,7 @@ pub struct Known {
     pub bound: Span,
     /// Whether every revocation is held.
     pub whole: bool,
-    /// When the keys were last confirmed, ago.
+    /// When the keys were last confirmed, ago; [`Span::FOREVER`]: never.
     pub keys_age: Span,
     /// How long that may be.
     pub keys_bound: Span,
@@ -102,6 +105,9 @@ impl Known {
         }
         if !self.whole {
             return Some(Ask::Incomplete);
+        }
+        if self.keys_age == Span::FOREVER {
+            return Some(Ask::NoKeys);
         }
         (self.keys_age > self.keys_bound)
             .then_some(Ask::OldKeys { age: self.keys_age, bound: self.keys_bound })

@@ -6,8 +6,7 @@ use handstamp_core::id::{Bucket, SessionId, UserId};
 use handstamp_core::jose::claims::Claims;
 use handstamp_core::jose::json::Members;
 use handstamp_core::offline::revoked::{Entry, Raise, Revoked};
-use handstamp_core::offline::{Ask, Demand, Known, Said, judge};
-use handstamp_core::refusal::Code;
+use handstamp_core::offline::{Demand, Known, Said, judge};
 use handstamp_core::step_up::{Assured, Level};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::{Millis, Span};
@@ -140,6 +139,8 @@ fn yes_needs_all_of_it_and_no_needs_nothing() {
         (Known { age: Some(Span(2_001)), ..FRESH }, "ask: Stale"),
         (Known { whole: false, ..FRESH }, "ask: Incomplete"),
         (Known { keys_age: Span(900_001), ..FRESH }, "ask: OldKeys"),
+        (Known { keys_age: Span::FOREVER, ..FRESH }, "ask: NoKeys"),
+        (Known { keys_age: Span::FOREVER, keys_bound: Span::FOREVER, ..FRESH }, "ask: NoKeys"),
     ];
     let good = claims();
     let none = Demand::default();

@@ -18,6 +18,8 @@ mod little;
 #[cfg(test)]
 mod many;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod revoked;
 #[cfg(test)]
 mod support;

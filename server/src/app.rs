@@ -8,6 +8,7 @@
 //!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
+//! * [`feed`]: what those must know who verify access tokens themselves.
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -25,7 +26,8 @@ use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 
 pub mod access_tokens;
 pub mod activity;
@@ -41,6 +43,7 @@ pub mod environments;
 mod epochs;
 pub mod erase;
 pub mod explain;
+pub mod feed;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
@@ -106,7 +109,8 @@ pub struct App {
     /// What access tokens say of whoever makes them.
     makers: access_tokens::Makers,
     /// Rises with each commit that history tells of.
-    told: Arc<AtomicU64>,
+    told: Arc<watch::Sender<u64>>,
+    feeds: Arc<feed::Feeds>,
     leaving: AtomicBool,
 }
 

@@ -20,6 +20,7 @@ mod keys;
 mod local;
 mod policy;
 mod progress;
+mod revocations;
 mod session_types;
 mod sessions;
 mod settings;
@@ -175,6 +176,7 @@ impl Context<'_, '_> {
             Command::Users(group) => self.users(group),
             Command::Policy(group) => self.policy(group),
             Command::Events(args) => self.events(&args),
+            Command::Revocations(args) => self.revocations(&args),
             Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
             Command::Compact => self.compact(),

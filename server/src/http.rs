@@ -46,6 +46,7 @@ pub mod query;
 pub mod refresh;
 mod render;
 mod reply;
+pub mod revocations;
 pub mod revoke;
 pub mod routes;
 pub mod search;

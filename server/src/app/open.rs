@@ -27,6 +27,7 @@ use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::MasterKey;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 
 /// What the service is made of.
 pub struct Setup {
@@ -127,7 +128,8 @@ impl App {
             refreshes: Box::default(),
             retention: parts.retention,
             makers: parts.tokens,
-            told: Arc::default(),
+            told: Arc::new(watch::Sender::new(0)),
+            feeds: Arc::default(),
             leaving: AtomicBool::new(false),
         };
         if fresh {

@@ -5,6 +5,7 @@ use super::devices::Devices;
 use super::events::Events;
 use super::keys::Keys;
 use super::policy::Policy;
+use super::revocations::Revocations;
 use super::session_types::SessionTypes;
 use super::settings::Settings;
 use super::users::Users;
@@ -79,6 +80,8 @@ pub(super) enum Command {
     Policy(Policy),
     /// What happened in the environment
     Events(Events),
+    /// What ended while an access token of it could still live
+    Revocations(Revocations),
     /// The devices that users are known to have
     Devices(Devices),
     /// Copy the store into a file while the server runs (without the master key)

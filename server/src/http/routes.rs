@@ -7,8 +7,8 @@ use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
     Web, access_tokens, browser, devices, docs, environments, events, explain, health, input, keys, login,
-    metrics, policies, query, refresh, revoke, search, session_types, sessions, settings, signing_keys,
-    users, validate,
+    metrics, policies, query, refresh, revocations, revoke, search, session_types, sessions, settings,
+    signing_keys, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -88,7 +88,7 @@ pub fn table() -> Vec<Route> {
     };
     use Code::{DataTooLarge, SigningKeyMissing};
     use Needs::{Client, Key, Operator, Proxy};
-    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, TokensMint, TokensOpen, UsersWrite};
+    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, TokensMint, TokensOpen, TokensVerify, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
@@ -144,6 +144,7 @@ pub fn table() -> Vec<Route> {
             .refuses(&[SettingsChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
+        get("/v1/revocations", revocations::revocations).needs(Key(TokensVerify)).stored().params(&["after"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()

@@ -11,6 +11,7 @@ mod events;
 mod keys;
 mod local;
 mod policy;
+mod revocations;
 mod server;
 mod session_types;
 mod sessions;

@@ -37,6 +37,7 @@ mod random;
 mod rates;
 pub(crate) mod refresh;
 mod refusals;
+mod revocations;
 mod revoke;
 mod rotation;
 mod search;

@@ -54,6 +54,7 @@ pub mod session_types;
 pub mod sessions;
 pub mod settings;
 pub mod statement;
+pub mod status_lists;
 pub mod users;
 pub mod validate;
 pub mod wire;

@@ -44,6 +44,7 @@ mod secrets;
 mod session;
 mod session_types;
 mod settings;
+mod status_lists;
 mod step_up;
 mod update;
 mod users;

@@ -1,6 +1,6 @@
 //! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
 //!
-//! * [`open`]: first start and every start after it.
+//! * [`open`]: first start and every start after it. [`master_key`]: what follows from it; another one.
 //! * [`control`]: environments, access keys and ledgers, held in memory (`room`), with [`token_keys`]; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
@@ -20,6 +20,7 @@ use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::secret::Secret;
 use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
@@ -50,6 +51,7 @@ pub mod kept;
 pub mod keys;
 mod limits;
 pub mod login;
+pub mod master_key;
 mod objections;
 pub mod observe;
 pub mod open;
@@ -86,6 +88,8 @@ pub struct App {
     entropy: Arc<dyn Entropy>,
     master: Arc<MasterKey>,
     keys: Box<Keyring>,
+    /// What names of erased users are made with, and what statements about it are signed with.
+    erasing: Box<[Secret<32>; 2]>,
     control: Arc<room::Room>,
     turns: records::Turns,
     /// The turns of ledgers of seats.

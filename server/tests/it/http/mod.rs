@@ -1,6 +1,7 @@
 //! The management door over real sockets. One file an address; what every address has in common is in `refusals`,
 //! `callers`, `outage` and `random`.
 
+mod access_tokens;
 mod agents;
 mod batch;
 mod browser;
@@ -25,6 +26,7 @@ mod keys;
 mod limits;
 mod login;
 mod login_page;
+mod master_key;
 mod metrics;
 mod openapi;
 mod outage;
@@ -44,6 +46,7 @@ mod secrets;
 mod session;
 mod session_types;
 mod settings;
+mod signing_keys;
 mod status_lists;
 mod step_up;
 mod update;
@@ -147,6 +150,7 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("PATCH", "/v1/keys/{id}") => {
             (path.replace("{id}", &key().await), Some(json!({ "name": "renamed" })))
         }
+        ("POST", "/v1/keys/signing/rotate") => (path.to_owned(), Some(json!({ "emergency": true }))),
         ("POST", "/v1/keys/{id}/rotate") => (path.replace("{id}", &key().await), Some(json!({}))),
         ("POST", "/v1/environments") => {
             (path, Some(json!({ "product": "sample", "environment": format!("e{n}") })))

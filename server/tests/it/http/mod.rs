@@ -47,6 +47,7 @@ mod session;
 mod session_types;
 mod settings;
 mod signing_keys;
+mod status_lists;
 mod step_up;
 mod update;
 mod users;

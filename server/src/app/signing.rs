@@ -188,26 +188,40 @@ impl App {
     /// before there were any.
     pub(super) async fn complete_token_keys(&self) -> Result<(), Stop> {
         for env in self.all_environments() {
-            if env.tokens.version > 0 {
+            if self.missing(&env.tokens.stored()).is_empty() {
                 continue;
             }
             let turn = self.control_turn().await?;
             let env = self.env(env.record.id)?;
-            let keys = self.first_token_keys(env.record.id)?;
+            let mut keys = env.tokens.stored();
+            for job in self.missing(&keys) {
+                keys.push(self.first_key(env.record.id, job)?);
+            }
             self.store_keys(turn, &env, keys, None, None).await?;
         }
         Ok(())
     }
 
+    /// Jobs that need a key and have none: what signs where nobody says with what, and what seals.
+    fn missing(&self, keys: &[TokenKey]) -> Vec<Job> {
+        let mut jobs = vec![Job::EdDsa, Job::Data, Job::from(self.makers.algorithm)];
+        jobs.sort_unstable();
+        jobs.dedup();
+        let now = self.now();
+        jobs.retain(|job| !keys.iter().any(|key| key.job == *job && key.life.is_published(now)));
+        jobs
+    }
+
     /// The first keys of an environment. Nobody verifies yet, so they begin at once.
     pub(super) fn first_token_keys(&self, env: EnvironmentId) -> Result<Vec<TokenKey>, Fault> {
+        self.missing(&[]).into_iter().map(|job| self.first_key(env, job)).collect()
+    }
+
+    fn first_key(&self, env: EnvironmentId, job: Job) -> Result<TokenKey, Fault> {
         let now = self.now();
-        let first = |job| {
-            let fresh = draw(self.entropy.as_ref(), job)?;
-            let wrapped = self.wrapped(env, job, &fresh)?;
-            Ok(TokenKey { kid: fresh.kid, job, life: Life::new(now, now), sealings: 0, wrapped })
-        };
-        [Job::EdDsa, Job::Data].into_iter().map(first).collect()
+        let fresh = draw(self.entropy.as_ref(), job)?;
+        let wrapped = self.wrapped(env, job, &fresh)?;
+        Ok(TokenKey { kid: fresh.kid, job, life: Life::new(now, now), sealings: 0, wrapped })
     }
 
     /// Takes the secret parts of removed keys out of the store.

@@ -17,6 +17,7 @@
 //! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
+//! * [`status`]: places in status lists.
 //! * [`jose`]: signed and sealed tokens as everybody reads them. [`access_token`]: what they say of a session.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
@@ -55,6 +56,7 @@ pub mod seats;
 pub mod secret;
 pub mod session;
 pub mod signing;
+pub mod status;
 pub mod step_up;
 pub mod subject;
 pub mod tag;

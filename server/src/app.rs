@@ -1,6 +1,6 @@
 //! The service without its doors: load, judge, commit, tell. One verb a file; no rule of its own and no HTTP.
 //!
-//! * [`open`]: first start and every start after it.
+//! * [`open`]: first start and every start after it. [`master_key`]: what follows from it; another one.
 //! * [`control`]: environments, access keys and ledgers, held in memory (`room`), with [`token_keys`]; `epochs`: ending many at once; [`callers`]: who asks.
 //! * [`records`]: loading, and committing one transition; [`cache`], [`kept`],
 //!   [`activity`]: what is kept beside the store.
@@ -8,6 +8,7 @@
 //!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
+//! * [`feed`]: what those must know who verify access tokens themselves.
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -19,12 +20,14 @@ use handstamp_core::device::challenge::Given;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::secret::Secret;
 use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 
 pub mod access_tokens;
 pub mod activity;
@@ -40,6 +43,7 @@ pub mod environments;
 mod epochs;
 pub mod erase;
 pub mod explain;
+pub mod feed;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
@@ -47,6 +51,7 @@ pub mod kept;
 pub mod keys;
 mod limits;
 pub mod login;
+pub mod master_key;
 mod objections;
 pub mod observe;
 pub mod open;
@@ -82,6 +87,8 @@ pub struct App {
     entropy: Arc<dyn Entropy>,
     master: Arc<MasterKey>,
     keys: Box<Keyring>,
+    /// What names of erased users are made with, and what statements about it are signed with.
+    erasing: Box<[Secret<32>; 2]>,
     control: Arc<room::Room>,
     turns: records::Turns,
     /// The turns of ledgers of seats.
@@ -102,7 +109,8 @@ pub struct App {
     /// What access tokens say of whoever makes them.
     makers: access_tokens::Makers,
     /// Rises with each commit that history tells of.
-    told: Arc<AtomicU64>,
+    told: Arc<watch::Sender<u64>>,
+    feeds: Arc<feed::Feeds>,
     leaving: AtomicBool,
 }
 

@@ -20,9 +20,11 @@ mod keys;
 mod local;
 mod policy;
 mod progress;
+mod revocations;
 mod session_types;
 mod sessions;
 mod settings;
+mod signing;
 mod stream;
 mod table;
 mod tls;
@@ -30,10 +32,10 @@ mod users;
 
 pub use self::failure::Failure;
 pub use self::hooks::{
-    BackupDone, CompactDone, Finding, Hooks, Level, Progress, RestoreDone, RestoreOptions,
+    BackupDone, CompactDone, Finding, Hooks, Level, MasterKeyDone, Progress, RestoreDone, RestoreOptions,
 };
 
-use self::args::{Cli, Command, Connection};
+use self::args::{Cli, Command, Connection, MasterKeyVerb};
 use self::client::Client;
 use crate::config::{Config, ConfigFile, Environment, Flags, Sources};
 use clap::Parser;
@@ -174,10 +176,14 @@ impl Context<'_, '_> {
             Command::Users(group) => self.users(group),
             Command::Policy(group) => self.policy(group),
             Command::Events(args) => self.events(&args),
+            Command::Revocations(args) => self.revocations(&args),
             Command::Devices(group) => self.devices(&group),
             Command::Backup(args) => self.backup(&args),
             Command::Compact => self.compact(),
             Command::Restore(args) => self.restore(&args),
+            Command::MasterKey(MasterKeyVerb::Rotate { end_sessions, yes }) => {
+                self.rotate_master_key(end_sessions, yes)
+            }
             Command::Doctor => self.doctor(),
             Command::Healthcheck(connection) => self.healthcheck(&connection),
             Command::Bench(args) => self.bench(&args),

@@ -1,7 +1,7 @@
 //! The management door: HTTP/1.1, JSON, problem documents. It translates: parse, one verb of [`crate::app`], render.
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
-//!   [`policies`], [`session_types`], [`settings`], [`explain`], [`devices`], [`login`], [`keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
+//!   [`policies`], [`session_types`], [`settings`], [`explain`], [`devices`], [`login`], [`keys`], [`signing_keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
 //! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`peer`]: whose request it is, behind proxies. [`forward_auth`]: the door for proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
@@ -46,12 +46,14 @@ pub mod query;
 pub mod refresh;
 mod render;
 mod reply;
+pub mod revocations;
 pub mod revoke;
 pub mod routes;
 pub mod search;
 pub mod session_types;
 pub mod sessions;
 pub mod settings;
+pub mod signing_keys;
 pub mod statement;
 pub mod users;
 pub mod validate;

@@ -3,10 +3,12 @@
 //! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first. `reread`: the
 //!   configuration again.
 //! * [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
-//! * [`operate`]: backup, compact and reload; [`restore`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
+//! * [`operate`]: backup, compact and reload; [`restore`]; [`master_key`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
 
 use crate::app::callers::root_key;
-use crate::cli::{BackupDone, CompactDone, Failure, Finding, Hooks, Progress, RestoreDone, RestoreOptions};
+use crate::cli::{
+    BackupDone, CompactDone, Failure, Finding, Hooks, MasterKeyDone, Progress, RestoreDone, RestoreOptions,
+};
 use crate::config::{Config, Secret, Sources};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use handstamp_core::token::Kind;
@@ -17,6 +19,7 @@ pub mod certificate;
 pub mod doctor;
 pub mod files;
 pub mod logs;
+pub mod master_key;
 pub mod operate;
 pub mod presence;
 mod reread;
@@ -61,6 +64,10 @@ impl Hooks for Service {
     fn operator_key(&self, config: &Config) -> Option<Secret> {
         let master = files::master_key(config, true, &SystemEntropy).ok()?;
         Some(Secret::new(root_key(&master).text().reveal()))
+    }
+
+    fn rotate_master_key(&self, config: &Config, end_sessions: bool) -> Result<MasterKeyDone, Failure> {
+        master_key::rotate(config, end_sessions)
     }
 
     fn reload(&self, config: &Config) -> Result<(), Failure> {

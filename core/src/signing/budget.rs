@@ -85,7 +85,7 @@ pub fn advance(keys: &[TokenKey], now: Millis) -> Vec<TokenKey> {
 
 /// The plan for a key that has to seal at once.
 pub fn replace(now: Millis) -> Plan {
-    Plan { job: Job::Data, now, activate_at: now, remove_at: now.plus(RETIRE_IN), emergency: false }
+    Plan::at_once(Job::Data, now)
 }
 
 /// A life for the first key of a job, which nobody waits for.
@@ -96,7 +96,7 @@ pub const fn first(now: Millis) -> Life {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing::rotate;
+    use crate::signing::{Ask, rotate};
     use crate::time::Span;
 
     const SMALL: Budget = Budget { most: 10, block: 4 };
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn the_next_key_begins_early_when_the_one_before_it_is_spent() {
         let keys = [key("a", 10, first(Millis(0)))];
-        let ask = super::super::Ask {
+        let ask = Ask {
             job: Job::Data,
             activate_in: Some(Span::days(30)),
             retire_in: None,

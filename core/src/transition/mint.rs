@@ -3,7 +3,10 @@
 
 use super::{Change, Living};
 use crate::session::Session;
-use crate::time::Millis;
+use crate::time::{Millis, Span};
+
+/// The longest that an access token lives: what ended it need not be told for longer.
+pub const LONGEST: Span = Span::days(1);
 
 /// A live session of which a token is made that lives until `until`, `index` being its place in the status lists if it is
 /// to have one. `None`: it says so already, and nothing is to be written.

@@ -292,7 +292,7 @@ pub(super) async fn load(
     Ok(held)
 }
 
-async fn all(store: &dyn Store, space: Space) -> Result<Vec<Versioned>, StoreError> {
+pub(super) async fn all(store: &dyn Store, space: Space) -> Result<Vec<Versioned>, StoreError> {
     let mut query = Query { space, all: Vec::new(), from: None, until: None, cursor: None, limit: 1_000 };
     let mut items = Vec::new();
     loop {

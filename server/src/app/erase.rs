@@ -60,10 +60,10 @@ impl App {
         if user.is_pseudonym() {
             return Err(Stop::refuse(Code::NotFound, "this is the pseudonym of a user who was erased"));
         }
-        let key = self.master.derive(erasure::PSEUDONYMS);
+        let [key, _] = &*self.erasing;
         let mut erased = Erased {
             environment: env.record.name.to_string(),
-            pseudonym: erasure::pseudonym(&key, env.record.id, user),
+            pseudonym: erasure::pseudonym(key, env.record.id, user),
             at: self.now(),
             by: caller.by(),
             ended: 0,
@@ -113,7 +113,8 @@ impl App {
     }
 
     fn signer(&self) -> Result<Signer, Fault> {
-        Signer::new(&self.master.derive(erasure::STATEMENTS)).ok_or(Fault::Entropy)
+        let [_, key] = &*self.erasing;
+        Signer::new(key).ok_or(Fault::Entropy)
     }
 
     /// Ends a session if it is live, and erases it.

@@ -8,7 +8,7 @@ use super::callers::Caller;
 use super::read::Line;
 use super::{App, Stop};
 use crate::codec::{event, history, history_key};
-use crate::host::clock::pause;
+use crate::host::clock::{instant, pause};
 use crate::store::{EventQuery, Key, Query, StoreError, StoredEvent};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
@@ -18,6 +18,7 @@ use handstamp_core::refusal::Code;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Which lines: all of it must hold.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -64,8 +65,9 @@ const ROUNDS: usize = 10;
 const SESSIONS: usize = 1_000;
 /// How many lines whoever follows is told at once.
 const TOGETHER: u32 = 200;
-/// How soon a commit of this process is told, at the latest; and one that this process did not hear of.
-const SOON: Duration = Duration::from_millis(250);
+/// What is committed so soon after something else is told together with it; and how soon, at the latest, is told what this
+/// process did not hear of.
+const SOON: Duration = Duration::from_millis(20);
 const AT_LAST: Duration = Duration::from_secs(1);
 /// The longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -112,7 +114,8 @@ impl App {
             Some(after) => after,
             None => self.store.head().await?,
         };
-        let begin = Some(Follower { app: self, caller, wanted, at });
+        let news = self.told.subscribe();
+        let begin = Some(Follower { app: self, caller, wanted, at, news });
         Ok(stream::unfold(begin, |follower| async {
             let mut follower = follower?;
             match follower.next().await {
@@ -126,6 +129,8 @@ impl App {
     /// From now on nobody follows any more: the server leaves.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+        self.told.send_modify(|told| *told = told.wrapping_add(1));
+        self.feeds.wake();
     }
 
     /// What lines are about that are about no session.
@@ -241,6 +246,7 @@ struct Follower {
     caller: Caller,
     wanted: Wanted,
     at: u64,
+    news: watch::Receiver<u64>,
 }
 
 impl Follower {
@@ -248,7 +254,8 @@ impl Follower {
     async fn next(&mut self) -> Result<Option<News>, Stop> {
         let mut silent = Duration::ZERO;
         loop {
-            let heard = self.app.told.load(Ordering::Relaxed);
+            // Before it is read: what comes meanwhile is looked for in the next round.
+            self.news.mark_unchanged();
             if self.app.leaving.load(Ordering::Relaxed)
                 || !self.app.still_may(&self.caller, Scope::EventsRead)
             {
@@ -264,21 +271,20 @@ impl Follower {
                 return Ok(Some(News::Quiet(self.at)));
             }
             if !chapter.more {
-                silent += self.wait(heard).await;
+                silent += self.wait().await;
             }
         }
     }
 
     /// Until there may be something new; how long that took.
-    async fn wait(&self, heard: u64) -> Duration {
-        let mut waited = Duration::ZERO;
-        while waited < AT_LAST
-            && self.app.told.load(Ordering::Relaxed) == heard
-            && !self.app.leaving.load(Ordering::Relaxed)
-        {
-            pause(SOON).await;
-            waited += SOON;
+    async fn wait(&mut self) -> Duration {
+        let began = instant();
+        tokio::select! {
+            _ = self.news.changed() => {
+                pause(SOON).await;
+                began.elapsed()
+            }
+            () = pause(AT_LAST) => AT_LAST,
         }
-        waited
     }
 }

@@ -38,6 +38,7 @@ impl App {
             if turn.is_multiple_of(240) {
                 self.note_key_use();
                 self.tidy_rates();
+                self.feeds.tidy();
             }
             if let Err(error) = self.flush_activity().await {
                 tracing::warn!(%error, "activity could not be written; it is kept and tried again");

@@ -4,6 +4,7 @@ use super::access_tokens::Makers;
 use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, batch, load, put};
+use super::master_key::{Followers, new_root};
 use super::observe::Observer;
 use super::origins::FileOrigins;
 use super::policies::FromFile;
@@ -20,14 +21,13 @@ use crate::store::{Store, StoreError};
 use handstamp_core::caller::{Home, Scope};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::policy::Policy;
-use handstamp_core::sealing::{unwrap, wrap};
-use handstamp_core::secret::Secret;
 use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::access_key::Parts;
-use handstamp_core::token::keyring::{Keyring, MasterKey};
+use handstamp_core::token::keyring::MasterKey;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 
 /// What the service is made of.
 pub struct Setup {
@@ -73,10 +73,6 @@ impl From<StoreError> for OpenError {
     }
 }
 
-/// The key that a new store begins with.
-const KEY_SET: u8 = 1;
-const BUCKET_KEY: &str = "bucket key";
-
 impl App {
     /// Opens the service on its store. `first_key` is asked for an access key when the store is empty, and is to have
     /// written it down before it returns.
@@ -91,16 +87,12 @@ impl App {
         let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
         let (root, fresh) = match &found {
             Some(found) => (read_root(found)?, false),
-            None => (new_root(&parts)?, true),
+            None => (new_root(&parts.master, parts.entropy.as_ref())?, true),
         };
         if root.fingerprint != parts.master.fingerprint() {
             return Err(OpenError::WrongMasterKey);
         }
-        let bucket_key =
-            unwrap(&parts.master.derive("wrap"), BUCKET_KEY, &root.bucket_key).map_err(|_| {
-                StoreError::Damaged("the bucket key does not open under this master key".to_owned())
-            })?;
-        let keys = Box::new(Keyring::new(&parts.master, root.key_set, &root.older_sets, &bucket_key));
+        let Followers { keys, pseudonyms, statements } = Followers::of(&parts.master, &root)?;
         let mut process = [0; 16];
         if !parts.entropy.fill(&mut process) {
             return Err(Fault::Entropy.into());
@@ -113,7 +105,8 @@ impl App {
             entropy: parts.entropy,
             rates: Box::new(rates::Rates::new(&parts.master)),
             master: Arc::new(parts.master),
-            keys,
+            keys: Box::new(keys),
+            erasing: Box::new([pseudonyms, statements]),
             control: Arc::new(Room::new(
                 FromFile {
                     policy: parts.policy.map(Arc::new),
@@ -135,21 +128,23 @@ impl App {
             refreshes: Box::default(),
             retention: parts.retention,
             makers: parts.tokens,
-            told: Arc::default(),
+            told: Arc::new(watch::Sender::new(0)),
+            feeds: Arc::default(),
             leaving: AtomicBool::new(false),
         };
         if fresh {
-            app.begin(&root, &first_key()?).await?;
+            Box::pin(app.begin(&root, &first_key()?)).await?;
         } else {
-            let control = load(app.store.as_ref(), &app.master, app.control.load().emptied()).await?;
+            let held = app.control.load().emptied();
+            let control = Box::pin(load(app.store.as_ref(), &app.master, held)).await?;
             app.control.replace(control);
         }
         let mut control = Control::clone(&app.control.load());
         control.put_key(callers::root_entry(&app.master, app.keys.current()));
         control.envs().iter().for_each(|env| env.seats.has_settled());
         app.control.replace(control);
-        app.recall_rules(fresh).await?;
-        app.complete_token_keys().await.map_err(|stop| match stop {
+        Box::pin(app.recall_rules(fresh)).await?;
+        Box::pin(app.complete_token_keys()).await.map_err(|stop| match stop {
             Stop::Fault(fault) => fault,
             Stop::Refused(_) => Fault::Contended,
         })?;
@@ -175,15 +170,4 @@ impl App {
         self.control.replace(control);
         Ok(())
     }
-}
-
-fn new_root(parts: &Setup) -> Result<Root, OpenError> {
-    let mut secret = [0; 32];
-    let mut nonce = [0; 12];
-    if !parts.entropy.fill(&mut secret) || !parts.entropy.fill(&mut nonce) {
-        return Err(Fault::Entropy.into());
-    }
-    let bucket_key = wrap(&parts.master.derive("wrap"), BUCKET_KEY, &Secret::new(secret), nonce)
-        .map_err(|_| Fault::Entropy)?;
-    Ok(Root { fingerprint: parts.master.fingerprint(), bucket_key, key_set: KEY_SET, older_sets: Vec::new() })
 }

@@ -17,7 +17,6 @@ use handstamp_core::user::User;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A session, freshly loaded.
@@ -89,6 +88,8 @@ pub(super) struct Stage {
     seats: Vec<(Tally, i64)>,
     /// The environment, and how far its epochs had been raised when this was decided.
     judged: Option<(EnvironmentId, u64)>,
+    /// Where a session ended of which an access token could live.
+    ended: Option<EnvironmentId>,
 }
 
 impl Stage {
@@ -104,6 +105,7 @@ impl Stage {
             sessions: Vec::new(),
             seats: Vec::new(),
             judged: None,
+            ended: None,
         }
     }
 
@@ -148,6 +150,9 @@ impl Stage {
     }
 
     pub(super) fn events(&mut self, env: &Env, events: &[handstamp_core::event::Event]) {
+        if events.iter().any(|event| event.tokens_until.is_some()) {
+            self.ended = Some(env.record.id);
+        }
         self.batch.events.extend(events.iter().map(|event| new_event(env.record.id, event)));
     }
 
@@ -288,11 +293,12 @@ impl App {
     /// Commits a stage. Whatever the outcome, the cache holds nothing older afterwards: also when who asked goes away
     /// while it runs, for a commit that is on its way to the store cannot be taken back.
     pub(super) async fn commit(&self, stage: Stage) -> Result<(), StoreError> {
-        let Stage { mut batch, sessions, seats, judged } = stage;
+        let Stage { mut batch, sessions, seats, judged, ended } = stage;
         batch.tallies.extend(seats.into_iter().filter(|(_, n)| *n != 0));
         let forgotten = Forgotten::new(self.cache.clone(), sessions);
         let (store, control, behind) = (self.store.clone(), self.control.clone(), self.behind.clone());
         let told = (!batch.events.is_empty()).then(|| self.told.clone());
+        let feeds = ended.map(|env| (self.feeds.clone(), env));
         let began = crate::host::clock::instant();
         let committing = tokio::spawn(async move {
             let outcome = store.commit(batch).await;
@@ -305,7 +311,10 @@ impl App {
             }
             drop(forgotten);
             if let Some(told) = told {
-                told.fetch_add(1, Ordering::Relaxed);
+                told.send_modify(|told| *told = told.wrapping_add(1));
+            }
+            if let Some((feeds, env)) = feeds {
+                feeds.news(env);
             }
             outcome
         });

@@ -6,6 +6,7 @@ use super::seats::Era;
 use super::{App, Fault};
 use crate::store::{Batch, NewEvent, Op, Store, StoreError};
 use arc_swap::{ArcSwap, Guard};
+use handstamp_core::id::EnvironmentId;
 use handstamp_core::token::keyring::MasterKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,9 +95,15 @@ impl App {
         apply: impl FnOnce(&mut Control) + Send + 'static,
     ) -> Result<Turn, Fault> {
         let (room, store, master) = (self.control.clone(), self.store.clone(), self.master.clone());
+        let (told, feeds) = (self.told.clone(), self.feeds.clone());
+        let about = batch.events.first().map(|event| EnvironmentId(event.subject.space.env));
         let changing = tokio::spawn(async move {
             match store.commit(batch).await {
                 Ok(()) => {
+                    if let Some(env) = about {
+                        told.send_modify(|told| *told = told.wrapping_add(1));
+                        feeds.news(env);
+                    }
                     let mut next = Control::clone(&room.load());
                     apply(&mut next);
                     room.replace(next);

@@ -288,6 +288,14 @@ pub(super) fn with_first(
 /// How many letters and digits the name of a data key has.
 const KID: usize = 16;
 
+/// A new key: its name, and its secret part.
+///
+/// # Errors
+/// [`Fault::Entropy`].
+pub(super) fn draw_named(entropy: &dyn Entropy, job: Job) -> Result<(Box<str>, Zeroizing<Vec<u8>>), Fault> {
+    draw(entropy, job).map(|fresh| (fresh.kid, fresh.secret))
+}
+
 fn draw(entropy: &dyn Entropy, job: Job) -> Result<Fresh, Fault> {
     let bytes = |n: usize| {
         let mut bytes = Zeroizing::new(vec![0; n]);

@@ -3,9 +3,11 @@
 //! Whether a key may do anything at an instant is for [`handstamp_core::signing`] to say; here its secret part is taken
 //! out of its wrapping once, and what a node took of a data key's budget is counted down.
 
+use crate::codec::digest;
 use crate::codec::token_keys::{read_token_keys, token_keys_of, wrapping};
 use crate::store::{StoreError, Versioned};
 use handstamp_core::id::EnvironmentId;
+use handstamp_core::jose::base64url;
 use handstamp_core::jose::jwe::SealingKey;
 use handstamp_core::jose::key::{Algorithm, Kid, SigningKey, VerifyingKey};
 use handstamp_core::sealing::unwrap_bytes;
@@ -133,6 +135,12 @@ impl TokenKeys {
             Work::Sign(key) => Some(key.public().to_jwk()),
             Work::Data(_) | Work::Gone => None,
         }))
+    }
+
+    /// What names a public set: the same set has the same name on every node.
+    pub fn jwks_tag(jwks: &str) -> String {
+        let digest = digest(&[jwks.as_bytes()]);
+        base64url::encode(digest.get(..16).unwrap_or_default())
     }
 
     /// The data keys that are not removed, as JWKs: for those who may open the data inside tokens.

@@ -5,6 +5,7 @@ use super::devices::Devices;
 use super::events::Events;
 use super::keys::Keys;
 use super::policy::Policy;
+use super::revocations::Revocations;
 use super::session_types::SessionTypes;
 use super::settings::Settings;
 use super::users::Users;
@@ -79,6 +80,8 @@ pub(super) enum Command {
     Policy(Policy),
     /// What happened in the environment
     Events(Events),
+    /// What ended while an access token of it could still live
+    Revocations(Revocations),
     /// The devices that users are known to have
     Devices(Devices),
     /// Copy the store into a file while the server runs (without the master key)
@@ -87,6 +90,9 @@ pub(super) enum Command {
     Restore(Restore),
     /// Rewrite the store's file without what was deleted, while the server is stopped
     Compact,
+    /// The one secret that everything follows from
+    #[command(arg_required_else_help = true, subcommand)]
+    MasterKey(MasterKeyVerb),
     /// Look for what is wrong with this installation
     Doctor,
     /// Ask the running server whether it is ready; exit code 0 or 1 within three seconds
@@ -290,6 +296,19 @@ pub(super) struct Restore {
     /// The store that is there may be replaced
     #[arg(long)]
     pub(super) replace: bool,
+}
+
+#[derive(Subcommand)]
+pub(super) enum MasterKeyVerb {
+    /// Make another one and wrap every key under it, while the server is stopped; sessions and access keys go on
+    Rotate {
+        /// The old one is in wrong hands: end every session, delete every access key, replace every key
+        #[arg(long)]
+        end_sessions: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Args)]

@@ -61,7 +61,9 @@ impl Context<'_, '_> {
             ("code", args.code.as_deref()),
         ];
         if args.follow {
-            return self.follow(&client, &parameters, args.after.clone());
+            let path = format!("{PATH}{}", query(&parameters));
+            return self
+                .follow(&client, &path, args.after.clone(), |context, event| context.tell(&HEADS, event));
         }
         if let Some(after) = &args.after {
             // A page's cursor is the place to go on from, and so is the id of a line.
@@ -83,19 +85,19 @@ impl Context<'_, '_> {
     }
 
     /// Reads a stream, and takes it up again where it broke.
-    fn follow(
+    pub(super) fn follow(
         &mut self,
         client: &Client,
-        parameters: &[(&str, Option<&str>)],
+        path: &str,
         after: Option<String>,
+        mut tell: impl FnMut(&mut Self, &Json) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
-        let path = format!("{PATH}{}", query(parameters));
         let mut told = Told { last: after, retry: Duration::from_secs(1), blocks: Blocks::default() };
-        let mut stream = Some(client.block_on(begin(client, &path, told.last.as_deref()))?);
+        let mut stream = Some(client.block_on(begin(client, path, told.last.as_deref()))?);
         loop {
             let Some(open) = &mut stream else {
                 client.block_on(wait(told.retry));
-                match client.block_on(begin(client, &path, told.last.as_deref())) {
+                match client.block_on(begin(client, path, told.last.as_deref())) {
                     Ok(again) => stream = Some(again),
                     // It starts anew, or its store does; what it refuses it will refuse again.
                     Err(failure) if failure.code().is_none_or(|code| code == "store_unavailable") => {}
@@ -111,16 +113,16 @@ impl Context<'_, '_> {
             };
             let Ok(bytes) = frame.into_data() else { continue };
             for event in told.take(&bytes)? {
-                self.tell(&event)?;
+                tell(self, &event)?;
             }
         }
     }
 
-    fn tell(&mut self, event: &Json) -> Result<(), Failure> {
+    pub(super) fn tell(&mut self, heads: &[(&str, &str)], event: &Json) -> Result<(), Failure> {
         if self.json {
             self.line(event.to_string())?;
         } else {
-            let members = HEADS.iter().map(|(_, member)| table::cell(table::member_of(event, member)));
+            let members = heads.iter().map(|(_, member)| table::cell(table::member_of(event, member)));
             self.line(members.collect::<Vec<_>>().join("  "))?;
         }
         self.terminal.out.flush().map_err(Failure::output)

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::config::{Config, Secret, Sources};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The verbs that do not speak HTTP.
 pub trait Hooks {
@@ -52,6 +52,12 @@ pub trait Hooks {
     /// The operator's key that whoever can read the master key can make; `None` where it cannot be read.
     fn operator_key(&self, config: &Config) -> Option<Secret>;
 
+    /// Puts a new master key in the place of the old one; with `end_sessions` nothing of the old one stays good.
+    ///
+    /// # Errors
+    /// A server works on the store, or the key cannot be replaced.
+    fn rotate_master_key(&self, config: &Config, end_sessions: bool) -> Result<MasterKeyDone, Failure>;
+
     /// Tells the server that runs on this data directory to read its configuration again.
     ///
     /// # Errors
@@ -89,6 +95,21 @@ pub struct RestoreOptions {
     pub keep_sessions: bool,
     /// A store that is there may be replaced.
     pub replace: bool,
+}
+
+/// What a new master key brought about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterKeyDone {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Where the old one is.
+    pub aside: PathBuf,
+    /// How many keys are wrapped under it.
+    pub keys: usize,
+    /// How many environments there are.
+    pub environments: usize,
+    /// How many access keys are gone.
+    pub access_keys: usize,
 }
 
 /// What was put back.

@@ -5,6 +5,7 @@ use super::address::encoded;
 use super::args::Connection;
 use super::client::Client;
 use super::environments::items;
+use super::signing::SigningVerb;
 use super::{Context, Exit, Failure, table};
 use crate::config::setting::seconds;
 use clap::{Args, Subcommand};
@@ -75,6 +76,11 @@ pub(super) enum KeysVerb {
         /// How long the old one is still taken, such as 1h; 0s ends it at once [default: a day]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         overlap: Option<i64>,
+    },
+    /// The keys behind access tokens
+    Signing {
+        #[command(subcommand)]
+        verb: SigningVerb,
     },
     /// Refuse it forever
     Revoke {
@@ -166,6 +172,7 @@ impl Context<'_, '_> {
                 let done = format!("may be used {}", table::clean(&rate));
                 self.change_key(&mut client, &id, json!({"rate_limit": rate}), &done)
             }
+            KeysVerb::Signing { verb } => self.signing(&mut client, verb),
             KeysVerb::Rotate { id, overlap } => {
                 let body = overlap.map_or_else(|| json!({}), |seconds| json!({"overlap": seconds}));
                 let path = format!("{PATH}/{}/rotate", encoded(&id));

@@ -86,6 +86,39 @@ impl Context<'_, '_> {
         Ok(Exit::Done)
     }
 
+    pub(super) fn rotate_master_key(&mut self, end_sessions: bool, yes: bool) -> Result<Exit, Failure> {
+        let config = self.config()?;
+        let question = "Replace the master key, end every session and delete every access key?";
+        if end_sessions && !self.confirm(yes, question)? {
+            return Ok(Exit::Failed);
+        }
+        let done = self.hooks.rotate_master_key(&config, end_sessions)?;
+        let (file, aside) = (done.file.display().to_string(), done.aside.display().to_string());
+        if self.json {
+            let answer = json!({
+                "master_key": file, "old_master_key": aside, "keys": done.keys, "environments": done.environments,
+                "sessions_ended": end_sessions, "access_keys_deleted": done.access_keys,
+            });
+            self.print_json(&answer)?;
+            return Ok(Exit::Done);
+        }
+        let what = format!("{} keys of {} environments", done.keys, done.environments);
+        self.line(format!("the new master key is in {file}; {what} are wrapped under it"))?;
+        self.note(format!(
+            "keep a copy of it in another place. The old one is in {aside}: backups that were made before need it; delete it \
+             with the last of them"
+        ))?;
+        if end_sessions {
+            self.note(format!(
+                "every session has ended, {} access keys are gone, the keys behind access tokens are new. Make access keys when \
+                 the server runs: handstamp keys create NAME --operator. Then run `handstamp compact`, so that nothing which \
+                 the old key opens is left in the file",
+                done.access_keys
+            ))?;
+        }
+        Ok(Exit::Done)
+    }
+
     pub(super) fn doctor(&mut self) -> Result<Exit, Failure> {
         let config = Config::load_to_ask(&self.sources).map_err(Failure::configuration)?;
         let mut rows: Vec<Json> = Vec::new();

@@ -23,8 +23,12 @@ pub struct Root {
     pub bucket_key: Vec<u8>,
     /// The key set that makes new tokens.
     pub key_set: u8,
-    /// Key sets that are still recognised.
-    pub older_sets: Vec<u8>,
+    /// Key sets that are still recognised: their secrets, wrapped under the master key. Empty where they follow from it.
+    pub older_sets: Vec<(u8, Vec<u8>)>,
+    /// What names of erased users are made with, wrapped, where it does not follow from the master key.
+    pub pseudonyms: Option<Vec<u8>>,
+    /// What statements are signed with, likewise.
+    pub statements: Option<Vec<u8>>,
 }
 
 /// How far privacy is looked after.
@@ -79,22 +83,35 @@ fn reading_any<T>(
 
 /// The root as a record.
 pub fn write_root(root: &Root) -> Record {
-    let mut w = Writer::new(1);
+    let mut w = Writer::new(2);
     w.fixed(&root.fingerprint);
     w.bytes(&root.bucket_key);
     w.byte(root.key_set);
-    w.bytes(&root.older_sets);
+    w.list(root.older_sets.iter(), |w, (id, wrapped)| {
+        w.byte(*id);
+        w.bytes(wrapped);
+    });
+    w.option(root.pseudonyms.as_deref(), Writer::bytes);
+    w.option(root.statements.as_deref(), Writer::bytes);
     record(root_key(), None, w.finish())
 }
 
-/// Reads it.
+/// Reads it. Format 1 knew one master key only.
 pub fn read_root(found: &Versioned) -> Result<Root, StoreError> {
-    reading(found, |r| {
+    reading_any(found, &[1, 2], |r| {
+        let first = r.format == 1;
+        let wrapped = |r: &mut Reader<'_>| r.bytes().map(<[u8]>::to_vec);
         Ok(Root {
             fingerprint: r.fixed()?,
-            bucket_key: r.bytes()?.to_vec(),
+            bucket_key: wrapped(r)?,
             key_set: r.byte()?,
-            older_sets: r.bytes()?.to_vec(),
+            older_sets: if first {
+                r.bytes()?.iter().map(|id| (*id, Vec::new())).collect()
+            } else {
+                r.list(|r| Ok((r.byte()?, wrapped(r)?)))?
+            },
+            pseudonyms: if first { None } else { r.option(wrapped)? },
+            statements: if first { None } else { r.option(wrapped)? },
         })
     })
 }

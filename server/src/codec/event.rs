@@ -17,6 +17,9 @@ use handstamp_core::time::Millis;
 /// say of access tokens, and whom an end of many ended.
 const FORMAT: u8 = 5;
 
+const ENDED: u8 = 4;
+const REVOKED: u8 = 10;
+
 /// Without session and time.
 pub fn write(e: &Event) -> Vec<u8> {
     let mut w = Writer::new(FORMAT);
@@ -25,13 +28,13 @@ pub fn write(e: &Event) -> Vec<u8> {
         EventKind::RotatedByAuth => 1,
         EventKind::Updated => 2,
         EventKind::Refused => 3,
-        EventKind::Ended => 4,
+        EventKind::Ended => ENDED,
         EventKind::PolicyChanged => 5,
         EventKind::UserErased => 6,
         EventKind::Noticed => 7,
         EventKind::SettingsChanged => 8,
         EventKind::LoginExchanged => 9,
-        EventKind::Revoked => 10,
+        EventKind::Revoked => REVOKED,
         EventKind::KeysRotated => 11,
     });
     w.option(e.user.as_ref(), |w, user| w.text(user.as_str()));
@@ -59,6 +62,11 @@ pub fn write(e: &Event) -> Vec<u8> {
     w.finish()
 }
 
+/// Whether a line tells of an end, of one or of many: all that some readers look for among many lines.
+pub fn is_end(stored: &StoredEvent) -> bool {
+    matches!(stored.body.get(1), Some(&(ENDED | REVOKED)))
+}
+
 /// Reads a stored event.
 ///
 /// # Errors
@@ -79,13 +87,13 @@ fn parse(session: Option<SessionId>, at: Millis, body: &[u8]) -> Result<Event, U
         1 => EventKind::RotatedByAuth,
         2 => EventKind::Updated,
         3 => EventKind::Refused,
-        4 => EventKind::Ended,
+        ENDED => EventKind::Ended,
         5 => EventKind::PolicyChanged,
         6 => EventKind::UserErased,
         7 => EventKind::Noticed,
         8 => EventKind::SettingsChanged,
         9 => EventKind::LoginExchanged,
-        10 => EventKind::Revoked,
+        REVOKED => EventKind::Revoked,
         11 => EventKind::KeysRotated,
         _ => return Err(Unreadable),
     };

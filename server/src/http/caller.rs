@@ -1,5 +1,6 @@
 //! Who asks: the access key of a backend, and the environment an operator names.
 
+use super::browser::visit::PUBLISHABLE;
 use super::input::header_once;
 use super::problem::Problem;
 use super::{Web, budget};
@@ -70,6 +71,10 @@ fn presented(headers: &HeaderMap) -> Result<(Option<&str>, Option<&str>), Proble
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
         _ => text.trim(),
     });
+    if key.is_none_or(str::is_empty) && headers.contains_key(PUBLISHABLE) {
+        // An app that manages sessions is told that it may not, and not that it lacks a key.
+        return Err(Problem::code(Code::PublishableKeyForbidden));
+    }
     let env = header_once(headers, ENV, "X-Handstamp-Env")?;
     Ok((key, env))
 }

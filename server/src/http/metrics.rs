@@ -57,6 +57,9 @@ families! {
     "handstamp_rate_budgets", "gauge", &["budget"], "Budgets of which something is spent: only those are kept in memory. Under `cookie`, which is no budget: sessions whose cookie was sent within the last minute.";
     "handstamp_rate_budget_bytes", "gauge", &["budget"], "Bytes of memory that they take.";
     "handstamp_rate_budgets_evicted_total", "counter", &["budget"], "Budgets that were forgotten before they were whole again, for want of room.";
+    "handstamp_revocation_listeners", "gauge", ENVIRONMENT, "Streams of revocations that are open.";
+    "handstamp_revocations_held", "gauge", ENVIRONMENT, "Ends kept in memory because an access token of them could still live; 0 where nobody asked in the last minutes.";
+    "handstamp_revocation_bytes", "gauge", ENVIRONMENT, "Bytes of memory that they take.";
     "handstamp_edge_connections", "gauge", &[], "Open connections.";
     "handstamp_edge_refused_total", "counter", &["reason"], "Connections that the edge turned away or cut, by reason.";
     "process_resident_memory_bytes", "gauge", &[], "Memory of the process that is really there.";
@@ -102,6 +105,12 @@ async fn page(web: &Web) -> String {
         page.add("handstamp_rate_budgets", &[budget], held.held);
         page.add("handstamp_rate_budget_bytes", &[budget], held.bytes);
         page.add("handstamp_rate_budgets_evicted_total", &[budget], held.evicted);
+    }
+    for used in app.feed_use() {
+        let names = [used.environment.product(), used.environment.environment()];
+        page.add("handstamp_revocation_listeners", &names, used.listeners);
+        page.add("handstamp_revocations_held", &names, used.entries);
+        page.add("handstamp_revocation_bytes", &names, used.bytes);
     }
     if let Some(usage) = process::usage() {
         page.add("process_resident_memory_bytes", &[], usage.resident_bytes);

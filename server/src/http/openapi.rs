@@ -9,7 +9,8 @@ use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
     access_tokens, devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics,
-    policies, refresh, revoke, search, session_types, sessions, settings, users, validate,
+    policies, refresh, revocations, revoke, search, session_types, sessions, settings, signing_keys, users,
+    validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -72,7 +73,7 @@ impl ToSchema for CodeList {
         (name = "devices", description = "What sessions are bound to, and what users are known to have."),
         (name = "browser", description = "Calls of a session's own client: a browser with its cookie, or an app with a publishable key."),
         (name = "proxies", description = "The question of a proxy whether a request of its client may pass."),
-        (name = "keys", description = "Access keys of applications."),
+        (name = "keys", description = "Access keys of applications; the keys behind access tokens."),
         (name = "environments", description = "Products and their environments; for operators."),
         (name = "operation", description = "Health and numbers."),
         (name = "documentation", description = "What you are reading.")
@@ -82,12 +83,13 @@ impl ToSchema for CodeList {
         session_types::list, session_types::get, session_types::replace, session_types::delete,
         settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
-        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events,
+        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events, revocations::revocations,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,
         own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,
         own::list, own::end, own::end_others, forward_auth::answer,
         keys::list, keys::create, keys::get, keys::update, keys::delete, keys::rotate,
+        signing_keys::jwks, signing_keys::list, signing_keys::rotate, signing_keys::data,
         environments::list, environments::create, environments::delete,
         health::livez, health::readyz, docs::openapi, docs::calls, docs::style, docs::error, metrics::serve
     )

@@ -71,6 +71,9 @@ fn live(out: &mut Vec<u8>, session: &impl Subject, data: Option<&[u8]>, seen: Mi
     }
     out.extend_from_slice(b",\"generation\":");
     let _ = write!(out, "{}", session.chain().generation);
+    if session.chain().has_refresh() {
+        out.extend_from_slice(b",\"has_refresh_token\":true");
+    }
     if let Some(since) = session.chain().pending_since() {
         out.extend_from_slice(b",\"rotation_pending_since\":");
         time(out, since);

@@ -39,6 +39,16 @@ pub(super) fn document(kind: &'static str, body: impl Into<Body>) -> Response<Bo
     response
 }
 
+/// JSON that is put together while it is sent.
+pub(super) fn streamed_json<S>(parts: S) -> Response<Body>
+where
+    S: futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send + 'static,
+{
+    let mut response = Response::new(Body::from_stream(parts));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// Server-sent events, as they come.
 pub(super) fn stream<S>(parts: S) -> Response<Body>
 where

@@ -7,7 +7,8 @@ use super::forward_auth::wish;
 use super::problem::Problem;
 use super::{
     Web, access_tokens, browser, devices, docs, environments, events, explain, health, input, keys, login,
-    metrics, policies, query, refresh, revoke, search, session_types, sessions, settings, users, validate,
+    metrics, policies, query, refresh, revocations, revoke, search, session_types, sessions, settings,
+    signing_keys, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -82,12 +83,12 @@ pub fn table() -> Vec<Route> {
     use Code::{
         AccessGroupMissing, AlreadyExists, BodyTooLarge, CsrfTokenInvalid, DataInvalid, DeviceProofInvalid, DeviceProofStale, ExceptInvalid, IdempotencyKeyReused,
         IdempotencyKeySpent, ImpersonationForbidden, IpBlocked, IpMissing, IpNotAllowed, LoginCodeExpired, LoginCodeInvalid, LoginCodeUsed, NotFound, OriginNotAllowed, PolicyChanged,
-        PolicyManagedByFile, RateLimitExceeded, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, SessionEnded, SessionLimitReached,
+        PolicyManagedByFile, RateLimitExceeded, ReauthenticationRequired, RedirectNotAllowed, RequestMalformed, Reserved, RotationUnderWay, SessionEnded, SessionLimitReached,
         SessionTypeChanged, SessionTypesManagedByFile, SettingsChanged, StoreUnavailable, TagCreateOnly, TagInvalid, TagMissing, TokenMalformed, TokenMissing, TokenWrongKind, TooManyMatches,
     };
     use Code::{DataTooLarge, SigningKeyMissing};
     use Needs::{Client, Key, Operator, Proxy};
-    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, TokensMint, UsersWrite};
+    use Scope::{EventsRead, KeysWrite, PolicyWrite, SessionsRead, SessionsWrite, TokensMint, TokensOpen, TokensVerify, UsersWrite};
     vec![
         post("/v1/sessions", sessions::create).needs(Key(SessionsWrite)).json().stored()
             .refuses(&[TagInvalid, DataInvalid, SessionLimitReached, IdempotencyKeyReused, IdempotencyKeySpent, DeviceProofStale])
@@ -143,6 +144,7 @@ pub fn table() -> Vec<Route> {
             .refuses(&[SettingsChanged]),
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
+        get("/v1/revocations", revocations::revocations).needs(Key(TokensVerify)).stored().params(&["after"]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()
@@ -157,6 +159,11 @@ pub fn table() -> Vec<Route> {
         post("/v1/users/{id}/erase", users::erase).needs(Key(UsersWrite)).stored()
             .refuses(&[NotFound, RequestMalformed, BodyTooLarge]),
         get("/.well-known/handstamp-erasure-keys.json", users::erasure_keys),
+        get("/.well-known/jwks.json", signing_keys::jwks).params(&["environment"]).refuses(&[NotFound]),
+        get("/v1/keys/signing", signing_keys::list).needs(Key(KeysWrite)),
+        post("/v1/keys/signing/rotate", signing_keys::rotate).needs(Key(KeysWrite)).json().stored()
+            .refuses(&[RotationUnderWay]),
+        get("/v1/keys/data", signing_keys::data).needs(Key(TokensOpen)),
         get("/v1/keys", keys::list).needs(Key(KeysWrite)),
         post("/v1/keys", keys::create).needs(Key(KeysWrite)).json().stored(),
         get("/v1/keys/{id}", keys::get).needs(Key(KeysWrite)).refuses(&[NotFound]),

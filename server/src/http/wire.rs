@@ -93,6 +93,9 @@ pub struct SessionBody<'a> {
     device: Option<BoundBody>,
     /// The place of its newest token in the chain.
     generation: u32,
+    /// True where its client has a refresh token: it rotates by that alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_refresh_token: Option<bool>,
     /// Since when a successor is out that nobody has presented.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -212,6 +215,7 @@ impl<'a> SessionBody<'a> {
                 .as_deref()
                 .map(|device| BoundBody { id: device.id.to_string(), registered_at: Time(device.at) }),
             generation: session.chain.generation,
+            has_refresh_token: session.chain.has_refresh().then_some(true),
             rotation_pending_since: session.chain.pending_since().map(Time),
             ended: view.ended.as_deref().map(EndBody::of),
         }

@@ -3,6 +3,7 @@
 
 use super::certificate::end_of;
 use super::files;
+use super::master_key::is_unfinished;
 use super::presence::{Running, beside, running};
 use crate::cli::client::{Client, Target};
 use crate::cli::{Failure, Finding, Level};
@@ -53,7 +54,10 @@ pub fn doctor(config: &Config) -> Result<Vec<Finding>, Failure> {
         );
         return Ok(report.0);
     }
-    for file in ["master.key", "access.key"].map(|name| dir.join(name)) {
+    if is_unfinished(config) {
+        report.warn("master key", "a change of it was cut short; the next start finishes it".to_owned());
+    }
+    for file in ["master.key", "master.key.next", "master.key.old", "access.key"].map(|name| dir.join(name)) {
         match fs::metadata(&file) {
             Ok(found) => private(&mut report, "file", &file, found.permissions().mode()),
             Err(why) if why.kind() == ErrorKind::NotFound => {}

@@ -53,7 +53,7 @@ pub fn master_key(config: &Config, store_exists: bool, entropy: &dyn Entropy) ->
     }
 }
 
-fn read_master(file: &Path) -> Result<MasterKey, Failure> {
+pub(super) fn read_master(file: &Path) -> Result<MasterKey, Failure> {
     let text = fs::read_to_string(file).map_err(|why| cannot("read the master key", file, &why))?;
     let mode = fs::metadata(file).map(|m| m.permissions().mode()).unwrap_or(0);
     if mode & 0o077 != 0 {
@@ -72,9 +72,14 @@ fn make_master(file: &Path, entropy: &dyn Entropy) -> Result<MasterKey, Failure>
     if !entropy.fill(&mut bytes) {
         return Err(Failure::new("the operating system gave no random bytes"));
     }
-    let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    write_secret(file, &text).map_err(|why| not_written("the master key", file, &why))?;
+    write_master(file, &bytes)?;
     Ok(MasterKey::new(bytes))
+}
+
+/// Writes a master key down.
+pub(super) fn write_master(file: &Path, bytes: &[u8; 32]) -> Result<(), Failure> {
+    let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    write_secret(file, &text).map_err(|why| not_written("the master key", file, &why))
 }
 
 fn parse_master(text: &str, place: &str) -> Result<MasterKey, Failure> {
@@ -119,7 +124,7 @@ pub fn first_key(config: &Config, entropy: &dyn Entropy) -> Result<Parts, Failur
     }
 }
 
-fn write_secret(file: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_secret(file: &Path, text: &str) -> std::io::Result<()> {
     let temporary = file.with_extension("new");
     let _ = fs::remove_file(&temporary);
     let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;

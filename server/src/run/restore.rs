@@ -2,6 +2,7 @@
 //! step, so that at every moment there is either the old store or the new one, whole.
 
 use super::files::{self, cannot};
+use super::master_key::is_unfinished;
 use super::presence::{beside, lock};
 use super::serve::{origins, tokens};
 use crate::app::open::{OpenError, Setup};
@@ -37,6 +38,12 @@ pub fn restore(
         return Err(Failure::new(format!("there is a store at {} already", path.display()))
             .help("with --replace it is put aside, not deleted"));
     }
+    if is_unfinished(config) {
+        return Err(Failure::new(
+            "a change of the master key was cut short, and the store says which key is its own",
+        )
+        .help("start the server once, which finishes it, and stop it again; then restore"));
+    }
     verify_backup(file).map_err(|why| Failure::new(why.to_string()))?;
     let master = master_key(config, file)?;
     if made.is_needed() {
@@ -71,16 +78,22 @@ fn take(path: &Path) -> Result<File, Failure> {
 
 /// To whom restored files belong: to whom the store belongs that is replaced, else to whom the directory belongs. Who
 /// restores is often root, and the server is not.
-struct Owner {
+pub(super) struct Owner {
     user: u32,
     group: u32,
 }
 
 impl Owner {
-    fn of(path: &Path) -> Result<Owner, Failure> {
+    pub(super) fn of(path: &Path) -> Result<Owner, Failure> {
         let place = if path.exists() { path } else { directory(path) };
         let found = fs::metadata(place).map_err(|why| cannot("look at", place, &why))?;
         Ok(Owner { user: found.uid(), group: found.gid() })
+    }
+
+    /// The same of a file that was just made.
+    pub(super) fn give_path(&self, path: &Path) -> Result<(), Failure> {
+        let file = File::open(path).map_err(|why| cannot("look at", path, &why))?;
+        self.give(&file, path)
     }
 
     /// Gives away what was just made for the store at `path`.
@@ -234,7 +247,10 @@ fn prepare(
                 let message =
                     format!("{} was made with another master key than the one given", file.display());
                 Err(Failure::new(message)
-                    .help("give the master.key that belongs to this backup; nothing was changed"))
+                    .help(
+                        "give the master.key that belongs to this backup (after `handstamp master-key rotate`, the one before \
+                         is in master.key.old); nothing was changed",
+                    ))
             }
             Err(OpenError::Prepared) => {
                 Err(Failure::new(format!("{} is empty: it was copied before a first start", file.display())))

@@ -3,7 +3,7 @@
 use super::presence::{Announced, running};
 use super::reread::reread;
 use super::welcome::{self, Addresses};
-use super::{files, logs};
+use super::{files, logs, master_key};
 use crate::app::App;
 use crate::app::access_tokens::Makers;
 use crate::app::open::{OpenError, Setup};
@@ -189,6 +189,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
     let existed = path.exists();
     let master = files::master_key(config, existed, &SystemEntropy)?;
     let store = Sqlite::open(&path, &Options::default()).map_err(|why| not_opened(&path, why.to_string()))?;
+    let master = master_key::settle(&store, config, master).await?;
     let setup = Setup {
         store: Arc::new(store) as Arc<dyn Store>,
         clock: Arc::new(SystemClock::default()),

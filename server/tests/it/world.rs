@@ -74,6 +74,8 @@ pub(crate) struct Options {
     pub(crate) trust: Trust,
     /// The header in which scripts send the CSRF token.
     pub(crate) csrf_header: &'static str,
+    /// The one secret.
+    pub(crate) master: [u8; 32],
 }
 
 impl Default for Options {
@@ -92,6 +94,7 @@ impl Default for Options {
             browsers: Browsers::default(),
             trust: Trust::default(),
             csrf_header: "X-XSRF-TOKEN",
+            master: [5; 32],
         }
     }
 }
@@ -137,7 +140,7 @@ impl World {
             store: store.clone(),
             clock: options.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(options.seed)),
-            master: MasterKey::new([5; 32]),
+            master: MasterKey::new(options.master),
             policy: options.policy,
             types: options.types,
             origins: options.origins,
@@ -171,7 +174,7 @@ impl World {
             address,
             asked,
             key: first().text().reveal().to_owned(),
-            operator: root_key(&MasterKey::new([5; 32])).text().reveal().to_owned(),
+            operator: root_key(&MasterKey::new(options.master)).text().reveal().to_owned(),
             stopper,
             idle: Mutex::new(Vec::new()),
         }

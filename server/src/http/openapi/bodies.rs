@@ -2,6 +2,7 @@
 //! here are the bounds that their reading adds.
 
 use handstamp_core::policy::Policy;
+use handstamp_core::signing::LONGEST_DELAY;
 use serde_json::{Map, Value, json};
 
 /// What one member of a body is.
@@ -88,6 +89,8 @@ fn members() -> Vec<(&'static str, &'static str, Member)> {
         ("RevokeRequest", "after", Text("Instant")),
         ("RevokeRequest", "reason", Text("Reason")),
         ("RotateKeyRequest", "overlap", Number(0, longest)),
+        ("RotateSigningKeyRequest", "activate_in", Number(0, LONGEST_DELAY.as_secs())),
+        ("RotateSigningKeyRequest", "retire_in", Number(0, LONGEST_DELAY.as_secs())),
         ("SessionType", "expires_in", Text("Duration")),
         ("SessionType", "refresh_expires_in", Text("Duration")),
         ("SessionType", "selector", Pattern(r"^\$Session(\{[^{}.\u0000-\u001f\u007f-\u009f]+(\.[^{}.\u0000-\u001f\u007f-\u009f]+)*\})+$".to_owned(), 200)),

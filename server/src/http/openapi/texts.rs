@@ -307,6 +307,12 @@ pub(super) fn parameter(path: &str, place: &str, name: &str) -> Option<Value> {
             json!({ "type": "string", "pattern": r#"^(\*|"[0-9]{1,19}")$"# })
         }
         ("header", "If-Match") => json!({ "type": "string", "pattern": r#"^(\*|"[ !#-~]*")$"# }),
+        ("header", "If-None-Match") if path.ends_with("jwks.json") => {
+            json!({ "type": "string", "pattern": r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"# })
+        }
+        ("query", "environment") => {
+            json!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,39}/[a-z0-9][a-z0-9_-]{0,39}$" })
+        }
         ("header", "If-None-Match") => json!({ "type": "string", "enum": ["*"] }),
         ("path", "id") if path.starts_with("/v1/sessions/") || path.starts_with("/v1/auth/") => id("ses"),
         ("path", "id") if path.starts_with("/v1/keys/") => id("key"),

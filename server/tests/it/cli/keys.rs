@@ -179,3 +179,52 @@ fn environments() {
         ]
     );
 }
+
+fn signing_key(kid: &str, state: &str) -> Json {
+    json!({"kid": kid, "algorithm": "EdDSA", "purpose": "sign", "state": state,
+        "created_at": "2026-11-22T10:00:00.000Z", "activate_at": "2026-11-22T10:10:00.000Z", "retire_at": null,
+        "remove_at": null})
+}
+
+#[test]
+fn signing_keys_are_listed_and_rotated() {
+    let keys = json!([signing_key("abc", "active"), signing_key("def", "pending")]);
+    let made = json!({"key": signing_key("def", "pending"), "keys": keys});
+    let rotated = || Answer::Json(201, made.clone());
+    let server = Server::start([
+        ok(json!({"items": keys})),
+        ok(json!({"items": keys})),
+        rotated(),
+        rotated(),
+        rotated(),
+        rotated(),
+    ]);
+    let said = handstamp("keys signing list").to(&server).run().done();
+    assert!(said.contains("abc") && said.contains("pending") && said.contains("IN USE FROM (UTC)"), "{said}");
+    let said = handstamp("keys signing list --json").to(&server).run().done();
+    assert_eq!(serde_json::from_str::<Json>(&said).unwrap()["items"], keys);
+    let ran = handstamp("keys signing rotate").to(&server).run();
+    assert!(ran.err.contains("the new key is def, in use from 2026-11-22"), "{}", ran.err);
+    assert!(ran.done().contains("pending"));
+    handstamp("keys signing rotate --algorithm ES256 --activate-in 10m --retire-in 2h")
+        .to(&server)
+        .run()
+        .done();
+    handstamp("keys signing rotate --purpose data --json").to(&server).run().done();
+    handstamp("keys signing rotate --emergency --yes").to(&server).run().done();
+    let list = "GET /v1/keys/signing";
+    assert_eq!(
+        server.lines(),
+        [
+            list,
+            list,
+            "POST /v1/keys/signing/rotate {}",
+            r#"POST /v1/keys/signing/rotate {"activate_in":600,"algorithm":"ES256","retire_in":7200}"#,
+            r#"POST /v1/keys/signing/rotate {"purpose":"data"}"#,
+            r#"POST /v1/keys/signing/rotate {"emergency":true}"#,
+        ]
+    );
+    let ran = handstamp("keys signing rotate --emergency --activate-in 1m").to(&server).run();
+    assert!(ran.err.contains("cannot be used with"), "{}", ran.err);
+    assert_eq!(server.lines().len(), 6, "and nothing was asked");
+}

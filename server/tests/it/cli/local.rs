@@ -129,3 +129,26 @@ fn compacting_says_what_it_saved() {
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said, serde_json::json!({"bytes_before": 44, "bytes": 43}));
 }
+
+#[test]
+fn another_master_key_says_where_both_are() {
+    let ran = handstamp("master-key rotate").run();
+    assert_eq!(ran.asked, ["master-key rotate false"]);
+    assert!(
+        ran.err.contains("The old one is in /d/master.key.old") && !ran.err.contains("session"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(
+        ran.done(),
+        "the new master key is in /d/master.key; 7 keys of 2 environments are wrapped under it\n"
+    );
+    let ran = handstamp("master-key rotate --end-sessions").run();
+    assert!(ran.asked.is_empty() && ran.err.contains("--yes"), "{}", ran.err);
+    let ran = handstamp("master-key rotate --end-sessions --yes").run();
+    assert_eq!(ran.asked, ["master-key rotate true"]);
+    assert!(ran.err.contains("every session has ended, 3 access keys are gone"), "{}", ran.err);
+    ran.done();
+    let said: Json = serde_json::from_str(&handstamp("master-key rotate --json").run().done()).unwrap();
+    assert_eq!((&said["keys"], &said["old_master_key"]), (&json!(7), &json!("/d/master.key.old")));
+}

@@ -11,6 +11,7 @@ mod events;
 mod keys;
 mod local;
 mod policy;
+mod revocations;
 mod server;
 mod session_types;
 mod sessions;
@@ -19,8 +20,8 @@ mod users;
 
 use crate::config::directory;
 use handstamp_server::cli::{
-    self, BackupDone, CompactDone, Exit, Failure, Finding, Hooks, Level, Progress, RestoreDone,
-    RestoreOptions, Terminal,
+    self, BackupDone, CompactDone, Exit, Failure, Finding, Hooks, Level, MasterKeyDone, Progress,
+    RestoreDone, RestoreOptions, Terminal,
 };
 use handstamp_server::config::{Config, Environment, Secret, Sources};
 use std::cell::RefCell;
@@ -66,6 +67,11 @@ impl Hooks for Rooms {
         let RestoreOptions { keep_sessions, replace } = options;
         self.note(format!("restore {} {keep_sessions} {replace}", file.file_name().unwrap().display()))?;
         Ok(RestoreDone { bytes: 43 })
+    }
+    fn rotate_master_key(&self, _: &Config, end_sessions: bool) -> Result<MasterKeyDone, Failure> {
+        self.note(format!("master-key rotate {end_sessions}"))?;
+        let (file, aside) = ("/d/master.key".into(), "/d/master.key.old".into());
+        Ok(MasterKeyDone { file, aside, keys: 7, environments: 2, access_keys: 3 })
     }
     fn doctor(&self, _: &Config) -> Result<Vec<Finding>, Failure> {
         self.note("doctor".to_owned())?;

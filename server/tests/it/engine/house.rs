@@ -20,7 +20,7 @@ use handstamp_server::app::access_tokens::Makers;
 use handstamp_server::app::callers::{Caller, root_key};
 use handstamp_server::app::create::{Create, Made};
 use handstamp_server::app::end::{Revoke, Revoked, Target};
-use handstamp_server::app::open::Setup;
+use handstamp_server::app::open::{OpenError, Setup};
 use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::update::Update;
@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) const NOW: Millis = Millis(1_790_000_000_000);
-const MASTER: [u8; 32] = [7; 32];
+pub(crate) const MASTER: [u8; 32] = [7; 32];
 const KEY: ([u8; 16], [u8; 32]) = ([1; 16], [2; 32]);
 
 /// A service and what drives it.
@@ -95,6 +95,15 @@ impl House {
     }
 
     pub(crate) async fn at(store: Arc<dyn Store>, clock: Arc<ManualClock>, plan: Plan) -> House {
+        Box::pin(House::try_at(store, clock, plan)).await.unwrap()
+    }
+
+    /// The same where it may not be possible.
+    pub(crate) async fn reopened(&self) -> Result<House, OpenError> {
+        Box::pin(House::try_at(self.store.clone(), self.clock.clone(), Plan::default())).await
+    }
+
+    async fn try_at(store: Arc<dyn Store>, clock: Arc<ManualClock>, plan: Plan) -> Result<House, OpenError> {
         let setup = Setup {
             store: store.clone(),
             clock: clock.clone(),
@@ -107,8 +116,8 @@ impl House {
             cache_bytes: plan.cache_bytes,
             retention: Span::days(30),
         };
-        let (app, _) = App::open(setup, || Ok(Parts::new(Kind::AccessKey, KEY.0, KEY.1))).await.unwrap();
-        House { app: Arc::new(app), clock, store }
+        let (app, _) = App::open(setup, || Ok(Parts::new(Kind::AccessKey, KEY.0, KEY.1))).await?;
+        Ok(House { app: Arc::new(app), clock, store })
     }
 
     /// The same store after the process died: nothing is written that was not.

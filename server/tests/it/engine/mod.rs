@@ -2,7 +2,8 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
-//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. [`sealings`]: nor one sealing. [`token_keys`]: who signs, what verifies. * [`rotations`]: honest clients on a bad network.
+//! * [`refreshes`]: what refresh tokens race with. [`tabs`]: browsers that share one, and thieves.
 //! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
@@ -16,10 +17,14 @@ mod leases;
 mod limits;
 mod memory;
 mod model;
+mod refreshes;
 mod rotations;
+mod sealings;
 mod seats;
 mod sim;
 mod table;
+mod tabs;
+mod token_keys;
 
 /// The long campaigns are run with `HANDSTAMP_TEST_FULL=1`.
 pub(crate) fn full() -> bool {

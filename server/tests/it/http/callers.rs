@@ -66,6 +66,12 @@ async fn a_publishable_key_may_do_nothing_here() {
     assert!(key.starts_with("hsp_"));
     for route in keyed() {
         call(&world, &route, &key).await.refused(403, "publishable_key_forbidden");
+        // In the header that is its own.
+        let (path, body) = sample(&world, &route).await;
+        let asked =
+            world.call(route.method.parse().unwrap(), &path).no_key().header("x-publishable-key", &key);
+        let asked = if let Some(body) = &body { asked.json(body) } else { asked };
+        asked.send().await.refused(403, "publishable_key_forbidden");
     }
 }
 

@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 mod login;
 mod login_page;
+mod master_key;
 mod metrics;
 mod openapi;
 mod outage;
@@ -36,6 +37,7 @@ mod random;
 mod rates;
 pub(crate) mod refresh;
 mod refusals;
+mod revocations;
 mod revoke;
 mod rotation;
 mod search;
@@ -43,6 +45,7 @@ mod secrets;
 mod session;
 mod session_types;
 mod settings;
+mod signing_keys;
 mod step_up;
 mod update;
 mod users;
@@ -145,6 +148,7 @@ async fn sample(world: &World, route: &Route) -> (String, Option<Value>) {
         ("PATCH", "/v1/keys/{id}") => {
             (path.replace("{id}", &key().await), Some(json!({ "name": "renamed" })))
         }
+        ("POST", "/v1/keys/signing/rotate") => (path.to_owned(), Some(json!({ "emergency": true }))),
         ("POST", "/v1/keys/{id}/rotate") => (path.replace("{id}", &key().await), Some(json!({}))),
         ("POST", "/v1/environments") => {
             (path, Some(json!({ "product": "sample", "environment": format!("e{n}") })))

@@ -1,5 +1,8 @@
 //! Refresh tokens over HTTP: who gets one, what it is exchanged for, and how the exchange reads.
 
+mod bounds;
+mod kinds;
+mod rules;
 mod table;
 
 use crate::world::{Answer, World};
@@ -54,9 +57,19 @@ async fn a_session_made_with_refresh_gets_a_pair_and_another_does_not() {
     assert_eq!(made["session"]["absolute_expires_at"], "2026-04-01T00:00:00.000Z", "90 days, not 30");
     assert_eq!(made["session"]["idle_expires_at"], "2026-01-02T00:00:00.000Z");
     assert!(!made["session"].to_string().contains("hsr_"));
+    // From memory, from the store, and read: it says of itself how it rotates.
+    for more in [json!({}), json!({ "consistency": "strong" }), json!({ "rotate": "auto" })] {
+        let mut ask = json!({ "token": first.token });
+        ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let valid = world.post("/v1/sessions/validate", ask).await.expect(200);
+        assert_eq!(valid["session"], made["session"]);
+    }
+    assert_eq!(made["session"]["has_refresh_token"], true);
     for body in [json!({ "user_id": "bob" }), json!({ "user_id": "bob", "refresh": false })] {
         let without = world.post("/v1/sessions", body).await.expect(201);
-        assert!(without.get("refresh_token").is_none());
+        assert!(
+            without.get("refresh_token").is_none() && without["session"].get("has_refresh_token").is_none()
+        );
         assert_eq!(without["session"]["absolute_expires_at"], "2026-01-31T00:00:00.000Z");
     }
     let wrong = json!({ "user_id": "bob", "refresh": "yes" });

@@ -1,0 +1,223 @@
+//! What those are told who verify access tokens themselves: which sessions have ended of which a token could still live,
+//! at once and for as long as that matters; as a whole, and as a stream from any place on.
+//!
+//! A stream says again and again up to which instant everything was told. That is never said of what was not read from
+//! the store: when the store does not answer, the stream ends, and who listens knows that they know nothing.
+
+mod list;
+mod reader;
+
+pub use list::{Entry, Position, What};
+pub(super) use reader::Feeds;
+
+use super::callers::Caller;
+use super::control::Env;
+use super::{App, Fault, Stop};
+use crate::host::clock::{instant, pause};
+use futures_util::stream::{self, Stream};
+use handstamp_core::caller::Scope;
+use handstamp_core::environment::EnvironmentName;
+use handstamp_core::time::Millis;
+use reader::Feed;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often who listens is told up to when all was told.
+const BEAT: Duration = Duration::from_millis(250);
+/// How old what was read may be of which that is said.
+const STALE: Duration = Duration::from_millis(100);
+/// How many entries are told at once.
+const TOGETHER: usize = 500;
+
+/// All that is to be known at an instant.
+pub struct Snapshot {
+    /// From where on a stream tells what comes after it.
+    pub position: Position,
+    /// Everything that was committed before this instant is in it.
+    pub as_of: Millis,
+    feed: Arc<Feed>,
+    numbers: (u64, u64),
+}
+
+/// What who listens is told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Everything follows, and not only what is new: what was told on an earlier connection may be forgotten.
+    Reset,
+    /// Entries, in the order of commits; at least one. With each, where it is, if that is known.
+    Entries(Vec<(Option<Position>, Entry)>),
+    /// Everything that was committed before `as_of` was told; from `position` on goes who comes again.
+    Beat {
+        /// Up to where.
+        position: Position,
+        /// Up to when.
+        as_of: Millis,
+    },
+}
+
+/// How much of it is in memory, of one environment.
+pub struct FeedUse {
+    /// Which.
+    pub environment: EnvironmentName,
+    /// How many listen.
+    pub listeners: usize,
+    /// How many ends are known.
+    pub entries: usize,
+    /// How many bytes they take.
+    pub bytes: usize,
+}
+
+impl App {
+    /// Everything that who verifies access tokens of the caller's environment must know now.
+    ///
+    /// # Errors
+    /// `insufficient_scope`; faults.
+    pub async fn revocations(&self, caller: &Caller) -> Result<Snapshot, Stop> {
+        caller.allow(Scope::TokensVerify)?;
+        let env = self.env(caller.env.record.id)?;
+        let feed = self.feeds.of(env.record.id);
+        feed.catch_up(self, instant()).await?;
+        let known = feed.look(|list| (list.position(list.through), list.as_of, (0, list.last())));
+        let (position, as_of, numbers) = known.ok_or(Fault::Contended)?;
+        Ok(Snapshot { position, as_of, feed, numbers })
+    }
+
+    /// The same from a position on, and what comes, without an end: until the server leaves, or the caller may no longer
+    /// know it. `None`, and a position that is not one of this process: everything first.
+    ///
+    /// # Errors
+    /// `insufficient_scope`; faults, before it begins; as its last item, when the store fails on the way.
+    pub async fn follow_revocations(
+        self: Arc<Self>,
+        caller: Caller,
+        after: Option<Position>,
+    ) -> Result<impl Stream<Item = Result<Told, Stop>> + Send + 'static, Stop> {
+        caller.allow(Scope::TokensVerify)?;
+        let env = self.env(caller.env.record.id)?;
+        let feed = self.feeds.of(env.record.id);
+        let news = feed.listen();
+        feed.catch_up(&self, instant()).await?;
+        let at = after.and_then(|after| feed.after(after));
+        let (need, beat) = (None, instant());
+        let (at, told) = (at.unwrap_or(0), at.is_some());
+        let begin = Some(Listener { app: self, caller, feed, news, at, need, beat, told });
+        Ok(stream::unfold(begin, |listener| async {
+            let mut listener = listener?;
+            match listener.next().await {
+                Ok(None) => None,
+                Ok(Some(told)) => Some((Ok(told), Some(listener))),
+                Err(stop) => Some((Err(stop), None)),
+            }
+        }))
+    }
+
+    /// How much of it is in memory, for every environment by its name.
+    pub fn feed_use(&self) -> Vec<FeedUse> {
+        let used: HashMap<_, _> = self.feeds.usage().into_iter().collect();
+        let of = |env: Arc<Env>| {
+            let (listeners, entries, bytes) = used.get(&env.record.id).copied().unwrap_or_default();
+            FeedUse { environment: env.record.name.clone(), listeners, entries, bytes }
+        };
+        self.all_environments().into_iter().map(of).collect()
+    }
+}
+
+impl Snapshot {
+    /// The next entries; `None`: that was all.
+    /// What is dead by `now` is left out.
+    pub fn next(&mut self, now: Millis) -> Option<Vec<Entry>> {
+        let (after, until) = self.numbers;
+        if after >= until {
+            return None;
+        }
+        let (some, through) = self.feed.look(|list| list.some(after, until, TOGETHER, now))?;
+        self.numbers.0 = through;
+        Some(some)
+    }
+}
+
+/// Somebody who listens.
+struct Listener {
+    app: Arc<App>,
+    caller: Caller,
+    feed: Arc<Feed>,
+    news: watch::Receiver<()>,
+    /// The number of the last entry that was told; 0: none was.
+    at: u64,
+    /// What was committed before this instant is to be read before anything is told; `None`: no need.
+    need: Option<Instant>,
+    /// When the next beat is due.
+    beat: Instant,
+    /// Whether it was said how it begins.
+    told: bool,
+}
+
+/// What a look at the list comes to.
+enum Look {
+    Some(Vec<(Option<Position>, Entry)>, u64),
+    All(Position, Millis),
+}
+
+impl Listener {
+    /// What comes next; `None`: it is over. It is asked for as fast as who listens takes it.
+    async fn next(&mut self) -> Result<Option<Told>, Stop> {
+        if !self.told {
+            self.told = true;
+            return Ok(Some(Told::Reset));
+        }
+        loop {
+            if self.app.leaving.load(Ordering::Relaxed)
+                || !self.app.still_may(&self.caller, Scope::TokensVerify)
+            {
+                return Ok(None);
+            }
+            // Before it is read: what comes meanwhile is read with the next turn.
+            self.news.mark_unchanged();
+            if let Some(need) = self.need {
+                self.feed.catch_up(&self.app, need).await?;
+                self.need = None;
+            }
+            match self.look() {
+                None => return Ok(None),
+                Some(Look::Some(some, through)) => {
+                    self.at = through;
+                    if !some.is_empty() {
+                        return Ok(Some(Told::Entries(some)));
+                    }
+                }
+                Some(Look::All(position, as_of)) => {
+                    let now = instant();
+                    if now >= self.beat {
+                        self.beat = now + BEAT;
+                        return Ok(Some(Told::Beat { position, as_of }));
+                    }
+                    self.wait(self.beat - now).await;
+                }
+            }
+        }
+    }
+
+    fn look(&self) -> Option<Look> {
+        let now = self.app.now();
+        self.feed.look(|list| {
+            let (some, through) = list.some(self.at, list.last(), TOGETHER, now);
+            if some.is_empty() && through == list.last() {
+                // In one look, or an entry could come between that nobody was told of.
+                return Look::All(list.position(list.through), list.as_of);
+            }
+            let of = |entry: Entry| (entry.position.map(|at| list.position(at)), entry);
+            Look::Some(some.into_iter().map(of).collect(), through)
+        })
+    }
+
+    /// Until there is news, or the next beat is due.
+    async fn wait(&mut self, beat: Duration) {
+        tokio::select! {
+            _ = self.news.changed() => self.need = Some(instant()),
+            () = pause(beat) => self.need = instant().checked_sub(STALE),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Reads history into the list of an environment, once for all who listen.
+//!
+//! Whoever needs the list to be fresh takes the turn and reads; who waited for the turn meanwhile finds that done. So many
+//! listeners cost one reading, many commits cost one reading, and nobody reads where nobody listens.
+
+use super::super::{App, Stop};
+use super::list::{List, Position};
+use crate::codec::control::{ledger_key, read_ledger};
+use crate::codec::{event, sessions};
+use crate::host::clock::{instant, pause};
+use crate::store::{Condition, EventQuery, FacetRange, Query};
+use handstamp_core::facet;
+use handstamp_core::id::EnvironmentId;
+use handstamp_core::time::Millis;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How long at least is between two readings: what is committed meanwhile is read together.
+const PACE: Duration = Duration::from_millis(20);
+/// How much is asked of the store at once.
+const STEP: u32 = 1_000;
+/// A list that nobody asked for in this time is forgotten.
+const UNUSED: Duration = Duration::from_secs(120);
+
+/// The lists of all environments.
+#[derive(Default)]
+pub(in super::super) struct Feeds(Mutex<HashMap<EnvironmentId, Arc<Feed>>>);
+
+/// The list of one environment, and whose turn it is to read on.
+pub(super) struct Feed {
+    env: EnvironmentId,
+    list: RwLock<Option<List>>,
+    /// When the last reading began that went well.
+    turn: tokio::sync::Mutex<Option<Instant>>,
+    used: Mutex<Instant>,
+    /// Wakes who listens.
+    news: watch::Sender<()>,
+}
+
+impl Feeds {
+    pub(super) fn of(&self, env: EnvironmentId) -> Arc<Feed> {
+        let mut all = self.all();
+        let feed = all.entry(env).or_insert_with(|| {
+            let (list, turn, used) =
+                (RwLock::default(), tokio::sync::Mutex::default(), Mutex::new(instant()));
+            Arc::new(Feed { env, list, turn, used, news: watch::Sender::new(()) })
+        });
+        feed.is_used();
+        feed.clone()
+    }
+
+    /// Something was committed of which who listens is to be told at once.
+    pub(in super::super) fn news(&self, env: EnvironmentId) {
+        let feed = self.all().get(&env).cloned();
+        if let Some(feed) = feed {
+            feed.news.send_replace(());
+        }
+    }
+
+    /// Nobody is to wait any longer: the server leaves.
+    pub(in super::super) fn wake(&self) {
+        self.all().values().for_each(|feed| feed.news.send_replace(()));
+    }
+
+    /// Forgets what nobody asks for.
+    pub(in super::super) fn tidy(&self) {
+        self.all().retain(|_, feed| {
+            let used = *feed.used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.elapsed() < UNUSED || feed.news.receiver_count() > 0
+        });
+    }
+
+    /// For each environment with a list: how many listen, how many entries there are, and how many bytes they take.
+    pub(super) fn usage(&self) -> Vec<(EnvironmentId, (usize, usize, usize))> {
+        let all: Vec<Arc<Feed>> = self.all().values().cloned().collect();
+        let of = |feed: &Arc<Feed>| {
+            let (entries, bytes) = feed.look(List::usage).unwrap_or_default();
+            (feed.env, (feed.news.receiver_count(), entries, bytes))
+        };
+        all.iter().map(of).collect()
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<EnvironmentId, Arc<Feed>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Feed {
+    /// From now on whoever has this is woken by news.
+    pub(super) fn listen(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// Looks at the list; `None` before it was first read.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&List) -> T) -> Option<T> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
+    }
+
+    /// The list has everything that was committed before `called`.
+    ///
+    /// # Errors
+    /// Faults.
+    pub(super) async fn catch_up(&self, app: &App, called: Instant) -> Result<(), Stop> {
+        self.is_used();
+        let mut began = self.turn.lock().await;
+        if began.is_some_and(|began| began >= called) {
+            return Ok(());
+        }
+        if let Some(rest) = began.and_then(|began| PACE.checked_sub(began.elapsed())) {
+            pause(rest).await;
+        }
+        // Whatever was acknowledged before these two is on the disk, and is found by what is read after them.
+        let (at, as_of) = (instant(), app.now());
+        if self.look(|_| ()).is_some() {
+            self.read_on(app, as_of, |step| self.change(step)).await?;
+        } else {
+            let fresh = Mutex::new(self.begin(app, as_of).await?);
+            let locked = || fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            self.read_on(app, as_of, |step| step(&mut locked())).await?;
+            locked().once();
+            let fresh = fresh.into_inner().unwrap_or_else(PoisonError::into_inner);
+            *self.list.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
+        }
+        self.change(&mut |list| {
+            list.is_true_at(as_of);
+            list.through
+        });
+        *began = Some(at);
+        Ok(())
+    }
+
+    fn is_used(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = instant();
+    }
+
+    fn change(&self, change: &mut dyn FnMut(&mut List) -> u64) -> u64 {
+        self.list.write().unwrap_or_else(PoisonError::into_inner).as_mut().map_or(0, change)
+    }
+
+    /// Reads history from where the list ends to its own end.
+    async fn read_on(
+        &self,
+        app: &App,
+        now: Millis,
+        on_list: impl Fn(&mut dyn FnMut(&mut List) -> u64) -> u64,
+    ) -> Result<(), Stop> {
+        let mut after = on_list(&mut |list| list.through);
+        loop {
+            let (env, limit) = (Some(self.env.0), STEP);
+            let query = EventQuery { subject: None, env, after: Some(after), since: None, limit };
+            let stored = app.store.history(&query).await?;
+            // One that cannot be read could be an end: nobody is told that all is known.
+            let ends = stored.iter().filter(|stored| event::is_end(stored));
+            let ends = ends.map(|stored| Ok((stored.position, event::read(stored)?)));
+            let ends = ends.collect::<Result<Vec<_>, crate::store::StoreError>>()?;
+            after = on_list(&mut |list| {
+                ends.iter().for_each(|(position, event)| list.told(*position, event, now));
+                list.through = stored.last().map_or(list.through, |last| last.position);
+                list.through
+            });
+            if u32::try_from(stored.len()).is_ok_and(|n| n < limit) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What had ended by now, as the records say it: history would have to be read for as long as a token can live, and
+    /// dates an end by time to its instant, which may be long before it was committed.
+    async fn begin(&self, app: &App, now: Millis) -> Result<List, Stop> {
+        let run = u64::from_be_bytes(app.draw_bytes()?);
+        // First: what is committed while the records are read is in what is read of history afterwards.
+        let mut list = List::new(run, app.store.head().await?);
+        if let Some(found) = app.store.load(&[ledger_key(self.env)]).await?.into_iter().next().flatten() {
+            let (ledger, _) = read_ledger(&found)?;
+            ledger.raised.iter().for_each(|raised| list.raised(raised, now));
+        }
+        let instant = |at| Box::from(facet::instant(at));
+        let (low, high) = (instant(now), instant(Millis(i64::MAX)));
+        let mut query = Query {
+            space: sessions(self.env),
+            all: vec![Condition { any: vec![FacetRange { name: facet::TOKENS, low, high }] }],
+            from: None,
+            until: None,
+            cursor: None,
+            limit: STEP,
+        };
+        loop {
+            let page = app.store.search(&query).await?;
+            for found in &page.items {
+                let (session, _) = crate::codec::read_session(found)?;
+                list.found(&session, now);
+            }
+            match page.next {
+                None => return Ok(list),
+                next => query.cursor = next,
+            }
+        }
+    }
+
+    /// Where whoever has seen everything up to a position goes on; `None`: they begin.
+    pub(super) fn after(&self, position: Position) -> Option<u64> {
+        self.look(|list| list.after(position)).flatten()
+    }
+}

@@ -9,6 +9,8 @@ mod confusion;
 #[cfg(test)]
 mod confusion_of_keys;
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod foreign;

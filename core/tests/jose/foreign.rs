@@ -98,3 +98,37 @@ fn encoding(key: &SigningKey) -> EncodingKey {
         Algorithm::Rs256 => EncodingKey::from_rsa_der(&RSA[26..]),
     }
 }
+
+#[test]
+fn the_documents_show_what_is_tried() {
+    let shown = include_str!("../../../docs/verify-elsewhere.md");
+    let tried = include_str!("documented.rs").replace("pub(crate) fn", "pub fn");
+    let (_, code) = tried.split_once("\n\n").unwrap();
+    assert!(shown.contains(&format!("```rust\n{code}```")), "docs/verify-elsewhere.md shows other Rust");
+}
+
+#[test]
+fn what_the_documents_show_refuses_what_it_should() {
+    let jwks = format!("{{\"keys\":[{}]}}", keys().map(|key| key.public().to_jwk()).join(","));
+    let set = serde_json::from_str(&jwks).unwrap();
+    let issuer = "https://auth.example/default/prd";
+    // Good for whoever reads this in the next years: the crate has a clock of its own.
+    let life = Claims { issued_at: 4_000_000_000 - 300, expires_at: 4_000_000_000, ..claims() };
+    for key in keys() {
+        let good = |typ, claims: &Claims| sign(&key, typ, claims.write().as_bytes()).unwrap();
+        let verified =
+            |text: &str, issuer, audience| super::documented::verified(text, &set, issuer, audience);
+        let text = good("at+jwt", &life);
+        assert!(verified(&text, issuer, "default/prd").is_ok());
+        for (issuer, audience) in
+            [(issuer, "default"), (issuer, "billing"), ("https://auth.example/default", "default/prd")]
+        {
+            assert!(verified(&text, issuer, audience).is_err(), "{issuer} {audience}");
+        }
+        assert!(verified(&good("statuslist+jwt", &life), issuer, "default/prd").is_err());
+        assert!(verified(&good("at+jwt", &claims()), issuer, "default/prd").is_err(), "it is long over");
+        let (front, _) = text.rsplit_once('.').unwrap();
+        assert!(verified(&format!("{front}.{}", b64(&[0; 64])), issuer, "default/prd").is_err());
+        assert!(verified(&format!("{front}."), issuer, "default/prd").is_err());
+    }
+}

@@ -349,29 +349,43 @@ fn rotation_due(session: &impl Subject, policy: &Effective, now: Millis) -> bool
 }
 
 fn missing_tags(session: &impl Subject, required: &[Tag]) -> Option<Refusal> {
-    let missing: Vec<Box<str>> =
-        required.iter().filter(|t| !session.has_tag(t)).map(|t| t.as_str().into()).collect();
-    (!missing.is_empty()).then(|| Refusal {
-        code: Code::TagMissing,
-        rule: "required_tags",
-        origin: None,
-        evidence: Some(Evidence::Limit {
-            allowed: Value::Texts(missing),
-            seen: Value::Texts(session.tags().map(|(tag, _)| tag.into()).collect()),
-        }),
-    })
+    lacks_tags(required, || session.tags().map(|(tag, _)| tag))
 }
 
 fn missing_groups(session: &impl Subject, required: &[Group]) -> Option<Refusal> {
+    lacks_groups(required, || session.groups())
+}
+
+/// What is required of tags, and not among those that are held.
+pub(crate) fn lacks_tags<'a, H: Iterator<Item = &'a str>>(
+    required: &[Tag],
+    held: impl Fn() -> H,
+) -> Option<Refusal> {
+    lacks((Code::TagMissing, "required_tags"), required.iter().map(Tag::as_str), held)
+}
+
+/// What is required of groups, and not among those that are held.
+pub(crate) fn lacks_groups<'a, H: Iterator<Item = &'a str>>(
+    required: &[Group],
+    held: impl Fn() -> H,
+) -> Option<Refusal> {
+    lacks((Code::AccessGroupMissing, "required_access_groups"), required.iter().map(Group::as_str), held)
+}
+
+fn lacks<'a, 'b, H: Iterator<Item = &'b str>>(
+    (code, rule): (Code, &'static str),
+    required: impl Iterator<Item = &'a str>,
+    held: impl Fn() -> H,
+) -> Option<Refusal> {
     let missing: Vec<Box<str>> =
-        required.iter().filter(|g| !session.in_group(g)).map(|g| g.as_str().into()).collect();
+        required.filter(|one| !held().any(|has| has == *one)).map(Into::into).collect();
     (!missing.is_empty()).then(|| Refusal {
-        code: Code::AccessGroupMissing,
-        rule: "required_access_groups",
+        code,
+        rule,
         origin: None,
         evidence: Some(Evidence::Limit {
             allowed: Value::Texts(missing),
-            seen: Value::Texts(session.groups().map(Into::into).collect()),
+            seen: Value::Texts(held().map(Into::into).collect()),
         }),
     })
 }

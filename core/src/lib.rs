@@ -19,6 +19,7 @@
 //! * [`facet`]: by what a session can be found.
 //! * [`status`]: places in status lists.
 //! * [`jose`]: signed and sealed tokens as everybody reads them. [`access_token`]: what they say of a session.
+//! * [`offline`]: what a verifier beside the application decides without asking.
 //! * [`sealing`]: session data at rest. [`privacy`], [`erasure`]: what is not kept, or no longer.
 
 #![deny(missing_docs)]
@@ -44,6 +45,7 @@ pub mod jose;
 pub mod judge;
 pub mod limit;
 pub mod login;
+pub mod offline;
 pub mod origin;
 pub mod policy;
 pub mod privacy;

@@ -11,6 +11,7 @@
 //! job for its whole life: one algorithm, one purpose (ASVS 11.1, RFC 8725 3.1). What a rotation does: [`rotation`]; how often a
 //! key may seal: [`budget`].
 
+use crate::jose::claims::LONGEST_LIFE;
 use crate::jose::key::Algorithm;
 use crate::time::{Millis, Span};
 
@@ -23,8 +24,8 @@ pub use rotation::{Ask, Plan, Refused, rotate};
 pub const MAX_AGE: Span = Span::secs(300);
 /// How far the clocks of those who make and those who read tokens may be apart.
 pub const LEEWAY: Span = Span::secs(60);
-/// The longest life that any policy can give an access token.
-pub const LONGEST_TOKEN: Span = Span::days(1);
+/// The longest that any access token lives from its making, whatever policy it was made under and from when on it is good.
+pub const LONGEST_TOKEN: Span = LONGEST_LIFE;
 /// From publishing to the first signature, unless somebody says otherwise: every verifier has fetched the set by then,
 /// also one whose first attempt failed.
 pub const ACTIVATE_IN: Span = Span(2 * MAX_AGE.0);

@@ -68,7 +68,17 @@ pub struct Assured {
 
 /// What is missing of it. The level comes first: a new authentication of the same kind would not help.
 pub fn missing(session: &impl Subject, demand: Assured, now: Millis) -> Option<Refusal> {
-    let held = session.level().unwrap_or(Level::WEAKEST);
+    missing_of(session.level(), session.times().authenticated_at, demand, now)
+}
+
+/// The same of what an access token says of them.
+pub(crate) fn missing_of(
+    level: Option<Level>,
+    authenticated_at: Millis,
+    demand: Assured,
+    now: Millis,
+) -> Option<Refusal> {
+    let held = level.unwrap_or(Level::WEAKEST);
     let refuse = |rule, allowed, seen| Refusal {
         code: Code::ReauthenticationRequired,
         rule,
@@ -79,7 +89,7 @@ pub fn missing(session: &impl Subject, demand: Assured, now: Millis) -> Option<R
         let number = |level: Level| Value::Number(u64::from(level.get()));
         return Some(refuse(LEVEL, number(level), number(held)));
     }
-    let age = now.since(session.times().authenticated_at);
+    let age = now.since(authenticated_at);
     let most = demand.max_age.filter(|most| age > *most)?;
     Some(refuse(AGE, Value::Span(most), Value::Span(age)))
 }

@@ -2,6 +2,7 @@
 //!
 //! * `run`: the whole benchmark, in order; `context`, `report`, `machine`: what it is given and what it says.
 //! * `bench_validate`, `bench_create`, `bench_million`: the workloads; `rounds` takes servers in turn.
+//! * `verify_local`: making and verifying access tokens in one process.
 //! * `drive`, `http`, `requests`, `population`, `tokens`: the closed loop and what it sends.
 //! * `procs`, `child`, `disk`, `stats`, `progress`: what is read from the machine.
 //! * `handstamp`, `peers`, `postgres`: the servers, started and stopped.
@@ -44,6 +45,7 @@ mod rounds;
 mod run;
 mod stats;
 mod tokens;
+mod verify_local;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,8 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 enum Command {
     /// Run the benchmark
     Run(context::Options),
+    /// Measure verifying in the application's own process, and print figures as JSON
+    VerifyLocal(verify_local::Options),
     /// Be the echo peer
     #[command(hide = true)]
     PeerEcho(peer_echo::Options),
@@ -77,6 +81,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Run(options) => run::run(options),
+        Command::VerifyLocal(options) => verify_local::run(&options).map(|()| ExitCode::SUCCESS),
         Command::PeerEcho(options) => peer_echo::serve(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "peers")]
         Command::PeerTower(options) => peer_tower::serve(&options).map(|()| ExitCode::SUCCESS),

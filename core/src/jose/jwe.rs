@@ -4,7 +4,7 @@
 //! holders, which public-key encryption is not. Random nonces of 96 bits may be drawn 2^32 times under one key (NIST SP 800-38D,
 //! section 8.3); who seals counts, and takes another key in time.
 
-use super::json::{read_object, write_text};
+use super::json::{Members, read_object, write_text};
 use super::jws::is_type;
 use super::key::{Broken, Kid};
 use super::{Flaw, LONGEST, base64url};
@@ -30,6 +30,20 @@ impl SealingKey {
     pub fn new(kid: Kid, secret: Secret<32>) -> Result<SealingKey, Broken> {
         let key = UnboundKey::new(&AES_256_GCM, secret.expose()).map_err(|_| Broken)?;
         Ok(SealingKey { kid, key: LessSafeKey::new(key), secret })
+    }
+
+    /// Reads what [`SealingKey::to_jwk`] wrote, and nothing else.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn from_jwk(mut jwk: Members) -> Result<SealingKey, Broken> {
+        let mut text = |name: &str| jwk.take(name).and_then(|value| value.into_text()).ok_or(Broken);
+        let said = [text("kty")?, text("use")?, text("alg")?, text("enc")?];
+        let (kid, k) = (Kid::parse(&text("kid")?).ok_or(Broken)?, text("k")?);
+        if said != ["oct", "enc", "dir", "A256GCM"] || !jwk.is_empty() {
+            return Err(Broken);
+        }
+        SealingKey::new(kid, Secret::new(base64url::decode_to(&k).ok_or(Broken)?))
     }
 
     /// Its name.
@@ -173,6 +187,27 @@ mod tests {
             text.replacen("..", ".", 1),
         ] {
             assert_eq!(opened(&bad, &key(1)), Err(Flaw::Form), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_survive_as_jwk() {
+        let text = key(1).to_jwk();
+        let read = |text: &str| SealingKey::from_jwk(read_object(text.as_bytes()).unwrap());
+        let sealed = key(1).seal("session+jwe", b"{}", [9; 12]).unwrap();
+        assert_eq!(opened(&sealed, &read(&text).unwrap()).as_deref(), Ok(&b"{}"[..]));
+        for (from, to) in [
+            ("oct", "RSA"),
+            ("\"enc\",\"alg\"", "\"sig\",\"alg\""),
+            ("dir", "A256KW"),
+            ("A256GCM", "A128GCM"),
+            ("\"k1\"", "\"../k\""),
+            ("\"kid\"", "\"x5c\":[],\"kid\""),
+            ("\"k\":\"A", "\"k\":\""),
+            ("\"k\":", "\"q\":"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert!(read(&text.replacen(from, to, 1)).is_err(), "{from} -> {to}");
         }
     }
 

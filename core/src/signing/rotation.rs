@@ -85,7 +85,8 @@ pub fn rotate(keys: &[TokenKey], now: Millis, ask: &Ask) -> Result<Plan, Refused
     })
 }
 
-/// The shortest time from a key's last signature to its end in which no token that is out is refused.
+/// The shortest time from a key's last signature to its end in which no token that is out is refused, but for one that was
+/// made to be good later on: only [`RETIRE_IN`] covers those.
 pub const fn least_retire_in(longest_token: Span) -> Span {
     Span(longest_token.0.saturating_add(LEEWAY.0))
 }

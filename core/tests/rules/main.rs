@@ -35,6 +35,8 @@ mod mint;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod offline;
+#[cfg(test)]
 mod origins;
 #[cfg(test)]
 mod policies;

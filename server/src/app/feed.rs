@@ -17,6 +17,8 @@ use crate::host::clock::{instant, pause};
 use futures_util::stream::{self, Stream};
 use handstamp_core::caller::Scope;
 use handstamp_core::environment::EnvironmentName;
+use handstamp_core::id::EnvironmentId;
+use handstamp_core::status::{LIST, Place, bits};
 use handstamp_core::time::Millis;
 use reader::Feed;
 use std::collections::HashMap;
@@ -112,6 +114,20 @@ impl App {
                 Err(stop) => Some((Err(stop), None)),
             }
         }))
+    }
+
+    /// A status list, as it is now.
+    pub(super) async fn ended_places(&self, env: EnvironmentId, list: u64) -> Result<Vec<u8>, Stop> {
+        let feed = self.feeds.of(env);
+        feed.catch_up(self, instant()).await?;
+        let bytes = feed.look(|known| {
+            let places = known.alive(self.now()).filter_map(|entry| match &entry.what {
+                What::Session { index, .. } => index.map(Place::of),
+                What::Mass(_) => None,
+            });
+            bits(LIST, places.filter(|place| place.list == list).map(|place| place.index))
+        });
+        Ok(bytes.ok_or(Fault::Contended)?)
     }
 
     /// How much of it is in memory, for every environment by its name.

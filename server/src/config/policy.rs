@@ -56,7 +56,7 @@ pub(super) const DEFAULT: Section = Section {
             "On change of the network: ignore, log, reauthenticate, refuse or end",
         ),
         rule::<DeviceMode>("device", "off", "Proof of possession: off, if_registered or required"),
-        rule::<Span>("access_token_ttl", "5m", "Longest life of an access token").range(LEAST, DAY).later(),
+        rule::<Span>("access_token_ttl", "5m", "Longest life of an access token").range(LEAST, DAY),
         rule::<Budget>("rate_limit", "15000/1h", "Requests of one session in a time, or \"off\""),
         rule::<Vec<TagName>>(
             "create_only_tags",

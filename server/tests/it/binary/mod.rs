@@ -10,6 +10,7 @@ mod operate;
 mod owners;
 mod process;
 mod refresh;
+mod revocations;
 mod seats;
 mod signals;
 mod start;

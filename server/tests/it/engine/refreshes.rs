@@ -190,7 +190,7 @@ async fn nothing_is_revived() {
         let how =
             [How::ById, How::BySessionToken, How::ByRefreshToken, How::OfUser, How::Raised, How::Evicted];
         let how = how[round % how.len()];
-        let (of, mut dice) = (format!("u{round}"), Dice(round as u64));
+        let (of, mut dice) = (format!("u{round}"), Dice(u64::try_from(round).unwrap()));
         let (id, first) = start(&one, &of, &[&format!("of:{of}")]).await;
         let second = next(&one, &first.refresh).await;
         // By another node; what is raised in memory of one is of that one.
@@ -243,7 +243,7 @@ async fn nothing_is_revived() {
     }
     one.tidy().await;
     println!("{rounds} ends, {through} refreshes came before, {stopped} pairs dead after");
-    assert!(through > rounds as u32 / 2, "the ends came first, nearly always: {through}");
+    assert!(usize::try_from(through).unwrap() > rounds / 2, "the ends came first, nearly always: {through}");
 }
 
 /// Another authentication: what is derived of the old never leads to the new, in whatever order they come.
@@ -252,7 +252,7 @@ async fn the_old_chain_never_leads_over_an_authentication() {
     let rounds = if full() { 10_000 } else { 1_000 };
     let (one, other, store) = two().await;
     for round in 0..rounds {
-        let (of, mut dice) = (format!("u{round}"), Dice(round as u64));
+        let (of, mut dice) = (format!("u{round}"), Dice(u64::try_from(round).unwrap()));
         let (id, first) = start(&one, &of, &[]).await;
         let second = next(&one, &first.refresh).await;
         trouble(&store, &mut dice);

@@ -207,7 +207,7 @@ impl World {
         }
         let mut answers = asking.join_all().await;
         // Whichever came first, the dice fall in one order.
-        answers.sort_by(|a, b| (a.0, a.1.generation).cmp(&(b.0, b.1.generation)));
+        answers.sort_by_key(|answer| (answer.0, answer.1.generation));
         let now = self.house.now();
         for (n, pair, said) in answers {
             let lost = self.dice.roll(20) == 0;

@@ -1,6 +1,7 @@
 //! The management door over real sockets. One file an address; what every address has in common is in `refusals`,
 //! `callers`, `outage` and `random`.
 
+mod access_tokens;
 mod agents;
 mod batch;
 mod browser;
@@ -47,6 +48,7 @@ mod session;
 mod session_types;
 mod settings;
 mod signing_keys;
+mod status_lists;
 mod step_up;
 mod update;
 mod users;

@@ -312,3 +312,46 @@ async fn a_rotation_that_is_not_written_down_did_not_happen() {
     world.post(ROTATE, json!({})).await.refused(409, "rotation_under_way");
     assert_eq!(public(&world).await.json(), after);
 }
+
+/// Tokens by the old key and the new one, as the server itself judges them: none is refused while both count, and after an
+/// emergency none of them is accepted, though their sessions live.
+#[tokio::test]
+async fn access_tokens_over_a_rotation_and_an_emergency() {
+    let world = World::new().await;
+    let body = json!({ "user_id": "ada", "data": { "n": 1 }, "access_token": { "lifetime": 300 } });
+    let answer = world.post("/v1/sessions", body).await.expect(201);
+    let session = answer["session"]["id"].as_str().unwrap().to_owned();
+    let mint = async |world: &World| -> String {
+        let path = format!("/v1/sessions/{session}/access-tokens");
+        let said = world.post(&path, json!({ "lifetime": 300 })).await;
+        assert!(said.status.is_success(), "{}", said.text());
+        let said = said.json();
+        let token = said["token"].as_str().or_else(|| said["access_token"]["token"].as_str());
+        token.unwrap().to_owned()
+    };
+    let kid = |token: &str| -> String {
+        let header = base64url::decode(token.split('.').next().unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+    };
+    let first = signing(&world).await[0].0.clone();
+    let second = world.post(ROTATE, json!({})).await.expect(201)["key"]["kid"].as_str().unwrap().to_owned();
+    let mut out: Vec<(u32, String)> = Vec::new();
+    for minute in 0..20 {
+        let token = mint(&world).await;
+        assert_eq!(kid(&token), if minute < 10 { &*first } else { &*second }, "{minute}");
+        out.push((minute, token));
+        out.retain(|(made, _)| minute - made < 5);
+        for (made, token) in &out {
+            assert_eq!(world.verdict(token).await, "valid", "of minute {made} in minute {minute}");
+        }
+        world.advance(Span::minutes(1));
+    }
+    world.post(ROTATE, json!({ "emergency": true })).await.expect(201);
+    for (_, token) in &out {
+        assert_ne!(world.verdict(token).await, "valid");
+    }
+    let token = mint(&world).await;
+    assert_eq!(world.verdict(&token).await, "valid", "its session goes on");
+    world.post(ROTATE, json!({ "purpose": "data", "emergency": true })).await.expect(201);
+    assert_eq!(world.verdict(&mint(&world).await).await, "valid");
+}

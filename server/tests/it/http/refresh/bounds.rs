@@ -242,3 +242,22 @@ async fn types_and_creations_shorten_a_family() {
     let problem = present(&world, &asked.refresh).await.refused(401, "session_expired");
     assert!(problem["detail"].as_str().unwrap().starts_with("absolute 3h, allowed 3h by "), "{problem}");
 }
+
+/// A family counts in the limits for as long as it lives, and no longer.
+#[tokio::test]
+async fn a_family_has_its_place_until_it_is_over() {
+    let world = World::new().await;
+    let policy = json!({ "default": {
+        "max_sessions": 1, "on_limit": "reject", "refresh_timeout": "3h", "absolute_timeout": "1h"
+    } });
+    put(&world, "/v1/policies", policy).await;
+    let pair = started(&world, "ada").await;
+    let another = || world.post("/v1/sessions", json!({ "user_id": "ada" }));
+    world.advance(Span(Span::hours(3).0 - 1));
+    another().await.refused(409, "session_limit_reached");
+    let pair = redeem(&world, &pair.refresh).await;
+    another().await.refused(409, "session_limit_reached");
+    world.advance(Span(1));
+    assert_eq!(another().await.expect(201)["evicted"], json!([]), "nobody had to go");
+    present(&world, &pair.refresh).await.refused(401, "session_expired");
+}

@@ -17,4 +17,6 @@ mod foreign;
 #[cfg(test)]
 mod headers;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod wycheproof;

@@ -6,6 +6,7 @@ mod agents;
 mod batch;
 mod browser;
 mod callers;
+mod confusion;
 mod cookies;
 mod cors;
 mod create;

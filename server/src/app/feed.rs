@@ -190,8 +190,12 @@ impl Listener {
             {
                 return Ok(None);
             }
-            // Before it is read: what comes meanwhile is read with the next turn.
-            self.news.mark_unchanged();
+            // Before it is read: what comes meanwhile is read with the next turn. What came while something was on its way to
+            // who listens is news, too.
+            if self.news.has_changed().unwrap_or(true) {
+                self.news.mark_unchanged();
+                self.need = Some(instant());
+            }
             if let Some(need) = self.need {
                 self.feed.catch_up(&self.app, need).await?;
                 self.need = None;

@@ -8,7 +8,7 @@
 //!   have, and how many all users with a tag.
 //! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
-//! * [`feed`]: what those must know who verify access tokens themselves.
+//! * [`feed`], [`status_lists`]: what those must know who verify access tokens themselves.
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -66,6 +66,7 @@ mod room;
 pub mod search;
 mod seats;
 pub mod signing;
+pub mod status_lists;
 pub mod table;
 pub mod tighter;
 pub mod token_keys;
@@ -111,6 +112,7 @@ pub struct App {
     /// Rises with each commit that history tells of.
     told: Arc<watch::Sender<u64>>,
     feeds: Arc<feed::Feeds>,
+    status: Box<status_lists::StatusLists>,
     leaving: AtomicBool,
 }
 

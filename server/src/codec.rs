@@ -21,6 +21,7 @@ pub mod policy;
 pub mod seats;
 pub mod session;
 pub mod session_type;
+pub mod status;
 pub mod token_keys;
 
 /// Kinds of records: the first part of every key.
@@ -66,6 +67,8 @@ pub mod kind {
     pub const LOGIN: u8 = 26;
     /// The keys behind the access tokens of an environment, one record of all of them.
     pub const TOKEN_KEYS: u8 = 27;
+    /// How many places in the status lists of an environment were given away.
+    pub const STATUS_PLACES: u8 = 28;
 }
 
 /// Where control records live.

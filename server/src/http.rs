@@ -55,6 +55,7 @@ pub mod sessions;
 pub mod settings;
 pub mod signing_keys;
 pub mod statement;
+pub mod status_lists;
 pub mod users;
 pub mod validate;
 pub mod wire;

@@ -41,8 +41,8 @@ pub(crate) async fn listen(inner: Arc<Inner>) {
         let tick = inner.clock.tick();
         inner.update(|link| {
             link.connected = false;
-            // Half of everything, or a place that the server does not know, is no place to go on from.
-            if full || rejected || connection.pending.is_some() {
+            // A place that the server cannot read, or behind which more was told than is held, is no place to go on from.
+            if full || rejected {
                 link.position = None;
             }
             link.whole &= !full;

@@ -1,3 +1,5 @@
+//! Verifies Handstamp's access tokens inside of your application, and knows within a second what was revoked.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # How it is made

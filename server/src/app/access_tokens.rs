@@ -56,6 +56,8 @@ pub struct Draft {
     claims: Claims,
     data: Option<Box<RawValue>>,
     algorithm: Algorithm,
+    /// The place in the status lists that it speaks of.
+    place: Option<u64>,
 }
 
 impl Draft {
@@ -81,12 +83,13 @@ impl App {
         id: SessionId,
         order: &Order,
     ) -> Result<AccessToken, Stop> {
+        self.have_places(env_id).await?;
         let loaded = self.load_session(env_id, id).await?.ok_or_else(|| no_session(id))?;
         // What was ended at once is that of after the load.
         let (env, now) = (self.env(env_id)?, self.now());
         let living = self.ground(&env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
         let mut draft = self.draft(&env, &loaded.session, loaded.seen, order, now)?;
-        if mint(living, draft.until(), None).is_some() {
+        if mint(living, draft.until(), draft.place).is_some() {
             draft = self.note_token(env_id, id, order).await?;
         }
         self.sign(env_id, draft).await
@@ -99,7 +102,7 @@ impl App {
             let (env, now) = (self.env(env)?, self.now());
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
             let draft = self.draft(&env, &loaded.session, loaded.seen, order, now)?;
-            Ok(match mint(living, draft.until(), None) {
+            Ok(match mint(living, draft.until(), draft.place) {
                 None => Decision::Answer(draft),
                 Some(change) => {
                     let mut stage = Stage::new(id.bucket(), now);
@@ -124,7 +127,7 @@ impl App {
         now: Millis,
     ) -> Result<Draft, Stop> {
         let draft = self.draft(env, session, seen, order, now)?;
-        if let Some(next) = minted(session, draft.until(), None, now) {
+        if let Some(next) = minted(session, draft.until(), draft.place, now) {
             *session = next;
         }
         Ok(draft)
@@ -158,6 +161,7 @@ impl App {
         }
         let effective = env.policy.of(session);
         let (issuer, audience) = (self.issuer(env), env.record.name.to_string());
+        let place = self.place(env, session)?;
         let mut id = String::new();
         base62::encode(&self.draw_bytes::<16>()?, &mut id);
         let making = Making {
@@ -167,17 +171,17 @@ impl App {
             epoch: env.ledger.counter,
             ends: expiry::ends(session, seen, &effective).earliest(),
             data: None,
-            status: None,
+            status: place.and_then(|place| self.status_claim(env, place)),
         };
         let claims = access_token::claims(session, &order.wish, making, &effective, now);
         let data = open_data(env, session)?;
         access_token::fits(&claims, data.as_ref().map(|data| data.get().len()))?;
-        Ok(Draft { claims, data, algorithm })
+        Ok(Draft { claims, data, algorithm, place })
     }
 
     /// Seals the data and signs. What the session is to remember of it is committed by now.
     pub(super) async fn sign(&self, env_id: EnvironmentId, draft: Draft) -> Result<AccessToken, Stop> {
-        let Draft { mut claims, data, algorithm } = draft;
+        let Draft { mut claims, data, algorithm, .. } = draft;
         if let Some(data) = data {
             let key = self.sealing_key(env_id).await?;
             let sealed = key.seal(DATA_TYPE, data.get().as_bytes(), self.draw_bytes()?);

@@ -101,6 +101,7 @@ impl App {
         caller.allow(Scope::SessionsWrite)?;
         if ask.access.is_some() {
             caller.allow(Scope::TokensMint)?;
+            self.have_places(caller.env.record.id).await?;
         }
         if ask.actor.is_some() && ask.device.is_some() {
             return Err(Stop::code(Code::ImpersonationForbidden));

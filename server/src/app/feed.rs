@@ -17,6 +17,8 @@ use crate::host::clock::{instant, pause};
 use futures_util::stream::{self, Stream};
 use handstamp_core::caller::Scope;
 use handstamp_core::environment::EnvironmentName;
+use handstamp_core::id::EnvironmentId;
+use handstamp_core::status::{LIST, Place, bits};
 use handstamp_core::time::Millis;
 use reader::Feed;
 use std::collections::HashMap;
@@ -114,6 +116,20 @@ impl App {
         }))
     }
 
+    /// A status list, as it is now.
+    pub(super) async fn ended_places(&self, env: EnvironmentId, list: u64) -> Result<Vec<u8>, Stop> {
+        let feed = self.feeds.of(env);
+        feed.catch_up(self, instant()).await?;
+        let bytes = feed.look(|known| {
+            let places = known.alive(self.now()).filter_map(|entry| match &entry.what {
+                What::Session { index, .. } => index.map(Place::of),
+                What::Mass(_) => None,
+            });
+            bits(LIST, places.filter(|place| place.list == list).map(|place| place.index))
+        });
+        Ok(bytes.ok_or(Fault::Contended)?)
+    }
+
     /// How much of it is in memory, for every environment by its name.
     pub fn feed_use(&self) -> Vec<FeedUse> {
         let used: HashMap<_, _> = self.feeds.usage().into_iter().collect();
@@ -174,8 +190,12 @@ impl Listener {
             {
                 return Ok(None);
             }
-            // Before it is read: what comes meanwhile is read with the next turn.
-            self.news.mark_unchanged();
+            // Before it is read: what comes meanwhile is read with the next turn. What came while something was on its way to
+            // who listens is news, too.
+            if self.news.has_changed().unwrap_or(true) {
+                self.news.mark_unchanged();
+                self.need = Some(instant());
+            }
             if let Some(need) = self.need {
                 self.feed.catch_up(&self.app, need).await?;
                 self.need = None;

@@ -4,9 +4,10 @@
 //! secrets of the older sets, which followed from the old key, are wrapped under the new one; the old key itself is in no
 //! record. Everything changes in one commit: a store belongs to one master key or to the other, never to both.
 
+use super::Fault;
 use super::control::{all, data_key_purpose, put};
 use super::token_keys::WRAP;
-use super::{Fault, signing};
+use super::token_keys::draw_named;
 use crate::codec::control::{
     Root, access_key_key, ledger_key, read_access_key, read_environment, read_ledger, read_root, root_key,
     write_environment, write_ledger, write_root,
@@ -264,7 +265,7 @@ impl Moving<'_> {
             let ask =
                 Ask { job, activate_in: None, retire_in: None, emergency: true, longest_token: Span(0) };
             let Ok(plan) = rotate(&keys, self.now, &ask) else { continue };
-            let (kid, secret) = signing::draw_named(self.to.entropy, job)?;
+            let (kid, secret) = draw_named(self.to.entropy, job)?;
             let wrapped = self.to.wrap(&wrapping(env, &kid, job), &secret)?;
             keys = plan.apply(&keys, kid, wrapped.into());
         }

@@ -130,6 +130,7 @@ impl App {
             makers: parts.tokens,
             told: Arc::new(watch::Sender::new(0)),
             feeds: Arc::default(),
+            status: Box::default(),
             leaving: AtomicBool::new(false),
         };
         if fresh {

@@ -10,7 +10,7 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 12] = [
+const SPACES: [u8; 13] = [
     kind::SESSION,
     kind::USER,
     kind::IDEMPOTENCY,
@@ -22,6 +22,7 @@ const SPACES: [u8; 12] = [
     kind::SESSION_TYPE,
     kind::ORIGINS,
     kind::LOGIN,
+    kind::STATUS_PLACES,
     kind::HISTORY,
 ];
 

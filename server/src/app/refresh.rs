@@ -36,6 +36,7 @@ impl App {
         caller.allow(Scope::SessionsWrite)?;
         if ask.order.is_some() {
             caller.allow(Scope::TokensMint)?;
+            self.have_places(caller.env.record.id).await?;
         }
         let outcome = self.exchange(caller, Ask { rotate: true, touch: true, ..ask }).await;
         match &outcome {

@@ -7,14 +7,12 @@
 use super::callers::Caller;
 use super::control::{Env, put};
 use super::room::Turn;
-use super::token_keys::{TokenKeys, WRAP, signing_key};
+use super::token_keys::{Fresh, TokenKeys, WRAP, draw};
 use super::{App, Fault, Stop};
 use crate::codec::control::environment_key;
 use crate::codec::new_event;
 use crate::codec::token_keys::{wrapping, write_token_keys};
-use crate::host::entropy::{Entropy, rsa_key};
 use crate::store::{Expect, Op, Record, StoreError};
-use handstamp_core::base62;
 use handstamp_core::caller::Scope;
 use handstamp_core::event::Event;
 use handstamp_core::id::EnvironmentId;
@@ -27,7 +25,6 @@ use handstamp_core::signing::{self, Ask, Job, Life, Plan, Refused, TokenKey, rot
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::MasterKey;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// How often a change is decided again when another node came first.
 const TRIES: usize = 8;
@@ -43,12 +40,6 @@ pub struct Rotation {
     pub retire_in: Option<Span>,
     /// The old keys are in wrong hands.
     pub emergency: bool,
-}
-
-/// A secret that is not wrapped yet, and its name.
-struct Fresh {
-    kid: Box<str>,
-    secret: Zeroizing<Vec<u8>>,
 }
 
 impl App {
@@ -80,7 +71,36 @@ impl App {
         ask: Rotation,
     ) -> Result<(Box<str>, Vec<TokenKey>), Stop> {
         caller.allow(Scope::KeysWrite)?;
-        let id = caller.env.record.id;
+        self.rotate_key_of(caller.env.record.id, caller.by(), ask).await
+    }
+
+    /// What a backup knows of keys is old: one that was removed since, because it was in wrong hands, would sign again. So every
+    /// signing key is replaced, as in an emergency; the sessions of whoever holds a token of them have ended with it.
+    ///
+    /// # Errors
+    /// Faults; some environments may be done by then.
+    pub async fn replace_signing_keys(&self) -> Result<(), Stop> {
+        for env in self.all_environments() {
+            let now = self.now();
+            let published = env.tokens.stored().into_iter().filter(|key| key.life.is_published(now));
+            let mut jobs: Vec<Job> =
+                published.map(|key| key.job).filter(|job| job.signs().is_some()).collect();
+            jobs.sort_unstable();
+            jobs.dedup();
+            for job in jobs {
+                let ask = Rotation { job, activate_in: None, retire_in: None, emergency: true };
+                self.rotate_key_of(env.record.id, By::System, ask).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rotate_key_of(
+        &self,
+        id: EnvironmentId,
+        by: By,
+        ask: Rotation,
+    ) -> Result<(Box<str>, Vec<TokenKey>), Stop> {
         let seen = self.env(id)?;
         self.plan(&seen, &ask)?;
         let fresh = self.fresh(ask.job).await?;
@@ -97,7 +117,7 @@ impl App {
             let keys = self.with_new(&env, &plan, &fresh)?;
             let why = if ask.emergency { ", an emergency: the keys before it are removed" } else { "" };
             let note = note(ask.job, &fresh.kid, &plan, why);
-            match self.store_keys(turn, &env, keys, Some((caller.by(), note)), None).await {
+            match self.store_keys(turn, &env, keys, Some((by.clone(), note)), None).await {
                 Ok(_turn) => return Ok((fresh.kid, self.env(id)?.tokens.stored())),
                 Err(Fault::Store(StoreError::Conflict)) => {}
                 Err(fault) => return Err(fault.into()),
@@ -188,26 +208,40 @@ impl App {
     /// before there were any.
     pub(super) async fn complete_token_keys(&self) -> Result<(), Stop> {
         for env in self.all_environments() {
-            if env.tokens.version > 0 {
+            if self.missing(&env.tokens.stored()).is_empty() {
                 continue;
             }
             let turn = self.control_turn().await?;
             let env = self.env(env.record.id)?;
-            let keys = self.first_token_keys(env.record.id)?;
+            let mut keys = env.tokens.stored();
+            for job in self.missing(&keys) {
+                keys.push(self.first_key(env.record.id, job)?);
+            }
             self.store_keys(turn, &env, keys, None, None).await?;
         }
         Ok(())
     }
 
+    /// Jobs that need a key and have none: what signs where nobody says with what, and what seals.
+    fn missing(&self, keys: &[TokenKey]) -> Vec<Job> {
+        let mut jobs = vec![Job::EdDsa, Job::Data, Job::from(self.makers.algorithm)];
+        jobs.sort_unstable();
+        jobs.dedup();
+        let now = self.now();
+        jobs.retain(|job| !keys.iter().any(|key| key.job == *job && key.life.is_published(now)));
+        jobs
+    }
+
     /// The first keys of an environment. Nobody verifies yet, so they begin at once.
     pub(super) fn first_token_keys(&self, env: EnvironmentId) -> Result<Vec<TokenKey>, Fault> {
+        self.missing(&[]).into_iter().map(|job| self.first_key(env, job)).collect()
+    }
+
+    fn first_key(&self, env: EnvironmentId, job: Job) -> Result<TokenKey, Fault> {
         let now = self.now();
-        let first = |job| {
-            let fresh = draw(self.entropy.as_ref(), job)?;
-            let wrapped = self.wrapped(env, job, &fresh)?;
-            Ok(TokenKey { kid: fresh.kid, job, life: Life::new(now, now), sealings: 0, wrapped })
-        };
-        [Job::EdDsa, Job::Data].into_iter().map(first).collect()
+        let fresh = draw(self.entropy.as_ref(), job)?;
+        let wrapped = self.wrapped(env, job, &fresh)?;
+        Ok(TokenKey { kid: fresh.kid, job, life: Life::new(now, now), sealings: 0, wrapped })
     }
 
     /// Takes the secret parts of removed keys out of the store.
@@ -283,41 +317,6 @@ pub(super) fn with_first(
     let record = write_token_keys(env.record.id, &keys);
     let tokens = TokenKeys::ready(master, env.record.id, keys, 1, &TokenKeys::default())?;
     Ok((Env { tokens: Arc::new(tokens), ..env }, record))
-}
-
-/// How many letters and digits the name of a data key has.
-const KID: usize = 16;
-
-/// A new key: its name, and its secret part.
-///
-/// # Errors
-/// [`Fault::Entropy`].
-pub(super) fn draw_named(entropy: &dyn Entropy, job: Job) -> Result<(Box<str>, Zeroizing<Vec<u8>>), Fault> {
-    draw(entropy, job).map(|fresh| (fresh.kid, fresh.secret))
-}
-
-fn draw(entropy: &dyn Entropy, job: Job) -> Result<Fresh, Fault> {
-    let bytes = |n: usize| {
-        let mut bytes = Zeroizing::new(vec![0; n]);
-        if entropy.fill(&mut bytes) { Ok(bytes) } else { Err(Fault::Entropy) }
-    };
-    let Some(algorithm) = job.signs() else {
-        let mut kid = String::new();
-        base62::encode(&bytes(12)?, &mut kid);
-        kid.truncate(KID);
-        return Ok(Fresh { kid: kid.into(), secret: bytes(32)? });
-    };
-    for _ in 0..16 {
-        let secret = match job {
-            Job::Rs256 => rsa_key().ok_or(Fault::Entropy)?,
-            Job::EdDsa | Job::Es256 | Job::Data => bytes(32)?,
-        };
-        // Of some 32 bytes there is no key for P-256: one in four thousand million.
-        if let Some(key) = signing_key(algorithm, &secret) {
-            return Ok(Fresh { kid: key.public().kid().as_str().into(), secret });
-        }
-    }
-    Err(Fault::Entropy)
 }
 
 /// The keys of a job that are not removed for good.

@@ -3,9 +3,12 @@
 //! Whether a key may do anything at an instant is for [`handstamp_core::signing`] to say; here its secret part is taken
 //! out of its wrapping once, and what a node took of a data key's budget is counted down.
 
+use super::Fault;
 use crate::codec::digest;
 use crate::codec::token_keys::{read_token_keys, token_keys_of, wrapping};
+use crate::host::entropy::{Entropy, rsa_key};
 use crate::store::{StoreError, Versioned};
+use handstamp_core::base62;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::jose::base64url;
 use handstamp_core::jose::jwe::SealingKey;
@@ -17,6 +20,7 @@ use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::MasterKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use zeroize::Zeroizing;
 
 /// The purpose of the key that other keys are wrapped under.
 pub(super) const WRAP: &str = "wrap";
@@ -202,4 +206,45 @@ pub(super) fn signing_key(algorithm: Algorithm, secret: &[u8]) -> Option<Signing
 
 fn set(keys: impl Iterator<Item = String>) -> String {
     format!("{{\"keys\":[{}]}}", keys.collect::<Vec<_>>().join(","))
+}
+
+/// How many letters and digits the name of a data key has.
+const KID: usize = 16;
+
+/// A secret that is not wrapped yet, and its name.
+pub(super) struct Fresh {
+    pub(super) kid: Box<str>,
+    pub(super) secret: Zeroizing<Vec<u8>>,
+}
+
+/// A new key: its name, and its secret part.
+///
+/// # Errors
+/// [`Fault::Entropy`].
+pub(super) fn draw_named(entropy: &dyn Entropy, job: Job) -> Result<(Box<str>, Zeroizing<Vec<u8>>), Fault> {
+    draw(entropy, job).map(|fresh| (fresh.kid, fresh.secret))
+}
+
+pub(super) fn draw(entropy: &dyn Entropy, job: Job) -> Result<Fresh, Fault> {
+    let bytes = |n: usize| {
+        let mut bytes = Zeroizing::new(vec![0; n]);
+        if entropy.fill(&mut bytes) { Ok(bytes) } else { Err(Fault::Entropy) }
+    };
+    let Some(algorithm) = job.signs() else {
+        let mut kid = String::new();
+        base62::encode(&bytes(12)?, &mut kid);
+        kid.truncate(KID);
+        return Ok(Fresh { kid: kid.into(), secret: bytes(32)? });
+    };
+    for _ in 0..16 {
+        let secret = match job {
+            Job::Rs256 => rsa_key().ok_or(Fault::Entropy)?,
+            Job::EdDsa | Job::Es256 | Job::Data => bytes(32)?,
+        };
+        // Of some 32 bytes there is no key for P-256: one in four thousand million.
+        if let Some(key) = signing_key(algorithm, &secret) {
+            return Ok(Fresh { kid: key.public().kid().as_str().into(), secret });
+        }
+    }
+    Err(Fault::Entropy)
 }

@@ -9,8 +9,8 @@ use super::problem::{FieldError, ProblemDocument};
 use super::routes::{Needs, Route, table};
 use super::{
     access_tokens, devices, docs, environments, events, explain, forward_auth, health, keys, login, metrics,
-    policies, refresh, revocations, revoke, search, session_types, sessions, settings, signing_keys, users,
-    validate,
+    policies, refresh, revocations, revoke, search, session_types, sessions, settings, signing_keys,
+    status_lists, users, validate,
 };
 use handstamp_core::caller::Scope;
 use handstamp_core::refusal::Code;
@@ -83,7 +83,7 @@ impl ToSchema for CodeList {
         session_types::list, session_types::get, session_types::replace, session_types::delete,
         settings::cors, settings::replace_cors, settings::redirect_origins, settings::replace_redirect_origins,
         explain::session, explain::policy, explain::preview, policies::get, policies::replace, policies::versions, policies::version, policies::roll_back,
-        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events, revocations::revocations,
+        search::bulk_update, search::count, sessions::get, sessions::update, sessions::end, search::events, events::events, revocations::revocations, status_lists::get,
         devices::challenge, devices::register, devices::list, devices::name, devices::forget,
         users::list, users::get, users::erase, users::erasure_keys,
         own_session::get, own_session::refresh, own_session::ping, own_session::post_ping, own_session::log_out,

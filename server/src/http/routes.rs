@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::{
     Web, access_tokens, browser, devices, docs, environments, events, explain, health, input, keys, login,
     metrics, policies, query, refresh, revocations, revoke, search, session_types, sessions, settings,
-    signing_keys, users, validate,
+    signing_keys, status_lists, users, validate,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -145,6 +145,7 @@ pub fn table() -> Vec<Route> {
         get("/v1/events", events::events).needs(Key(EventsRead)).stored()
             .params(&["user_id", "type", "code", "after", "limit", "cursor"]),
         get("/v1/revocations", revocations::revocations).needs(Key(TokensVerify)).stored().params(&["after"]),
+        get("/v1/status-lists/{n}", status_lists::get).stored().params(&["environment"]).refuses(&[NotFound, SigningKeyMissing]),
         get("/v1/users", users::list).needs(Key(SessionsRead)).stored().params(&["limit", "cursor"]),
         get("/v1/users/{id}", users::get).needs(Key(SessionsRead)).stored().refuses(&[NotFound]),
         post("/v1/devices/challenge", devices::challenge).needs(Key(SessionsRead)).json()

@@ -14,7 +14,7 @@ async fn a_minute_between_the_clocks_changes_nothing_and_is_told() {
         let verifier = verifier(&little).await;
         assert_eq!(now(&verifier, &token(&little, 1)), "valid", "{offset}");
         let all = claims(&little, 2);
-        let (seconds, life) = (all.issued_at, 1);
+        let (seconds, life) = (all.issued_at, 2);
         let short =
             Claims { issued_at: seconds - 5, not_before: seconds - 5, expires_at: seconds + life, ..all };
         let short = signed(&short, 1);

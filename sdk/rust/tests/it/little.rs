@@ -193,10 +193,6 @@ impl Turns {
     fn after(&self, at: usize) -> Vec<String> {
         self.entries.lock().unwrap().get(at..).unwrap_or_default().to_vec()
     }
-
-    fn position(&self, at: usize) -> String {
-        format!("{at}-{:016x}", self.run.load(Ordering::SeqCst))
-    }
 }
 
 async fn accept(listener: TcpListener, turns: Arc<Turns>) {
@@ -362,6 +358,7 @@ async fn feed<S: AsyncRead + AsyncWrite + Unpin>(
     if known.is_none() {
         stream.write_all(b"data: {\"reset\":true}\n\n").await.ok()?;
     }
+    let position = |at: usize| format!("{at}-{run}");
     let mut at = known.unwrap_or(0);
     let mut changed = turns.changed.subscribe();
     let half = turns.half.load(Ordering::SeqCst);
@@ -378,11 +375,11 @@ async fn feed<S: AsyncRead + AsyncWrite + Unpin>(
                 return None;
             }
             (at, told) = (at + 1, told + 1);
-            waiting.push((turns.now(), format!("id: {}\ndata: {entry}\n\n", turns.position(at))));
+            waiting.push((turns.now(), format!("id: {}\ndata: {entry}\n\n", position(at))));
         }
         if !turns.silent.load(Ordering::SeqCst) {
             let beat = json!({ "as_of": as_of.to_string() });
-            waiting.push((turns.now(), format!("id: {}\ndata: {beat}\n\n", turns.position(at))));
+            waiting.push((turns.now(), format!("id: {}\ndata: {beat}\n\n", position(at))));
             let due = turns.now().0 - turns.late.load(Ordering::SeqCst);
             let ready = waiting.iter().take_while(|(at, _)| at.0 <= due).count();
             let text: String = waiting.drain(..ready).map(|(_, text)| text).collect();

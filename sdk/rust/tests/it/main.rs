@@ -22,6 +22,8 @@ mod real;
 #[cfg(test)]
 mod revoked;
 #[cfg(test)]
+mod stopped;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tls;

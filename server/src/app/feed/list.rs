@@ -150,6 +150,11 @@ impl List {
         (self.entries.len(), self.entries.capacity() * size_of::<Entry>())
     }
 
+    /// All that are alive.
+    pub(super) fn alive(&self, now: Millis) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.until > now)
+    }
+
     /// The number after which whoever has seen everything up to a position goes on; `None`: that position is not one of
     /// this list, and they begin with all of it.
     pub(super) fn after(&self, position: Position) -> Option<u64> {

@@ -23,6 +23,11 @@ fn a_backup_is_put_back_and_revives_nobody() {
     place.run(&["backup", &name]).failed(&["backup.db"]);
     server.call("DELETE", &format!("/v1/sessions/{ended_id}"), None);
     let (_, later) = server.create("cy");
+    let kids = |server: &super::Server| {
+        let (_, set) = server.call("GET", "/.well-known/jwks.json", None);
+        set["keys"].as_array().unwrap().iter().map(|key| key["kid"].to_string()).collect::<Vec<_>>()
+    };
+    let signed_with = kids(&server);
 
     // Not while a server runs, and not over a store unless told so; each time nothing has changed.
     place.run(&["restore", &name, "--replace"]).failed(&["handstamp.db", "in use", "stop the server"]);
@@ -44,6 +49,8 @@ fn a_backup_is_put_back_and_revives_nobody() {
         assert_eq!(server.validate(token).as_deref(), Some("session_revoked"));
     }
     assert_eq!(server.validate(&later).as_deref(), Some("session_not_found"));
+    // A key that was removed since the backup, because it was in wrong hands, must not sign again.
+    assert!(!signed_with.is_empty() && kids(&server).iter().all(|kid| !signed_with.contains(kid)));
     let (id, _) = server.create("ada");
     assert_eq!(server.get(&id)["state"], "live");
     let (_, found) = server.call("GET", "/v1/sessions?state=ended&user_id=ada", None);

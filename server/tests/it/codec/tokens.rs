@@ -12,6 +12,7 @@ use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
 use handstamp_server::codec::control::{ledger_key, read_ledger, write_ledger};
 use handstamp_server::codec::packed::Outline;
+use handstamp_server::codec::status::{read_places, write_places};
 use handstamp_server::codec::{event, new_event, session, session_record};
 use handstamp_server::store::{Record, StoreError, Versioned};
 
@@ -135,4 +136,20 @@ fn every_format_of_a_ledger_is_read() {
     assert_eq!(written, [&third[..9], &[1], &[7; 16], &[11]].concat());
     assert_eq!(read(&written), Ok((ledger, 11)));
     assert!(read(&written[..written.len() - 1]).is_err());
+}
+
+/// How many places were given away, as it was first written; what cannot be read is damage, and gives no place twice.
+#[test]
+fn places_in_status_lists() {
+    let record = write_places(ENV, 1_024);
+    assert_eq!(
+        (record.body.as_slice(), record.key.space.kind, record.forget_at),
+        (&b"\x01\x80\x08"[..], 28, None)
+    );
+    let mut found = Versioned { record, version: 1 };
+    assert_eq!(read_places(&found), Ok(1_024));
+    for wrong in [&b"\x01\x80"[..], b"\x02\x80\x08", b"\x01\x80\x08\x00", b""] {
+        found.record.body = wrong.to_vec();
+        assert!(matches!(read_places(&found), Err(StoreError::Damaged(_))), "{wrong:?}");
+    }
 }

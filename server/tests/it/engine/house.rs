@@ -28,7 +28,7 @@ use handstamp_server::app::validate::{Ask, Validated};
 use handstamp_server::app::view::View;
 use handstamp_server::app::{App, Fault, Stop};
 use handstamp_server::host::clock::ManualClock;
-use handstamp_server::host::entropy::SeededEntropy;
+use handstamp_server::host::entropy::{Entropy, SeededEntropy};
 use handstamp_server::store::faulty::{self, Call, Faulty, Gate};
 use handstamp_server::store::{Batch, Store, StoreError};
 use std::sync::Arc;
@@ -104,10 +104,26 @@ impl House {
     }
 
     async fn try_at(store: Arc<dyn Store>, clock: Arc<ManualClock>, plan: Plan) -> Result<House, OpenError> {
+        let entropy = Arc::new(SeededEntropy::new(plan.seed));
+        Box::pin(House::made_of(store, clock, entropy, plan)).await
+    }
+
+    /// With random bytes that the test gives.
+    pub(crate) async fn drawing(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>) -> House {
+        let clock = Arc::new(ManualClock::new(NOW));
+        Box::pin(House::made_of(store, clock, entropy, Plan::default())).await.unwrap()
+    }
+
+    async fn made_of(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        entropy: Arc<dyn Entropy>,
+        plan: Plan,
+    ) -> Result<House, OpenError> {
         let setup = Setup {
             store: store.clone(),
             clock: clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(plan.seed)),
+            entropy,
             master: MasterKey::new(MASTER),
             policy: Some(plan.policy),
             types: None,

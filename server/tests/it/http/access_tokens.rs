@@ -3,9 +3,11 @@
 mod sessions;
 mod verdicts;
 
-use crate::world::{Answer, World};
+use crate::world::{Answer, Options, World};
 use handstamp_core::jose::base64url;
+use handstamp_core::jose::key::Algorithm;
 use handstamp_core::time::Span;
+use handstamp_server::app::access_tokens::Makers;
 use serde_json::{Value, json};
 
 /// What a token says, whoever signed it.
@@ -128,6 +130,33 @@ async fn for_whom_and_with_what() {
     let token = minted(&world, &made.id, json!({ "algorithm": "ES256" })).await;
     assert_eq!(header(&token)["alg"], "ES256");
     assert_eq!(world.verdict(&token).await, "valid");
+}
+
+#[tokio::test]
+async fn what_the_configuration_says_has_a_key_from_the_start_on_and_gives_tokens_their_issuer() {
+    let issuer = Some("https://auth.example.org".to_owned());
+    let tokens = Makers { issuer, algorithm: Algorithm::Es256 };
+    let world = World::with(Options { tokens, ..Options::default() }).await;
+    let made = world.login("ada").await;
+    let token = minted(&world, &made.id, json!({})).await;
+    assert_eq!(header(&token)["alg"], "ES256");
+    let said = claims(&token);
+    assert_eq!(said["iss"], "https://auth.example.org/default/prd");
+    let list = &said["status"]["status_list"];
+    assert!(list["uri"].as_str().unwrap().starts_with("https://auth.example.org/v1/status-lists/"), "{said}");
+    assert_eq!(world.verdict(&token).await, "valid");
+    let edwards = minted(&world, &made.id, json!({ "algorithm": "EdDSA" })).await;
+    assert_eq!(world.verdict(&edwards).await, "valid");
+    assert_eq!(claims(&edwards)["status"], said["status"], "a session has one place");
+    // An environment that is made later has both, too.
+    let shop = world.make_environment("shop", "stg").await;
+    let call = world.call(http::Method::POST, "/v1/sessions").key(&shop.token);
+    let made = call.json(&json!({ "user_id": "ada", "access_token": {} })).send().await.expect(201);
+    let token = made["access_token"]["token"].as_str().unwrap();
+    assert_eq!(
+        (&header(token)["alg"], &claims(token)["iss"]),
+        (&json!("ES256"), &json!("https://auth.example.org/shop/stg"))
+    );
 }
 
 #[tokio::test]

@@ -84,9 +84,9 @@ async fn give_out(world: &World) -> Before {
 }
 
 fn pseudonym(erased: &Value) -> String {
-    let said = erased.to_string();
-    let at = said.find("erased_").unwrap();
-    said[at..at + 29].to_owned()
+    let name = text(&erased["statement"]["pseudonym"]);
+    assert!(name.starts_with("erased_") && name.len() == 29, "{name}");
+    name
 }
 
 #[tokio::test]

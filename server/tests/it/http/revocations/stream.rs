@@ -3,8 +3,10 @@
 use super::hearing::{Hearing, PATH, end, verified};
 use super::{items, names};
 use crate::world::{BEGINNING, Options, World};
+use futures_util::StreamExt;
 use handstamp_core::id::SessionId;
 use handstamp_core::time::Span;
+use handstamp_server::app::feed::Told;
 use handstamp_server::codec::session_key;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::store::faulty::{Call, Fault, Gate};
@@ -96,6 +98,25 @@ async fn an_end_is_told_at_once() {
     took.sort_unstable();
     // Those who wait for the next beat take 125 ms and more of all those times.
     assert!(took[10] < 60, "{took:?} ms");
+}
+
+/// What happens while a beat is on its way to who listens is told right after it, and not with the next beat.
+#[tokio::test]
+async fn an_end_while_a_beat_is_on_its_way_is_told_at_once() {
+    let world = World::new().await;
+    let Ok(caller) = world.app.caller(Some(&world.key), None) else { panic!("the key is not known") };
+    let Ok(stream) = world.app.clone().follow_revocations(caller, None).await else { panic!("a fault") };
+    let mut stream = std::pin::pin!(stream);
+    for n in 0..6 {
+        let id = verified(&world, &format!("u{n}")).await;
+        while !matches!(stream.next().await, Some(Ok(Told::Beat { .. }))) {}
+        // The stream is not asked again before this is done.
+        end(&world, &id).await;
+        let began = Instant::now();
+        let Some(Ok(Told::Entries(entries))) = stream.next().await else { panic!("no end") };
+        assert_eq!(entries.len(), 1);
+        assert!(began.elapsed().as_millis() < 125, "{n}: {:?}", began.elapsed());
+    }
 }
 
 /// The store fails: the stream breaks, and nothing is said that nobody knows. A store that hangs is no better.

@@ -14,17 +14,29 @@ use crate::procs::Pinning;
 use crate::report::Report;
 
 /// What can be named by `--only`: our own workloads, then peers.
-pub(crate) const WORKLOADS: [&str; 9] =
-    ["validate-1k", "policy", "rates", "validate-1m", "batch", "create", "search", "memory", "restart"];
+pub(crate) const WORKLOADS: [&str; 12] = [
+    "validate-1k",
+    "policy",
+    "rates",
+    "tokens",
+    "refresh",
+    "feed",
+    "validate-1m",
+    "batch",
+    "create",
+    "search",
+    "memory",
+    "restart",
+];
 pub(crate) const PEERS: [&str; 4] = ["echo", "tower", "express", "postgres"];
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A short look (under three minutes): few sessions, short windows; no figures to publish
+    /// A short look (under four minutes): few sessions, short windows; no figures to publish
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Only these, comma separated: validate-1k, policy, rates, validate-1m, batch, create, search, memory, restart; and of the
-    /// peers only: echo, tower, express, postgres
+    /// Only these, comma separated: validate-1k, policy, rates, tokens, refresh, feed, validate-1m, batch, create, search,
+    /// memory, restart; and of the peers only: echo, tower, express, postgres
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub(crate) only: Vec<String>,
     /// Write everything measured to this file

@@ -67,15 +67,50 @@ impl Handstamp {
         count: usize,
         member: &'static str,
     ) -> Result<(Tokens, Figures)> {
+        let (mut kept, figures) = self.fill_with(context, count, "", &[member]).await?;
+        Ok((kept.pop().ok_or("nothing was kept")?, figures))
+    }
+
+    /// The same of sessions with which `more` is asked for, such as `,"refresh":true`; answers as many members.
+    ///
+    /// # Errors
+    /// When one is not created.
+    pub(crate) async fn fill_with(
+        &self,
+        context: &Context,
+        count: usize,
+        more: &'static str,
+        members: &[&'static str],
+    ) -> Result<(Vec<Tokens>, Figures)> {
         let end = self.next.get() + count;
         let source = Create::new(self.address, &self.key, context.population.clone(), self.next.clone(), end);
-        let source = Rc::new(RefCell::new(source.keeping(member)));
+        let source = Rc::new(RefCell::new(source.asking(more).keeping(members)));
         let label = format!("handstamp: creating {count} sessions");
         let watched = [self.child.pid()];
         let drive = self.drive(&label, FILL_CONNECTIONS.min(count), Until::Empty { total: count }, &watched);
         let figures = drive.run(source.clone()).await?;
-        let kept = std::mem::take(&mut source.borrow_mut().kept);
+        let kept = source.borrow_mut().take();
         Ok((kept, figures))
+    }
+
+    /// A number of `/metrics`: the sum over all labels.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
+            self.address, self.key
+        );
+        let mut connection = Connection::open(self.address).await?;
+        let answer = connection.exchange(request.as_bytes()).await?;
+        let page = String::from_utf8_lossy(answer.body);
+        let values: Vec<f64> = page
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        if values.is_empty() { Err(answer.complaint(name).into()) } else { Ok(values.iter().sum()) }
     }
 
     /// Ends these sessions by id.

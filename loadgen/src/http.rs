@@ -27,9 +27,9 @@ impl Answer<'_> {
     }
 
     /// The string member `name` of the JSON body, without parsing the body; only for values that need no escapes
-    /// (tokens, ids, times).
+    /// (tokens, ids, times). `outer/inner`: that of the object `outer`, in which it is the first one.
     pub(crate) fn text(&self, name: &str) -> Option<&[u8]> {
-        let member = format!("\"{name}\":\"");
+        let member = format!("\"{}\":\"", name.replace('/', "\":{\""));
         let start = find(self.body, member.as_bytes())? + member.len();
         let rest = self.body.get(start..)?;
         let end = rest.iter().position(|byte| *byte == b'"')?;

@@ -2,6 +2,7 @@
 //!
 //! * `run`: the whole benchmark, in order; `context`, `report`, `machine`: what it is given and what it says.
 //! * `bench_validate`, `bench_create`, `bench_million`: the workloads; `rounds` takes servers in turn.
+//! * `bench_tokens`, `bench_refresh`, `bench_feed`: those of access tokens; `listeners`: a hundred verifiers.
 //! * `verify_local`: making and verifying access tokens in one process.
 //! * `drive`, `http`, `requests`, `population`, `tokens`: the closed loop and what it sends.
 //! * `procs`, `child`, `disk`, `stats`, `progress`: what is read from the machine.
@@ -18,9 +19,12 @@
 )]
 
 mod bench_create;
+mod bench_feed;
 mod bench_million;
 mod bench_policy;
 mod bench_rates;
+mod bench_refresh;
+mod bench_tokens;
 mod bench_validate;
 mod child;
 mod context;
@@ -28,6 +32,7 @@ mod disk;
 mod drive;
 mod handstamp;
 mod http;
+mod listeners;
 mod machine;
 mod peer_echo;
 #[cfg(feature = "peers")]

@@ -90,7 +90,18 @@ impl Population {
 
     /// The body of `POST /v1/sessions/validate` for session `index`.
     pub(crate) fn validation(&self, index: usize, token: &[u8], body: &mut Vec<u8>) {
-        body.extend_from_slice(b"{\"token\":\"");
+        self.shown("token", index, token, body);
+    }
+
+    /// The body of `POST /v1/sessions/refresh` for session `index`.
+    pub(crate) fn refresh(&self, index: usize, token: &[u8], body: &mut Vec<u8>) {
+        self.shown("refresh_token", index, token, body);
+    }
+
+    fn shown(&self, member: &str, index: usize, token: &[u8], body: &mut Vec<u8>) {
+        body.extend_from_slice(b"{\"");
+        body.extend_from_slice(member.as_bytes());
+        body.extend_from_slice(b"\":\"");
         body.extend_from_slice(token);
         body.extend_from_slice(b"\",\"ip\":\"");
         body.extend_from_slice(Self::address(index).as_bytes());

@@ -19,8 +19,12 @@ pub(crate) struct Head(Vec<u8>);
 
 impl Head {
     pub(crate) fn post(path: &str, address: SocketAddr, key: &str) -> Self {
+        Self::of("POST", path, address, key)
+    }
+
+    pub(crate) fn of(method: &str, path: &str, address: SocketAddr, key: &str) -> Self {
         Self(format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: "
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: "
         ).into_bytes())
     }
 
@@ -41,7 +45,7 @@ pub(crate) enum Pick {
 }
 
 impl Pick {
-    fn next(&mut self, count: usize) -> Option<usize> {
+    pub(crate) fn next(&mut self, count: usize) -> Option<usize> {
         match self {
             Self::Random(random) => Some(random.below(count)),
             Self::Each(next) => (*next < count).then(|| {
@@ -52,7 +56,7 @@ impl Pick {
     }
 }
 
-/// Creates the sessions from `next` to `end`, and keeps their tokens or ids when asked to.
+/// Creates the sessions from `next` to `end`, and keeps members of the answers when asked to.
 pub(crate) struct Create {
     head: Head,
     population: Rc<Population>,
@@ -60,8 +64,9 @@ pub(crate) struct Create {
     next: Rc<Cell<usize>>,
     end: usize,
     body: Vec<u8>,
-    keep: Option<&'static str>,
-    pub(crate) kept: Tokens,
+    /// What is asked for beside the session: more members of the body, each after a comma.
+    more: &'static str,
+    kept: Vec<(&'static str, Tokens)>,
 }
 
 impl Create {
@@ -74,23 +79,24 @@ impl Create {
         end: usize,
     ) -> Self {
         let head = Head::post("/v1/sessions", address, key);
-        Self {
-            head,
-            population,
-            first: next.get(),
-            next,
-            end,
-            body: Vec::new(),
-            keep: None,
-            kept: Tokens::default(),
-        }
+        Self { head, population, first: next.get(), next, end, body: Vec::new(), more: "", kept: Vec::new() }
     }
 
-    /// Keeps this member of each answer, `token` or `id`.
-    pub(crate) fn keeping(mut self, member: &'static str) -> Self {
-        self.keep = Some(member);
-        self.kept = Tokens::with_room(self.end);
+    /// Asks for more than a session, such as `,"refresh":true`.
+    pub(crate) fn asking(mut self, more: &'static str) -> Self {
+        self.more = more;
         self
+    }
+
+    /// Keeps these members of each answer, such as `token` and `id`; without one of them the answer is wrong.
+    pub(crate) fn keeping(mut self, members: &[&'static str]) -> Self {
+        self.kept = members.iter().map(|member| (*member, Tokens::with_room(self.end))).collect();
+        self
+    }
+
+    /// What was kept, in the order in which it was asked for.
+    pub(crate) fn take(&mut self) -> Vec<Tokens> {
+        std::mem::take(&mut self.kept).into_iter().map(|(_, tokens)| tokens).collect()
     }
 }
 
@@ -104,6 +110,11 @@ impl Source for Create {
         let index = self.first + Population::in_turn(turn - self.first, self.end - self.first);
         self.body.clear();
         self.population.creation(index, &mut self.body);
+        if !self.more.is_empty() {
+            self.body.pop();
+            self.body.extend_from_slice(self.more.as_bytes());
+            self.body.push(b'}');
+        }
         self.head.append(&self.body, out);
         Some(index)
     }
@@ -112,8 +123,9 @@ impl Source for Create {
         if answer.status != 201 || answer.text("token").is_none() {
             return Err(answer.complaint("201 with a token"));
         }
-        if let Some(value) = self.keep.and_then(|member| answer.text(member)) {
-            self.kept.set(ticket, value);
+        for (member, kept) in &mut self.kept {
+            let value = answer.text(member).ok_or_else(|| answer.complaint(&format!("201 with {member}")))?;
+            kept.set(ticket, value);
         }
         Ok(())
     }

@@ -6,7 +6,10 @@ use crate::context::{Context, Options, size};
 use crate::handstamp::{Filled, Handstamp};
 use crate::machine::Machine;
 use crate::report::Row;
-use crate::{Result, bench_create, bench_million, bench_policy, bench_rates, bench_validate};
+use crate::{
+    Result, bench_create, bench_feed, bench_million, bench_policy, bench_rates, bench_refresh, bench_tokens,
+    bench_validate,
+};
 
 /// Runs what was asked for, prints and writes the report.
 ///
@@ -57,6 +60,16 @@ async fn measure(context: &Context) -> Result<()> {
     }
     if context.wants("rates") {
         bench_rates::cost(context).await?;
+    }
+    if context.wants("refresh") {
+        bench_refresh::refresh(context).await?;
+    }
+    if context.wants("tokens") {
+        bench_tokens::tokens(context).await?;
+    }
+    if context.wants("feed") {
+        bench_feed::latency(context).await?;
+        bench_feed::cost(context).await?;
     }
     if ["validate-1m", "batch", "search", "memory", "restart"].iter().any(|name| context.wants(name)) {
         let filled = Filled::prepare(context).await?;

@@ -23,29 +23,29 @@ use crate::stats::median;
 pub(crate) struct Options {
     /// Tokens of each algorithm
     #[arg(long, default_value_t = 2_000)]
-    tokens: u64,
+    pub(crate) tokens: u64,
     /// Looks at tokens that were verified before
     #[arg(long, default_value_t = 2_000_000)]
-    again: usize,
+    pub(crate) again: usize,
     /// Threads that look at the same time, in the last figure
     #[arg(long, default_value_t = 8)]
-    threads: usize,
+    pub(crate) threads: usize,
 }
 
 /// All in nanoseconds for one token; medians.
 #[derive(Serialize)]
-struct Figures {
+pub(crate) struct Figures {
     token_bytes: usize,
-    mint_eddsa: f64,
-    mint_es256: f64,
-    mint_rs256: f64,
-    first_eddsa: f64,
-    first_es256: f64,
-    first_rs256: f64,
+    pub(crate) mint_eddsa: f64,
+    pub(crate) mint_es256: f64,
+    pub(crate) mint_rs256: f64,
+    pub(crate) first_eddsa: f64,
+    pub(crate) first_es256: f64,
+    pub(crate) first_rs256: f64,
     /// The same token again and again.
-    again_same: f64,
+    pub(crate) again_same: f64,
     /// A thousand tokens in turn.
-    again_thousand: f64,
+    pub(crate) again_thousand: f64,
     /// The same by many threads at once: time of the wall, for each look of each thread.
     again_threads: f64,
     threads: usize,
@@ -55,6 +55,15 @@ struct Figures {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    println!("{}", serde_json::to_string(&measure(options)?)?);
+    Ok(())
+}
+
+/// Measures it; outside of any runtime, because it has one of its own.
+///
+/// # Errors
+/// When a good token is not verified.
+pub(crate) fn measure(options: &Options) -> Result<Figures> {
     let keys = keys()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let url = serve(&keys)?;
@@ -93,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let again_threads = nanos(begun, looks);
     let (kept, kept_bytes) = verifier.status().signatures;
     let figure = |all: &[f64], at: usize| all.get(at).copied().unwrap_or(f64::NAN);
-    let figures = Figures {
+    Ok(Figures {
         token_bytes: pick(tokens, 0).len(),
         mint_eddsa: figure(&mint, 0),
         mint_es256: figure(&mint, 1),
@@ -107,9 +116,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         threads: options.threads,
         kept,
         kept_bytes,
-    };
-    println!("{}", serde_json::to_string(&figures)?);
-    Ok(())
+    })
 }
 
 /// Does it so many times, in batches; the median of what one takes. Batches are shorter than a turn of the scheduler, so what else

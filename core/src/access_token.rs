@@ -62,6 +62,13 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// Whether the token is to be good only later than now.
+    pub fn begins_later(&self, now: Millis) -> bool {
+        self.not_before.is_some_and(|at| at > now)
+    }
+}
+
 /// What a token says beside what its session is and what was asked for.
 pub struct Making<'a> {
     /// Whose tokens these are.

@@ -1,7 +1,7 @@
 //! Access tokens are made of a live session, freshly loaded, and read back.
 //!
 //! Before a token is signed, its session remembers until when it can live: that is committed first, so that an end of the session
-//! is told to everybody who verifies such tokens without asking. Most tokens find that said already, and write nothing.
+//! is told to everybody who verifies such tokens without asking. Every second token finds that said already, and writes nothing.
 
 use super::callers::Caller;
 use super::control::Env;
@@ -60,6 +60,15 @@ pub struct Draft {
     place: Option<u64>,
 }
 
+/// Whether a session that has no place in the status lists is given one.
+#[derive(Clone, Copy)]
+pub(super) enum Places {
+    /// No: this is only to see whether a token could be made.
+    Look,
+    /// Yes.
+    Take,
+}
+
 impl Draft {
     /// Until when it is good.
     pub(super) fn until(&self) -> Millis {
@@ -88,8 +97,8 @@ impl App {
         // What was ended at once is that of after the load.
         let (env, now) = (self.env(env_id)?, self.now());
         let living = self.ground(&env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
-        let mut draft = self.draft(&env, &loaded.session, loaded.seen, order, now)?;
-        if mint(living, draft.until(), draft.place).is_some() {
+        let mut draft = self.draft(&env, &loaded.session, loaded.seen, order, (now, Places::Look))?;
+        if self.wants_place(&loaded.session) || mint(living, draft.until(), None).is_some() {
             draft = self.note_token(env_id, id, order).await?;
         }
         self.sign(env_id, draft).await
@@ -101,7 +110,7 @@ impl App {
             let loaded = self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
             let (env, now) = (self.env(env)?, self.now());
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
-            let draft = self.draft(&env, &loaded.session, loaded.seen, order, now)?;
+            let draft = self.draft(&env, &loaded.session, loaded.seen, order, (now, Places::Take))?;
             Ok(match mint(living, draft.until(), draft.place) {
                 None => Decision::Answer(draft),
                 Some(change) => {
@@ -124,9 +133,9 @@ impl App {
         session: &mut Session,
         seen: Millis,
         order: &Order,
-        now: Millis,
+        (now, places): (Millis, Places),
     ) -> Result<Draft, Stop> {
-        let draft = self.draft(env, session, seen, order, now)?;
+        let draft = self.draft(env, session, seen, order, (now, places))?;
         if let Some(next) = minted(session, draft.until(), draft.place, now) {
             *session = next;
         }
@@ -139,9 +148,10 @@ impl App {
         env: &Env,
         session: &mut Session,
         order: Option<&Order>,
-        now: Millis,
+        (now, places): (Millis, Places),
     ) -> Result<Option<Box<Draft>>, Stop> {
-        order.map(|order| self.draft_beside(env, session, now, order, now).map(Box::new)).transpose()
+        let draft = |order| self.draft_beside(env, session, now, order, (now, places));
+        order.map(draft).transpose().map(|draft| draft.map(Box::new))
     }
 
     fn draft(
@@ -150,7 +160,7 @@ impl App {
         session: &Session,
         seen: Millis,
         order: &Order,
-        now: Millis,
+        (now, places): (Millis, Places),
     ) -> Result<Draft, Stop> {
         let algorithm = order.algorithm.unwrap_or(self.makers.algorithm);
         if env.tokens.signer(Some(algorithm), now).is_none() {
@@ -161,7 +171,11 @@ impl App {
         }
         let effective = env.policy.of(session);
         let (issuer, audience) = (self.issuer(env), env.record.name.to_string());
-        let place = self.place(env, session)?;
+        let place = match places {
+            Places::Look if self.wants_place(session) => Some(u64::MAX), // as long as any
+            Places::Look => session.status_index,
+            Places::Take => self.place(env, session)?,
+        };
         let mut id = String::new();
         base62::encode(&self.draw_bytes::<16>()?, &mut id);
         let making = Making {
@@ -175,6 +189,9 @@ impl App {
         };
         let claims = access_token::claims(session, &order.wish, making, &effective, now);
         let data = open_data(env, session)?;
+        if claims.not_before >= claims.expires_at && order.wish.begins_later(now) {
+            return Err(Stop::field("/not_before", "is not before the end of the session"));
+        }
         access_token::fits(&claims, data.as_ref().map(|data| data.get().len()))?;
         Ok(Draft { claims, data, algorithm, place })
     }

@@ -4,7 +4,7 @@
 mod again;
 
 use self::again::Again;
-use super::access_tokens::{AccessToken, Draft, Order};
+use super::access_tokens::{AccessToken, Draft, Order, Places};
 use super::callers::Caller;
 use super::control::Env;
 use super::devices::prove::{self, Introduction};
@@ -255,7 +255,8 @@ impl App {
             let (entropy, ground) = (self.draw()?, self.ground(&env, now));
             let id = id.unwrap_or_else(|| entropy.session(now, bucket));
             let mut made = create_as(ground, id, new, room.user(), &entropy)?;
-            let draft = self.ordered_beside(&env, &mut made.change.session, asking.order, now)?;
+            let draft =
+                self.ordered_beside(&env, &mut made.change.session, asking.order, (now, Places::Take))?;
             let mut stage = Stage::new(bucket, now);
             room.make(self, &env, &mut stage);
             stage.session(self, &env, None, &made.change.session, now);
@@ -322,7 +323,7 @@ impl App {
         let (now, new) = (self.now(), &asking.new);
         let (id, user) = (SessionId::floor(now), User::new(new.user.clone()));
         let mut made = create_as(self.ground(env, now), id, new.clone(), user, &self.draw()?)?;
-        self.ordered_beside(env, &mut made.change.session, asking.order, now)?;
+        self.ordered_beside(env, &mut made.change.session, asking.order, (now, Places::Look))?;
         match self.ended(env, &made.change.session, now, now) {
             None => Ok(()),
             Some(_) => Err(too_long_ago()),

@@ -199,12 +199,6 @@ impl Listener {
             {
                 return Ok(Some(Told::Beat { position, as_of }));
             }
-            // Before it is read: what comes meanwhile is read with the next turn. What came while something was on its way to
-            // who listens is news, too.
-            if self.news.has_changed().unwrap_or(true) {
-                self.news.mark_unchanged();
-                self.need = Some(instant());
-            }
             if let Some(need) = self.need {
                 self.feed.catch_up(&self.app, need).await?;
                 self.need = None;
@@ -251,7 +245,8 @@ impl Listener {
         })
     }
 
-    /// Until there is news, or the next beat is due.
+    /// Until there is news, or the next beat is due. News that came since the last time, while something was on its way to who
+    /// listens, is found here at once; and only here, so that who is far behind is told what is known before more is read.
     async fn wait(&mut self, beat: Duration) {
         tokio::select! {
             _ = self.news.changed() => self.need = Some(instant()),

@@ -63,6 +63,10 @@ impl App {
     /// The last fault.
     pub async fn tidy(&self) -> Result<(), Stop> {
         let mut outcome = self.doubts().await.map_err(Stop::from);
+        // First: until it is written down, who verifies tokens knows of an end of many only what their tokens say of tags.
+        for env in self.all_environments() {
+            outcome = self.settle_epochs(&env).await.and(outcome);
+        }
         outcome = self.check_rules().await.and(outcome);
         outcome = self.write_events(false).await.map_err(Stop::from).and(outcome);
         for (env, id) in self.behind.take_again() {
@@ -74,7 +78,6 @@ impl App {
         outcome = self.write_observed().await.and(outcome);
         for env in self.all_environments() {
             outcome = self.settle_due(&env).await.and(outcome);
-            outcome = self.settle_epochs(&env).await.and(outcome);
         }
         outcome = self.forget_token_keys().await.and(outcome);
         outcome = self.age().await.and(outcome);

@@ -6,24 +6,26 @@
 
 use super::Fault;
 use super::control::{all, data_key_purpose, put};
-use super::token_keys::WRAP;
-use super::token_keys::draw_named;
+use super::token_keys::{WRAP, draw_named};
 use crate::codec::control::{
     Root, access_key_key, ledger_key, read_access_key, read_environment, read_ledger, read_root, root_key,
     write_environment, write_ledger, write_root,
 };
+use crate::codec::status::{places_key, read_places, write_places};
 use crate::codec::token_keys::{read_token_keys, token_keys_of, wrapping, write_token_keys};
-use crate::codec::{CONTROL, kind};
+use crate::codec::{CONTROL, kind, new_event};
 use crate::host::entropy::Entropy;
 use crate::store::{Batch, Expect, Op, Space, Store, StoreError, Versioned};
 use handstamp_core::environment::Environment;
-use handstamp_core::epoch::{Ledger, Scope};
+use handstamp_core::epoch::{Ledger, Raised, Scope};
 use handstamp_core::erasure;
+use handstamp_core::event::Event;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::sealing::{unwrap, unwrap_bytes, wrap_bytes};
 use handstamp_core::secret::Secret;
 use handstamp_core::session::By;
 use handstamp_core::signing::{Ask, Job, TokenKey, rotate};
+use handstamp_core::status::LIST;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey, SetSecrets};
 
@@ -124,10 +126,19 @@ pub async fn change(
     let mut ops = vec![put(write_root(&moving.root(&read_root(&found)?, new, &mut done)?), found.version)];
     let environments = all(store, control(kind::ENVIRONMENT)).await?;
     let ledgers = all(store, control(kind::LEDGER)).await?;
+    let mut events = Vec::new();
     for found in &environments {
         let env = moving.environment(read_environment(found)?, &mut done)?;
         if end_sessions {
-            ops.push(moving.ended(env.id, &ledgers)?);
+            let (op, raised) = moving.ended(env.id, &ledgers)?;
+            ops.push(op);
+            events.extend(raised.as_ref().map(|raised| new_event(env.id, &Event::revoked(raised))));
+        }
+        // Places in status lists are turned by a key that follows from the master key: where it is another one, they go on in
+        // a list of which none was given.
+        if let Some(found) = store.load(&[places_key(env.id)]).await?.into_iter().next().flatten() {
+            let given = read_places(&found)?.next_multiple_of(LIST);
+            ops.push(put(write_places(env.id, given), found.version));
         }
         ops.push(put(write_environment(&env), found.version));
         done.environments += 1;
@@ -144,7 +155,7 @@ pub async fn change(
             done.access_keys += 1;
         }
     }
-    let (bucket, events, tallies) = (CONTROL.get(), Vec::new(), Vec::new());
+    let (bucket, tallies) = (CONTROL.get(), Vec::new());
     store.commit(Batch { bucket, at: now, ops, events, tallies }).await?;
     Ok(done)
 }
@@ -272,8 +283,8 @@ impl Moving<'_> {
         Ok(keys)
     }
 
-    /// The environment's ledger with everybody ended.
-    fn ended(&self, env: EnvironmentId, ledgers: &[Versioned]) -> Result<Op, Fault> {
+    /// The environment's ledger with everybody ended, and what history says of it.
+    fn ended(&self, env: EnvironmentId, ledgers: &[Versioned]) -> Result<(Op, Option<Raised>), Fault> {
         let key = ledger_key(env);
         let found = ledgers.iter().find(|found| found.record.key == key);
         let (mut ledger, reserved) = match found {
@@ -282,7 +293,8 @@ impl Moving<'_> {
         };
         ledger.counter = ledger.counter.max(reserved);
         ledger.raise(Scope::All, self.now, By::System, Some(REASON.into()));
-        Ok(put(write_ledger(env, &ledger, reserved), found.map_or(0, |found| found.version)))
+        let raised = ledger.raised.last().cloned();
+        Ok((put(write_ledger(env, &ledger, reserved), found.map_or(0, |found| found.version)), raised))
     }
 }
 

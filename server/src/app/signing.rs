@@ -74,17 +74,17 @@ impl App {
         self.rotate_key_of(caller.env.record.id, caller.by(), ask).await
     }
 
-    /// What a backup knows of keys is old: one that was removed since, because it was in wrong hands, would sign again. So every
-    /// signing key is replaced, as in an emergency; the sessions of whoever holds a token of them have ended with it.
+    /// What a backup knows of keys is old: one that was removed since, because it was in wrong hands, would sign or seal again, what
+    /// a key has sealed since was not counted, and of sessions that were made since nobody would tell an end. So every key
+    /// behind access tokens is replaced, as in an emergency; who has a live session gets new tokens with the next refresh.
     ///
     /// # Errors
     /// Faults; some environments may be done by then.
-    pub async fn replace_signing_keys(&self) -> Result<(), Stop> {
+    pub async fn replace_token_keys(&self) -> Result<(), Stop> {
         for env in self.all_environments() {
             let now = self.now();
             let published = env.tokens.stored().into_iter().filter(|key| key.life.is_published(now));
-            let mut jobs: Vec<Job> =
-                published.map(|key| key.job).filter(|job| job.signs().is_some()).collect();
+            let mut jobs: Vec<Job> = published.map(|key| key.job).collect();
             jobs.sort_unstable();
             jobs.dedup();
             for job in jobs {

@@ -22,7 +22,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::Mutex;
 
 /// How many places are taken from the store at once.
-const BLOCK: u64 = 1_024;
+const BLOCK: u64 = 8_192;
 /// How often that is tried while others come first.
 const TRIES: u32 = 40;
 /// A list is signed at most so often.
@@ -78,13 +78,18 @@ impl App {
         Ok(())
     }
 
+    /// Whether a session is to have a place and has none.
+    pub(super) fn wants_place(&self, session: &Session) -> bool {
+        self.makers.issuer.is_some() && session.status_index.is_none()
+    }
+
     /// The place of a session of which a token is made: its own, or one of those at hand. `None` where nobody could find the
     /// list, because this server does not know its own address.
     ///
     /// # Errors
     /// None is at hand.
     pub(super) fn place(&self, env: &Env, session: &Session) -> Result<Option<u64>, Stop> {
-        if self.makers.issuer.is_none() || session.status_index.is_some() {
+        if !self.wants_place(session) {
             return Ok(session.status_index);
         }
         let id = env.record.id;

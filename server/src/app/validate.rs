@@ -148,6 +148,8 @@ impl App {
     async fn validate_access(&self, env: &Arc<Env>, mut ask: Ask<'_>) -> Result<Validated, Stop> {
         let audience = ask.access.and_then(|Access { audience }| audience);
         ask.touch = false;
+        // The keys are those of now: the rest of the request may have taken its time.
+        let env = &self.env(env.record.id)?;
         match self.read_access(env, ask.token, audience, self.now()) {
             Ok(claims) => self.validate_shown(env, Shown::Access(&claims), ask).await,
             Err(refusal) => Ok(self.told(&ask, refused(refusal, None))),

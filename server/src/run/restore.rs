@@ -210,10 +210,12 @@ fn copy(from: &Path, to: &Path, owner: &Owner, progress: &dyn Progress) -> Resul
     Ok(())
 }
 
-/// Nothing that anybody holds is good any more: neither sessions nor tokens of them.
-async fn begin_anew(app: &App) -> Result<(), Stop> {
-    app.end_everything(REASON).await?;
-    app.replace_signing_keys().await
+/// No token that anybody holds is good any more, and, unless they are kept, no session.
+async fn begin_anew(app: &App, keep_sessions: bool) -> Result<(), Stop> {
+    if !keep_sessions {
+        app.end_everything(REASON).await?;
+    }
+    app.replace_token_keys().await
 }
 
 /// Opens the copy, which shows whether the master key is its own, and ends all of its sessions.
@@ -244,8 +246,7 @@ fn prepare(
             retention: config.history.retention,
         };
         let outcome = match App::open(setup, || Err(OpenError::Prepared)).await {
-            Ok(_) if keep_sessions => Ok(()),
-            Ok((app, _)) => begin_anew(&app).await.map_err(|stop| match stop {
+            Ok((app, _)) => begin_anew(&app, keep_sessions).await.map_err(|stop| match stop {
                 Stop::Fault(fault) => Failure::new(format!("{}: {fault}", staged.display())),
                 Stop::Refused(_) => Failure::new("the sessions of the backup could not be ended"),
             }),

@@ -2,7 +2,7 @@
 //! load, in the turn of the session's bucket, and committed before the answer.
 
 use super::{Ask, Validated, over_budget, refused};
-use crate::app::access_tokens::{Draft, Order};
+use crate::app::access_tokens::{Draft, Order, Places};
 use crate::app::control::Env;
 use crate::app::devices::prove;
 use crate::app::kept::Mark;
@@ -159,7 +159,7 @@ impl App {
         let change = presented.change.as_mut().map(|change| &mut change.session);
         let mut next = change.as_deref().unwrap_or(before).clone();
         let known = (next.tokens_until, next.status_index);
-        let draft = self.draft_beside(env, &mut next, seen, order, now)?;
+        let draft = self.draft_beside(env, &mut next, seen, order, (now, Places::Take))?;
         match change {
             Some(session) => *session = next,
             None if (next.tokens_until, next.status_index) == known => {}

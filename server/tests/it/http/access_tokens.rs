@@ -108,6 +108,8 @@ async fn a_token_is_as_short_as_everybody_wants() {
     assert_eq!(end(json!({ "lifetime": 86_400 })).await, (0, 300), "never longer than the policy's");
     assert_eq!(end(json!({ "not_before": "2026-01-01T00:10:00.000Z" })).await, (600, 900));
     assert_eq!(end(json!({ "not_before": "2025-01-01T00:00:00.000Z" })).await, (0, 300), "not before now");
+    let late = json!({ "not_before": "2026-01-01T01:00:00.000Z" });
+    ask(&world, &made.id, late).await.invalid("/not_before");
     assert_eq!(
         end(json!({ "not_before": "2026-01-01T00:58:00.000Z" })).await,
         (3_480, 3_600),

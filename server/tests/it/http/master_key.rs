@@ -1,10 +1,13 @@
 //! Another master key under a store that is in use: what was made before goes on; with a key that was in wrong hands, nothing
 //! of it does.
 
+use crate::http::access_tokens::claims;
 use crate::world::{BEGINNING, Options, World};
+use handstamp_core::jose::key::Algorithm;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::MasterKey;
 use handstamp_server::app::Fault as AppFault;
+use handstamp_server::app::access_tokens::Makers;
 use handstamp_server::app::callers::root_key;
 use handstamp_server::app::master_key::{Changed, change};
 use handstamp_server::host::clock::ManualClock;
@@ -14,6 +17,7 @@ use handstamp_server::store::memory::Memory;
 use handstamp_server::store::{Store, StoreError};
 use http::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One store, opened with one master key after the other.
@@ -40,6 +44,38 @@ async fn change_in(store: &dyn Store, from: u8, to: u8, end: bool) -> Result<Cha
     let keys = [from, to].map(|byte| MasterKey::new([byte; 32]));
     let entropy = SeededEntropy::new(u64::from(to) + 100);
     change(store, &entropy, (&keys[0], &keys[1]), Millis(0), end).await
+}
+
+/// Two sessions with one place in the status lists would end together for whoever looks there.
+#[tokio::test]
+async fn no_place_in_the_status_lists_is_given_twice() {
+    let place = Place::new();
+    let issuer = Some("https://auth.example.org".to_owned());
+    let open = async |master: u8| {
+        let (store, clock) = (place.store.clone(), place.clock.clone());
+        let tokens = Makers { issuer: issuer.clone(), algorithm: Algorithm::EdDsa };
+        let seed = u64::from(master);
+        World::with(Options { store, clock, seed, tokens, master: [master; 32], ..Options::default() }).await
+    };
+    let lists = async |world: &World| {
+        let mut lists = BTreeSet::new();
+        for n in 0..3 {
+            let body = json!({ "user_id": format!("u{n}"), "access_token": {} });
+            let call = world.call(Method::POST, "/v1/sessions").key(&world.operator);
+            let made = call.header("x-handstamp-env", "default/prd").json(&body).send().await.expect(201);
+            let said = claims(made["access_token"]["token"].as_str().unwrap());
+            lists.insert(said["status"]["status_list"]["uri"].as_str().unwrap().to_owned());
+        }
+        lists
+    };
+    let before = lists(&open(1).await).await;
+    assert_eq!(lists(&open(1).await).await, before, "one list, as long as it is turned by one key");
+    place.change(1, 2, false).await.ok().unwrap();
+    let after = lists(&open(2).await).await;
+    assert!(before.is_disjoint(&after), "{before:?} {after:?}");
+    place.change(2, 3, true).await.ok().unwrap();
+    let last = lists(&open(3).await).await;
+    assert!(last.is_disjoint(&after) && last.is_disjoint(&before), "{last:?}");
 }
 
 fn text(value: &Value) -> String {

@@ -74,7 +74,7 @@ async fn what_was_acknowledged_before_a_beat_was_told_before_it() {
                 world.advance(Span::millis(1));
                 acknowledged.lock().unwrap().insert(id, at);
             }
-            Vec::new()
+            (false, Vec::new())
         });
     }
     for breaks in [false, true] {
@@ -99,13 +99,13 @@ async fn what_was_acknowledged_before_a_beat_was_told_before_it() {
                 }
             }
             told.extend(hearing.until_beat().await);
-            told
+            (breaks, told)
         });
     }
-    let heard: Vec<_> = all.join_all().await.into_iter().filter(|told| !told.is_empty()).collect();
+    let heard: Vec<_> = all.join_all().await.into_iter().filter(|(_, told)| !told.is_empty()).collect();
     let acknowledged = acknowledged.lock().unwrap().clone();
     assert_eq!((heard.len(), acknowledged.len()), (2, COUNT));
-    for told in heard {
+    for (breaks, told) in heard {
         let (mut seen, mut beats) = (BTreeSet::new(), 0);
         for one in &told {
             if let Some(id) = one["session_id"].as_str() {
@@ -118,7 +118,8 @@ async fn what_was_acknowledged_before_a_beat_was_told_before_it() {
                 beats += usize::from(as_of > BEGINNING);
             }
         }
-        assert!(beats > 3, "{beats}");
+        // Who breaks off in the midst of entries goes on with entries, and hears fewer.
+        assert!(beats > if breaks { 1 } else { 3 }, "{beats}");
     }
 }
 

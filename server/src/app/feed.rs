@@ -160,7 +160,7 @@ struct Listener {
     app: Arc<App>,
     caller: Caller,
     feed: Arc<Feed>,
-    news: watch::Receiver<()>,
+    news: watch::Receiver<Instant>,
     /// The number of the last entry that was told; 0: none was.
     at: u64,
     /// What was committed before this instant is to be read before anything is told; `None`: no need.
@@ -193,8 +193,7 @@ impl Listener {
             // Before it is read: what comes meanwhile is read with the next turn. What came while something was on its way to
             // who listens is news, too.
             if self.news.has_changed().unwrap_or(true) {
-                self.news.mark_unchanged();
-                self.need = Some(instant());
+                self.need = self.need.max(Some(*self.news.borrow_and_update()));
             }
             if let Some(need) = self.need {
                 self.feed.catch_up(&self.app, need).await?;
@@ -236,7 +235,8 @@ impl Listener {
     /// Until there is news, or the next beat is due.
     async fn wait(&mut self, beat: Duration) {
         tokio::select! {
-            _ = self.news.changed() => self.need = Some(instant()),
+            // When it came, not when this one woke: one reading that begins after it is enough for all who listen.
+            _ = self.news.changed() => self.need = Some(*self.news.borrow()),
             () = pause(beat) => self.need = instant().checked_sub(STALE),
         }
     }

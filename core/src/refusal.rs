@@ -256,6 +256,18 @@ pub fn detail(code: Code, rule: &str, origin: Option<&Origin>, evidence: Option<
             "a token was presented long after it had been replaced: the session was in use from {before}, the old token \
              came from {after}"
         ),
+        Some(Evidence::Limit { allowed, seen }) if code == Code::TokenAudienceMismatch => {
+            format!("the token is for {seen}, and this is {allowed}")
+        }
+        Some(Evidence::Limit { allowed, seen }) if code == Code::TokenExpired => {
+            format!("the token was good until {allowed}, it is {seen}")
+        }
+        Some(Evidence::Limit { allowed, seen }) if code == Code::TokenNotYetValid => {
+            format!("the token is good from {allowed} on, it is {seen}")
+        }
+        Some(Evidence::Limit { allowed, seen }) if code == Code::DataTooLarge => {
+            format!("{seen} bytes, where {allowed} have room")
+        }
         // Of a number of sessions, what is seen is what there would be with one more.
         Some(Evidence::Limit { allowed, seen }) if [limit::RULE, limit::SEATS].contains(&rule) => {
             format!("{rule} would be {seen}, allowed {allowed}{by}")

@@ -141,9 +141,23 @@ class Jose:
 
     def verify(self, place, token, audience, issuer=None):
         ask = {"issuer": issuer or place.issuer, "audience": audience, "token": token}
-        here = self._ask(do="verify_local", jwks=place.jwks, **ask)
-        assert self._ask(do="verify", server=place.server, **ask) == here
-        return here
+        local = {"do": "verify_local", "jwks": place.jwks, **ask}
+        try:
+            said = self._ask(do="verify", server=place.server, **ask)
+        except Refused:
+            # The set at hand is no way around it.
+            assert self._refuses(**local), "taken with the set at hand"
+            raise
+        assert not self._refuses(**local), "refused with the set at hand"
+        assert self._ask(**local) == said
+        return said
+
+    def _refuses(self, **ask):
+        try:
+            self._ask(**ask)
+        except Refused:
+            return True
+        return False
 
     def open(self, place, data):
         return self._ask(do="open", data=data, data_keys=place.data_keys)

@@ -147,7 +147,7 @@ pub fn unread_keys() -> Result<Vec<String>, Problems> {
     let sources = Sources { file: nothing, environment: Environment::default(), flags: Flags::default() };
     let (_, values) = load(&sources, Purpose::Serve)?;
     let read = values.read.borrow();
-    Ok(key::keys().filter(|key| !key.later).map(Key::path).filter(|path| !read.contains(path)).collect())
+    Ok(key::keys().map(Key::path).filter(|path| !read.contains(path)).collect())
 }
 
 fn load(sources: &Sources, purpose: Purpose) -> Result<(Config, Values), Problems> {
@@ -226,14 +226,6 @@ impl Config {
         lines.extend(privacy::warnings(&self.privacy));
         lines.extend(cookie::warnings(&self.cookie));
         lines.extend(self.file.as_deref().and_then(|file| open_secrets(file, &self.entries)));
-        for entry in &self.entries {
-            if entry.origin != Origin::Default && entry.key.later {
-                lines.push(format!(
-                    "{}: {} is known, but has no effect yet: its part comes in a later version",
-                    entry.origin, entry.path
-                ));
-            }
-        }
         lines
     }
 }

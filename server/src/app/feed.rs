@@ -105,7 +105,7 @@ impl App {
         let at = after.and_then(|after| feed.after(after));
         let (need, beat) = (None, instant());
         let (at, told) = (at.unwrap_or(0), at.is_some());
-        let begin = Some(Listener { app: self, caller, feed, news, at, need, beat, told });
+        let begin = Some(Listener { app: self, caller, feed, news, at, need, beat, told, owed: None });
         Ok(stream::unfold(begin, |listener| async {
             let mut listener = listener?;
             match listener.next().await {
@@ -169,11 +169,14 @@ struct Listener {
     beat: Instant,
     /// Whether it was said how it begins.
     told: bool,
+    /// With what was told last, all was told up to here.
+    owed: Option<(Position, Millis)>,
 }
 
 /// What a look at the list comes to.
 enum Look {
-    Some(Vec<(Option<Position>, Entry)>, u64),
+    /// Entries, the number of the last of them, and, if they are the last of the list, up to where all is told with them.
+    Some(Vec<(Option<Position>, Entry)>, u64, Option<(Position, Millis)>),
     All(Position, Millis),
 }
 
@@ -190,6 +193,12 @@ impl Listener {
             {
                 return Ok(None);
             }
+            // Also while there is news without an end: who hears of no time trusts nothing that they hold.
+            if let Some((position, as_of)) = self.owed.take()
+                && self.is_due()
+            {
+                return Ok(Some(Told::Beat { position, as_of }));
+            }
             // Before it is read: what comes meanwhile is read with the next turn. What came while something was on its way to
             // who listens is news, too.
             if self.news.has_changed().unwrap_or(true) {
@@ -201,34 +210,43 @@ impl Listener {
             }
             match self.look() {
                 None => return Ok(None),
-                Some(Look::Some(some, through)) => {
-                    self.at = through;
+                Some(Look::Some(some, through, owed)) => {
+                    (self.at, self.owed) = (through, owed);
                     if !some.is_empty() {
                         return Ok(Some(Told::Entries(some)));
                     }
                 }
                 Some(Look::All(position, as_of)) => {
-                    let now = instant();
-                    if now >= self.beat {
-                        self.beat = now + BEAT;
+                    if self.is_due() {
                         return Ok(Some(Told::Beat { position, as_of }));
                     }
-                    self.wait(self.beat - now).await;
+                    self.wait(self.beat.saturating_duration_since(instant())).await;
                 }
             }
         }
+    }
+
+    /// Whether a beat is due now; the next one is due a while after it.
+    fn is_due(&mut self) -> bool {
+        let now = instant();
+        let due = now >= self.beat;
+        if due {
+            self.beat = now + BEAT;
+        }
+        due
     }
 
     fn look(&self) -> Option<Look> {
         let now = self.app.now();
         self.feed.look(|list| {
             let (some, through) = list.some(self.at, list.last(), TOGETHER, now);
-            if some.is_empty() && through == list.last() {
-                // In one look, or an entry could come between that nobody was told of.
-                return Look::All(list.position(list.through), list.as_of);
+            // In one look, or an entry could come between that nobody was told of.
+            let all = (through == list.last()).then(|| (list.position(list.through), list.as_of));
+            if let (true, Some((position, as_of))) = (some.is_empty(), all) {
+                return Look::All(position, as_of);
             }
             let of = |entry: Entry| (entry.position.map(|at| list.position(at)), entry);
-            Look::Some(some.into_iter().map(of).collect(), through)
+            Look::Some(some.into_iter().map(of).collect(), through, all)
         })
     }
 

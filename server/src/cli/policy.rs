@@ -6,7 +6,6 @@
 mod file;
 mod tables;
 
-use self::file::Candidate;
 use super::address::encoded;
 use super::args::Connection;
 use super::client::Client;
@@ -104,7 +103,7 @@ impl Context<'_, '_> {
             Verb::Preview { file } => {
                 let candidate = self.candidate(&file)?;
                 let client = self.client(connection)?;
-                self.preview(&client, &candidate.policy, &file)
+                self.preview(&client, &candidate, &file)
             }
             Verb::Explain(asked) => {
                 let mut client = self.client(connection)?;
@@ -115,8 +114,8 @@ impl Context<'_, '_> {
                 let question = format!("Put {} in force?", table::clean(&file.display().to_string()));
                 self.somebody_says(yes, &question)?;
                 let mut client = self.client(connection)?;
-                let change = (Method::PUT, PATH.to_owned(), candidate.policy.clone());
-                self.change(&mut client, &candidate.policy, &question, yes, change)
+                let change = (Method::PUT, PATH.to_owned(), candidate.clone());
+                self.change(&mut client, &candidate, &question, yes, change)
             }
             Verb::Rollback { version, yes } => {
                 let question = format!("Take up version {version} again?");
@@ -144,21 +143,14 @@ impl Context<'_, '_> {
 
     /// Slips are the answer here, so they go to standard output.
     fn check_policy(&mut self, path: &Path) -> Result<Exit, Failure> {
-        let (problems, warnings) = match file::read(path, &self.sources) {
-            Ok(candidate) => (Vec::new(), candidate.warnings),
-            Err(Problems(problems)) => (problems, Vec::new()),
-        };
-        self.checked(&table::clean(&path.display().to_string()), &problems, &warnings)
+        let problems =
+            file::read(path, &self.sources).err().map_or(Vec::new(), |Problems(problems)| problems);
+        self.checked(&table::clean(&path.display().to_string()), &problems, &[])
     }
 
     /// The policy of a file, for what needs a right one.
-    fn candidate(&mut self, path: &Path) -> Result<Candidate, Failure> {
-        let found = file::read(path, &self.sources);
-        let candidate = found.map_err(|problems| Failure::not_right("the policy", problems))?;
-        for warning in &candidate.warnings {
-            self.note(format!("warning: {warning}"))?;
-        }
-        Ok(candidate)
+    fn candidate(&self, path: &Path) -> Result<Json, Failure> {
+        file::read(path, &self.sources).map_err(|problems| Failure::not_right("the policy", problems))
     }
 
     fn preview(&mut self, client: &Client, policy: &Json, file: &Path) -> Result<Exit, Failure> {

@@ -47,8 +47,6 @@ pub struct Key {
     pub layers: Layers,
     /// A reload changes it in the running server; everything else needs a restart.
     pub live: bool,
-    /// This version knows the key and checks its value, and does not act on it yet.
-    pub later: bool,
     /// The flag that sets it, with its dashes.
     pub flag: Option<&'static str>,
     /// Least and most, in the type's smallest unit.
@@ -80,7 +78,6 @@ impl Key {
             care: Care::Plain,
             layers: Layers::All,
             live: false,
-            later: false,
             flag: None,
             range: None,
             word: T::WORD,
@@ -99,11 +96,6 @@ impl Key {
     }
     pub(super) const fn live(mut self) -> Key {
         self.live = true;
-        self
-    }
-    #[expect(dead_code, reason = "no key waits for its part at the moment")]
-    pub(super) const fn later(mut self) -> Key {
-        self.later = true;
         self
     }
     pub(super) const fn flag(mut self, flag: &'static str) -> Key {

@@ -1,7 +1,4 @@
 //! `[policy.default]`, `[policy.tag."name:value"]`: the rules of sessions.
-//!
-//! A key whose part comes later is known and its value is checked, so that a file written for a later version is not
-//! refused and a slip in it is found; each of them is a warning at the start.
 
 use super::key::{Key, Layers, Section};
 use super::network::Network;
@@ -201,7 +198,6 @@ impl Sections {
 fn take(rules: &mut Rules, key: &Key, value: &Json, origin: &Origin, path: String) -> Result<(), Problem> {
     let message = match rules.set(key.name, &given(value)) {
         Ok(()) => return Ok(()),
-        Err(Unfit::Unknown) if key.later => return Ok(()),
         Err(Unfit::Unknown) => "the table of keys has it, and no rule".to_owned(),
         Err(Unfit::Wrong(message)) => message,
     };

@@ -66,14 +66,7 @@ fn sample_line(key: &Key) -> String {
 }
 
 fn notes(key: &Key) -> String {
-    let mut notes = Vec::new();
-    if key.live {
-        notes.push("reload");
-    }
-    if key.later {
-        notes.push("no effect yet");
-    }
-    if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) }
+    if key.live { " (reload)".to_owned() } else { String::new() }
 }
 
 /// The default as it is shown; null when there is none.

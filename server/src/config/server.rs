@@ -2,7 +2,7 @@
 //! client, where its files are, and what it starts with.
 
 use super::Values;
-use super::key::{self, Care, Key, Layers, Section};
+use super::key::{Care, Key, Layers, Section};
 use super::network::{ForwardedHeader, Network};
 use super::problem::Problem;
 use super::secret::{AccessKey, Secret};
@@ -377,9 +377,7 @@ pub(super) fn warnings(server: &Server, doors: [(&'static str, Option<SocketAddr
         ));
     }
     for (key, listen) in doors {
-        // Nothing listens yet where the part comes later.
-        let later = key::keys().any(|known| known.later && known.path() == key);
-        if let Some(listen) = listen.filter(|at| !at.ip().is_loopback() && !later) {
+        if let Some(listen) = listen.filter(|at| !at.ip().is_loopback()) {
             lines.push(format!(
                 "{key} {listen} can be reached from other machines and asks for no key: let only your proxies and \
                  monitors reach it"

@@ -2,26 +2,17 @@
 //! them in the server, so that what is said of a file here is what the server will say; and every slip has its line.
 
 use super::super::table::clean;
-use crate::config::key;
 use crate::config::{Config, ConfigFile, Origin, Problem, Problems, Sources};
 use crate::sections::{self, Section};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// A policy that is right.
-pub(super) struct Candidate {
-    /// As the API takes it: what it says, and nothing that it leaves out.
-    pub(super) policy: Json,
-    /// Keys that have no effect yet.
-    pub(super) warnings: Vec<String>,
-}
-
-/// Reads a policy. `sources` are those of the command; the file takes the place of theirs.
+/// Reads a policy, and gives it as the API takes it: what it says, and nothing that it leaves out. `sources` are those of the command; the file takes the place of theirs.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its line.
-pub(super) fn read(path: &Path, sources: &Sources) -> Result<Candidate, Problems> {
+pub(super) fn read(path: &Path, sources: &Sources) -> Result<Json, Problems> {
     let file = File { path };
     let text = std::fs::read_to_string(path)
         .map_err(|e| Problems(vec![file.problem(0, "", &format!("cannot be read: {e}"))]))?;
@@ -41,7 +32,7 @@ impl File<'_> {
     }
 
     /// The file is looked at as a whole: a server would not take its policy if another section were wrong.
-    fn toml(&self, sources: &Sources) -> Result<Candidate, Problems> {
+    fn toml(&self, sources: &Sources) -> Result<Json, Problems> {
         let sources = Sources { file: ConfigFile::Named(self.path.to_owned()), ..sources.clone() };
         let config = Config::load_to_ask(&sources)?;
         if !config.policy.managed_by_file {
@@ -51,13 +42,10 @@ impl File<'_> {
                 "is missing: the file has no such section",
             )]));
         }
-        let said = config.entries.iter().filter(|entry| entry.origin != Origin::Default);
-        let late = said.filter(|entry| entry.key.later && entry.path.starts_with("policy."));
-        let warnings = late.map(|entry| no_effect(&format!("{}: {}", entry.origin, entry.path))).collect();
-        Ok(Candidate { policy: sections::show(&config.policy.policy), warnings })
+        Ok(sections::show(&config.policy.policy))
     }
 
-    fn json(&self, text: &str) -> Result<Candidate, Problems> {
+    fn json(&self, text: &str) -> Result<Json, Problems> {
         let whole: Json = serde_json::from_str(text).map_err(|e| {
             let category = if e.is_eof() { "ends too early" } else { "is not JSON" };
             Problems(vec![self.problem(e.line(), "", &format!("{category}, at column {}", e.column()))])
@@ -105,31 +93,13 @@ impl File<'_> {
             slip(lines.at(&wrong.pointer), &wrong.pointer, &wrong.message);
         }
         match read {
-            Ok(policy) if slips.is_empty() => {
-                let sections = std::iter::once(("/default".to_owned(), &default))
-                    .chain(tags.iter().map(|(tag, keys)| (format!("/tag/{}", pointed(tag)), keys)));
-                let late = sections.flat_map(|(place, keys)| {
-                    let late =
-                        |name: &str| key::find("policy.default", name).is_some_and(|found| found.later);
-                    let late = keys.iter().filter(move |(name, _)| late(name));
-                    late.map(move |(name, _)| format!("{place}/{name}")).collect::<Vec<_>>()
-                });
-                let warn = |pointer: String| {
-                    let place = Origin::File { path: self.path.to_owned(), line: lines.at(&pointer) };
-                    no_effect(&clean(&format!("{place}: {pointer}")))
-                };
-                Ok(Candidate { policy: sections::show(&policy), warnings: late.map(warn).collect() })
-            }
+            Ok(policy) if slips.is_empty() => Ok(sections::show(&policy)),
             _ => {
                 slips.sort_by_key(|(line, _)| *line);
                 Err(Problems(slips.into_iter().map(|(_, problem)| problem).collect()))
             }
         }
     }
-}
-
-fn no_effect(what: &str) -> String {
-    format!("{what} is known, but has no effect yet: its part comes in a later version")
 }
 
 fn section(keys: &Map<String, Json>) -> Section {

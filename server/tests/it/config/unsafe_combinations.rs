@@ -151,14 +151,6 @@ fn what_is_allowed_and_worth_a_line() {
         ("[metrics]\nlisten = \"0.0.0.0:7413\"", "metrics.listen 0.0.0.0:7413 can be reached"),
         ("[cookie]\nname = \"s\"\nsecure = false", "cookie.secure is false"),
         ("[control]\nurl = \"postgres://h/d\"", "control.url has no effect"),
-        (
-            "[policy.default]\naccess_token_ttl = \"5m\"",
-            "policy.default.access_token_ttl is known, but has no effect yet",
-        ),
-        (
-            "[policy.tag.\"role:admin\"]\naccess_token_ttl = \"5m\"",
-            "policy.tag.\"role:admin\".access_token_ttl is known, but",
-        ),
     ] {
         let warnings = good(file).warnings;
         assert!(matches!(warnings.as_slice(), [one] if one.contains(wanted)), "{file:?}: {warnings:?}");
@@ -200,23 +192,14 @@ fn the_proxy_protocol_is_for_trusted_proxies() {
     assert!(found[0].contains("is not one of x-forwarded-for, forwarded"), "{found:?}");
 }
 
-/// Whatever this version does not act on is said where it is set, and nothing else is.
+/// Every key of the table has its effect, and what is usual is worth no line.
 #[test]
-fn what_has_no_effect_yet_is_said() {
-    let without = "[policy.default]\naccess_token_ttl = \"9m\"\n";
+fn what_is_usual_is_no_warning() {
     let with = "[browser]\nenvironment = \"shop/prd\"\nexpose = [\"name\"]\nclear_site_data = true\n\
         fresh_login = \"off\"\nanonymous_limit = \"off\"\n[cors]\norigins = [\"https://a.example\"]\n\
         [login]\nurl = \"/in\"\nredirect_origins = [\"https://a.example\"]\n[server]\nheader_timeout = \"9s\"\ntrusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = true\n\
         forwarded_header = \"forwarded\"\n[metrics]\nlisten = \"127.0.0.1:9\"\n[forward_auth]\nlisten = \"127.0.0.1:10\"\n[cache]\nmax_bytes = \"1MiB\"\n\
         [history]\nretention = \"9d\"\n[cookie]\nname = \"a\"\nsame_site = \"Strict\"\ndomain = \"example.org\"\n\
-        partitioned = true\ncsrf_domain = \"example.org\"\ncsrf_cookie = \"C\"\ncsrf_header = \"X-C\"\n[log]\nlevel = \"debug\"\n[policy.default]\nidle_timeout = \"1h\"\nrefresh_timeout = \"60d\"\nrotation_grace = \"9s\"\n";
+        partitioned = true\ncsrf_domain = \"example.org\"\ncsrf_cookie = \"C\"\ncsrf_header = \"X-C\"\n[log]\nlevel = \"debug\"\n[policy.default]\nidle_timeout = \"1h\"\nrefresh_timeout = \"60d\"\nrotation_grace = \"9s\"\naccess_token_ttl = \"9m\"\n[tokens]\nissuer = \"https://a.example\"\nalgorithm = \"ES256\"\n";
     assert_eq!(good(with).warnings, [""; 0]);
-    let config = good(without);
-    let set = config.entries.iter().filter(|entry| entry.origin != handstamp_server::config::Origin::Default);
-    let expected: Vec<String> =
-        set.map(|entry| format!("{} is known, but has no effect yet", entry.path)).collect();
-    assert_eq!((config.warnings.len(), expected.len()), (1, 1), "{:?}", config.warnings);
-    for (warning, expected) in config.warnings.iter().zip(&expected) {
-        assert!(warning.contains(expected), "{warning}: {expected}");
-    }
 }

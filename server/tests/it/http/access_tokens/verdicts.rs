@@ -43,6 +43,9 @@ async fn it_is_judged_as_its_session() {
     ] {
         assert_eq!(told(&world, ask.clone(), &token).await, code, "{ask}");
     }
+    let ask = json!({ "token": token, "audience": "billing" });
+    let answer = world.post("/v1/sessions/validate", ask).await.expect(200);
+    assert_eq!(answer["detail"], "the token is for default/prd, and this is billing");
     // One for somebody else is not for the environment itself.
     let other = minted(&world, &made.id, json!({ "audience": "billing" })).await;
     assert_eq!(told(&world, json!({}), &other).await, "token_audience_mismatch");
@@ -73,6 +76,10 @@ async fn its_times_are_exact() {
     world.advance(Span::millis(1));
     let answer = world.validate(&token).await;
     assert_eq!((answer["code"].as_str(), answer["status"].as_u64()), (Some("token_expired"), Some(401)));
+    assert_eq!(
+        answer["detail"],
+        "the token was good until 2026-01-01T00:01:00.000Z, it is 2026-01-01T00:01:00.000Z"
+    );
     assert!(answer.get("session_id").is_none());
     assert_eq!(world.verdict(&made.token).await, "valid", "of the session that says nothing");
 }

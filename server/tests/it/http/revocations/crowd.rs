@@ -82,15 +82,19 @@ async fn what_was_acknowledged_before_a_beat_was_told_before_it() {
         all.spawn(async move {
             // For each thing that was told, when it was in the order of this listener; beats by their time.
             let mut told = Vec::new();
-            let mut seen = BTreeSet::new();
+            let (mut seen, mut turns) = (BTreeSet::new(), 0);
             let mut hearing = Hearing::of(&world, None).await;
             while seen.len() < COUNT {
                 let one = hearing.next().await.unwrap().expect("the stream ended");
                 if let Some(id) = one["session_id"].as_str() {
                     seen.insert(id.to_owned());
                 }
+                let beat = one.get("as_of").is_some();
                 told.push(one);
-                if breaks && told.len().is_multiple_of(61) {
+                // In the midst of entries, and right after a beat, in turn.
+                let here = if turns % 2 == 0 { told.len().is_multiple_of(61) } else { beat };
+                if breaks && here {
+                    turns += 1;
                     hearing = Hearing::of(&world, hearing.last.clone().as_deref()).await;
                 }
             }

@@ -135,6 +135,7 @@ async fn revoke_one(
 /// # Errors
 /// When the server does not start, or a verifier does not hear of all.
 pub(crate) async fn cost(context: &Context) -> Result<()> {
+    let memory = memory(context).await?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for round in 1..=context.rounds {
         for (listening, runs) in [(false, &mut without), (true, &mut with)] {
@@ -171,10 +172,27 @@ pub(crate) async fn cost(context: &Context) -> Result<()> {
     let bytes = Row::new(&format!("{what}, sent to a listener"), "KiB/s", of(&with, |run| run.sent));
     report.row(bytes.note(format!(
         "{} KiB of the server's memory for each; {} CPU us of the verifier for each revocation",
-        number(of(&with, |run| run.memory)),
+        number(memory),
         number((of(&with, |run| run.load) - of(&without, |run| run.load)) * 1e3 / each),
     )));
     Ok(())
+}
+
+/// KiB of the server's memory for one listener, on a server that has done little: after a crowd its memory shrinks by itself.
+async fn memory(context: &Context) -> Result<f64> {
+    let server = Handstamp::start(context, &context.fresh_folder("feed")?, None)?;
+    sessions(context, &server, 1).await?;
+    let listening = async {
+        let before = resident_bytes(server.child.pid())?;
+        let listeners = Listeners::start(&server).await?;
+        tokio::time::sleep(REST).await;
+        let grown = resident_bytes(server.child.pid())? - before;
+        drop(listeners);
+        Ok::<_, Box<dyn std::error::Error>>(grown)
+    };
+    let grown = LocalSet::new().run_until(listening).await?;
+    server.child.stop("TERM")?;
+    Ok(grown / 1024.0 / f64::from(u32::try_from(LISTENERS)?))
 }
 
 /// What one run came to.
@@ -189,9 +207,8 @@ struct Run {
     /// The most that a verifier was behind, and how long after the last answer all had all, in milliseconds.
     behind: f64,
     lag: f64,
-    /// KiB a second to one listener; KiB of the server's memory for one.
+    /// KiB a second to one listener.
     sent: f64,
-    memory: f64,
 }
 
 async fn run(context: &Context, listening: bool) -> Result<Run> {
@@ -207,15 +224,12 @@ async fn run(context: &Context, listening: bool) -> Result<Run> {
 
 async fn revoke_all(server: &Handstamp, ids: &Tokens, tokens: &Tokens, listening: bool) -> Result<Run> {
     let pid = [server.child.pid()];
-    // What the creations left behind is done, and given back, after a while.
-    tokio::time::sleep(REST).await;
-    let resident = resident_bytes(server.child.pid())?;
     let listeners = if listening { Some(Listeners::start(server).await?) } else { None };
+    // What the creations left to be done is done after a while.
+    tokio::time::sleep(REST).await;
     let quiet = (Instant::now(), cpu_seconds(&pid)?);
     tokio::time::sleep(REST).await;
     let idle = (cpu_seconds(&pid)? - quiet.1) * 1e3 / quiet.0.elapsed().as_secs_f64();
-    let memory =
-        (resident_bytes(server.child.pid())? - resident) / 1024.0 / f64::from(u32::try_from(LISTENERS)?);
 
     let sent = || listeners.as_ref().map_or(0, |listeners| listeners.sent.get());
     let before = (cpu_seconds(&pid)?, own_cpu_seconds()?, sent());
@@ -282,7 +296,6 @@ async fn revoke_all(server: &Handstamp, ids: &Tokens, tokens: &Tokens, listening
         behind: f64::from(u32::try_from(behind)?) * 1e3 / f64::from(RATE),
         lag,
         sent: f64::from(u32::try_from(told)?) / 1024.0 / seconds,
-        memory,
     })
 }
 

@@ -160,7 +160,7 @@ struct Listener {
     app: Arc<App>,
     caller: Caller,
     feed: Arc<Feed>,
-    news: watch::Receiver<()>,
+    news: watch::Receiver<Instant>,
     /// The number of the last entry that was told; 0: none was.
     at: u64,
     /// What was committed before this instant is to be read before anything is told; `None`: no need.
@@ -249,7 +249,8 @@ impl Listener {
     /// listens, is found here at once; and only here, so that who is far behind is told what is known before more is read.
     async fn wait(&mut self, beat: Duration) {
         tokio::select! {
-            _ = self.news.changed() => self.need = Some(instant()),
+            // When it came, not when this one woke: one reading that begins after it is enough for all who listen.
+            _ = self.news.changed() => self.need = Some(*self.news.borrow()),
             () = pause(beat) => self.need = instant().checked_sub(STALE),
         }
     }

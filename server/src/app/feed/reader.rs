@@ -35,8 +35,8 @@ pub(super) struct Feed {
     /// When the last reading began that went well.
     turn: tokio::sync::Mutex<Option<Instant>>,
     used: Mutex<Instant>,
-    /// Wakes who listens.
-    news: watch::Sender<()>,
+    /// Wakes who listens, and says when the last news came: what was read from then on has it.
+    news: watch::Sender<Instant>,
 }
 
 impl Feeds {
@@ -45,7 +45,7 @@ impl Feeds {
         let feed = all.entry(env).or_insert_with(|| {
             let (list, turn, used) =
                 (RwLock::default(), tokio::sync::Mutex::default(), Mutex::new(instant()));
-            Arc::new(Feed { env, list, turn, used, news: watch::Sender::new(()) })
+            Arc::new(Feed { env, list, turn, used, news: watch::Sender::new(instant()) })
         });
         feed.is_used();
         feed.clone()
@@ -55,13 +55,13 @@ impl Feeds {
     pub(in super::super) fn news(&self, env: EnvironmentId) {
         let feed = self.all().get(&env).cloned();
         if let Some(feed) = feed {
-            feed.news.send_replace(());
+            feed.wake();
         }
     }
 
     /// Nobody is to wait any longer: the server leaves.
     pub(in super::super) fn wake(&self) {
-        self.all().values().for_each(|feed| feed.news.send_replace(()));
+        self.all().values().for_each(|feed| feed.wake());
     }
 
     /// Forgets what nobody asks for.
@@ -89,8 +89,13 @@ impl Feeds {
 
 impl Feed {
     /// From now on whoever has this is woken by news.
-    pub(super) fn listen(&self) -> watch::Receiver<()> {
+    pub(super) fn listen(&self) -> watch::Receiver<Instant> {
         self.news.subscribe()
+    }
+
+    fn wake(&self) {
+        // The clock is read where one comes after the other, so that what is said last is the last.
+        self.news.send_modify(|came| *came = instant());
     }
 
     /// Looks at the list; `None` before it was first read.

@@ -59,7 +59,7 @@ async fn many(world: &Arc<World>, count: usize) -> Vec<String> {
 /// and again. Whoever is told "up to now" knows of each end that was acknowledged before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_before_a_beat_was_told_before_it() {
-    const COUNT: usize = 2_400;
+    const COUNT: usize = 4_800;
     let (world, _) = counted().await;
     let ids = many(&world, COUNT).await;
     let acknowledged: Arc<Mutex<BTreeMap<String, Millis>>> = Arc::default();

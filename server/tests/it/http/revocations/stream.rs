@@ -119,6 +119,35 @@ async fn an_end_while_a_beat_is_on_its_way_is_told_at_once() {
     }
 }
 
+/// One reading of history is enough for all who are woken by one end: nobody waits for another one.
+#[tokio::test]
+async fn many_who_listen_are_told_by_one_reading() {
+    let world = World::new().await;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let mut hearing = Hearing::of(&world, None).await;
+        hearing.until_beat().await;
+        all.push(hearing);
+    }
+    // Where a beat had begun to read just before the end, a second reading is right: then again.
+    for n in 0..20 {
+        let id = verified(&world, &format!("u{n}")).await;
+        futures_util::future::join_all(all.iter_mut().map(Hearing::until_beat)).await;
+        let gate = Gate::default();
+        world.store.plan(Call::History, (0..50).map(|_| Fault::Hold(gate.clone())));
+        end(&world, &id).await;
+        gate.open(1);
+        let told = futures_util::future::join_all(all.iter_mut().map(|hearing| hearing.some(1)));
+        let told = tokio::time::timeout(std::time::Duration::from_millis(150), told).await;
+        world.store.forget_plans();
+        gate.open(1_000);
+        if told.is_ok_and(|told| told.iter().all(|told| names(told) == [id.as_str()])) {
+            return;
+        }
+    }
+    panic!("one reading was never enough");
+}
+
 /// The store fails: the stream breaks, and nothing is said that nobody knows. A store that hangs is no better.
 #[tokio::test]
 async fn an_outage_breaks_the_stream() {

@@ -179,6 +179,7 @@ impl Names {
         reached: &mut dyn FnMut(Step) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let old = fs::read_to_string(&self.file).map_err(|why| cannot("read", &self.file, &why))?;
+        self.keep_older(old.trim())?;
         files::write_secret(&self.aside, old.trim()).map_err(|why| cannot("write", &self.aside, &why))?;
         owner.give_path(&self.aside)?;
         reached(Step::PutAside)?;
@@ -186,5 +187,21 @@ impl Names {
         let dir = directory(&self.file);
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(|why| cannot("write", dir, &why))?;
         reached(Step::Done)
+    }
+
+    /// A key that was put aside by an earlier change keeps a name: backups of its time need it.
+    fn keep_older(&self, old: &str) -> Result<(), Failure> {
+        match fs::read_to_string(&self.aside) {
+            // Of this change, which was cut short.
+            Ok(aside) if aside.trim() == old => Ok(()),
+            Ok(_) => {
+                let free =
+                    (1_u32..).map(|n| beside(&self.aside, &format!(".{n}"))).find(|name| !name.exists());
+                let free = free.unwrap_or_else(|| beside(&self.aside, ".more"));
+                fs::rename(&self.aside, &free).map_err(|why| cannot("rename", &self.aside, &why))
+            }
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(why) => Err(cannot("read", &self.aside, &why)),
+        }
     }
 }

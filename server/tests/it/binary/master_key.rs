@@ -6,6 +6,7 @@ use crate::config::{Said, load};
 use handstamp_server::cli::Failure;
 use handstamp_server::config::Flags;
 use handstamp_server::run::master_key::{Step, rotate_watched};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -69,6 +70,26 @@ fn everybody_stays_logged_in_and_older_backups_need_the_older_key() {
         (server.validate(&token), server.validate(&later).as_deref()),
         (None, Some("token_malformed"))
     );
+}
+
+/// Every backup can be put back, of whichever key it is.
+#[test]
+fn keys_that_were_put_aside_are_never_written_over() {
+    let place = begun().0;
+    let first = read(&place, "master.key").unwrap();
+    place.run(&["master-key", "rotate", "--yes"]).done();
+    let second = read(&place, "master.key").unwrap();
+    place.run(&["master-key", "rotate", "--yes"]).done();
+    let third = read(&place, "master.key").unwrap();
+    place.run(&["master-key", "rotate", "--yes"]).done();
+    let aside =
+        ["master.key.old", "master.key.old.1", "master.key.old.2"].map(|name| read(&place, name).unwrap());
+    assert_eq!(aside.into_iter().collect::<BTreeSet<_>>(), [first, second, third].into_iter().collect());
+    assert_eq!(
+        fs::metadata(place.data().join("master.key.old.1")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    place.serve().stop();
 }
 
 #[test]

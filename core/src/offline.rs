@@ -20,6 +20,7 @@ use crate::step_up::{self, Assured, Level};
 use crate::tag::{Group, Tag};
 use crate::time::{Millis, Span};
 use std::fmt;
+use std::net::IpAddr;
 
 /// The rule's name in refusals of what the feed ended.
 pub const RULE: &str = "revocations";
@@ -33,6 +34,11 @@ pub struct Demand {
     pub groups: Vec<Group>,
     /// How surely it must be the user.
     pub assured: Assured,
+    /// The address of the user's client, for the server's rules when it is asked. Nothing is judged by it here: a token does not
+    /// say where its session may be used.
+    pub ip: Option<IpAddr>,
+    /// What the user's client calls itself, for the same.
+    pub user_agent: Option<String>,
 }
 
 /// Why a verifier cannot say yes by itself.
@@ -157,6 +163,16 @@ pub fn missing(claims: &Claims, demand: &Demand, now: Millis) -> Option<Refusal>
             let level = claims.level.and_then(Level::new);
             step_up::missing_of(level, claims.authenticated_at, demand.assured, now)
         })
+}
+
+/// Whether a refusal of the server, which was asked because a verifier could not say, says something about the user. It does not
+/// where a rule looks at what the question did not carry: an address, or a proof by the device. The same request would have
+/// passed a verifier that did not have to ask, so an outage must not turn it into a refusal.
+pub const fn speaks_of_the_user(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::IpMissing | Code::DeviceProofMissing | Code::DeviceProofStale | Code::DeviceProofInvalid
+    )
 }
 
 /// An instant at which the token is neither early nor over.

@@ -6,7 +6,8 @@ use handstamp_core::id::{Bucket, SessionId, UserId};
 use handstamp_core::jose::claims::Claims;
 use handstamp_core::jose::json::Members;
 use handstamp_core::offline::revoked::{Entry, Raise, Revoked};
-use handstamp_core::offline::{Demand, Known, Said, judge};
+use handstamp_core::offline::{Demand, Known, Said, judge, speaks_of_the_user};
+use handstamp_core::refusal::Code;
 use handstamp_core::step_up::{Assured, Level};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::{Millis, Span};
@@ -196,6 +197,7 @@ fn the_order_of_refusals() {
         tags: tags(&["role:root"]),
         groups: vec![Group::parse("board").unwrap()],
         assured: Assured { level: Level::new(3), max_age: None },
+        ..Demand::default()
     };
     let mut worst = claims();
     worst.issuer = "x".to_owned();
@@ -256,4 +258,12 @@ fn demands_look_at_what_the_token_says() {
     let unsaid = Claims { level: None, ..claims() };
     assert_eq!(said(&unsaid, false, &assured(None, 1), &FRESH), "yes");
     assert_eq!(said(&unsaid, false, &assured(None, 2), &FRESH), "reauthentication_required");
+}
+
+#[test]
+fn rules_that_a_question_gives_nothing_to_say_nothing_of_the_user() {
+    for code in Code::VERDICTS {
+        let untold = ["ip_missing", "device_proof_missing", "device_proof_stale", "device_proof_invalid"];
+        assert_eq!(speaks_of_the_user(*code), !untold.contains(&code.text()), "{}", code.text());
+    }
 }

@@ -224,6 +224,9 @@ impl Verifier {
                 let code = said.get("code").and_then(Value::as_str).and_then(Code::parse);
                 let code =
                     code.ok_or(Trouble::Unreadable("the verdict has a code that is not known here"))?;
+                if !offline::speaks_of_the_user(code) {
+                    return Err(Trouble::Untold(code));
+                }
                 let why =
                     said.get("detail").and_then(Value::as_str).unwrap_or_else(|| code.means()).to_owned();
                 Ok(Err(Refused { code, why, by: By::Server }.into()))
@@ -300,6 +303,12 @@ fn question(token: &str, audience: &str, demand: &Demand) -> Value {
     }
     if let Some(level) = demand.assured.level {
         all.insert("min_level".to_owned(), json!(level.get()));
+    }
+    if let Some(ip) = demand.ip {
+        all.insert("ip".to_owned(), json!(ip.to_string()));
+    }
+    if let Some(agent) = &demand.user_agent {
+        all.insert("user_agent".to_owned(), json!(agent));
     }
     body
 }

@@ -49,7 +49,10 @@ pub(crate) async fn keep_keys(inner: Arc<Inner>) {
             }
         };
         inner.first_keys.send_replace(true);
-        pause(duration(wait)).await;
+        tokio::select! {
+            () = pause(duration(wait)) => {}
+            () = inner.fetch_keys.notified() => {}
+        }
     }
 }
 

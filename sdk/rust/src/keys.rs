@@ -62,6 +62,14 @@ impl Keys {
         self.confirmed.load(Ordering::Acquire) > asked.0
     }
 
+    /// This machine stood still for so long, and the set is that much older than its clock says.
+    pub(crate) fn stood_still(&self, span: Span) {
+        let older = |at: i64| {
+            (at != i64::MIN).then(|| at.saturating_sub(span.0.saturating_mul(1_000)).max(i64::MIN + 1))
+        };
+        let _ = self.confirmed.fetch_update(Ordering::AcqRel, Ordering::Acquire, older);
+    }
+
     /// The set is still the same, said an answer that was asked for at `asked`.
     pub(crate) fn confirm(&self, asked: Tick) {
         self.confirmed.fetch_max(asked.0, Ordering::AcqRel);

@@ -110,6 +110,9 @@ pub enum Trouble {
     /// It revoked more than is held.
     #[error("the server has revoked more than is held")]
     Full,
+    /// This machine stood still, or its wall clock was set forward: what was heard before is not believed.
+    #[error("this machine stood still, or its clock was set")]
+    StoodStill,
     /// It ended the stream, as it does when it leaves or the access key may no longer listen.
     #[error("the server ended the stream")]
     Ended,

@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -72,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) data_keys: ArcSwap<HashMap<Kid, SealingKey>>,
     pub(crate) signatures: Signatures,
     pub(crate) fetches: tokio::sync::Mutex<Fetches>,
+    /// Wakes whoever fetches the keys.
+    pub(crate) fetch_keys: Notify,
     pub(crate) questions: Semaphore,
     pub(crate) asked: AtomicU64,
     pub(crate) unanswered: AtomicU64,
@@ -176,7 +178,7 @@ impl Verifier {
             doubt: inner.known().doubt(),
             connected: link.connected,
             as_of: link.time.map(|time| time.as_of()),
-            staleness: link.time.and_then(|time| time.age(now)).map(length),
+            staleness: inner.known().age.map(length),
             position: link.position.clone(),
             clock_ahead: link.time.map(|time| time.offset(now, wall())),
             clock_held: link.time.map_or(Duration::ZERO, |time| length(time.behind(now))),
@@ -254,12 +256,14 @@ impl Inner {
     }
 
     /// What is known of the server at this moment.
-    fn known(&self) -> Known {
-        let now: Tick = self.clock.tick();
+    pub(crate) fn known(&self) -> Known {
+        let read = self.clock.reading();
+        let now: Tick = read.tick;
         let link = self.link.load();
+        let stood = link.read.and_then(|last| read.stood_still(last, self.bound)).unwrap_or(Span(0));
         Known {
             now: link.time.map(|time| time.now(now)),
-            age: link.time.and_then(|time| time.age(now)),
+            age: link.time.and_then(|time| time.age(now)).map(|age| Span(age.0.saturating_add(stood.0))),
             bound: self.bound,
             whole: link.whole,
             keys_age: self.keys.age(now),

@@ -13,12 +13,13 @@ pub mod clock;
 pub mod revoked;
 
 use crate::access_token::Reader;
-use crate::jose::claims::Claims;
+use crate::jose::claims::{self, Claims};
 use crate::judge::{lacks_groups, lacks_tags};
 use crate::refusal::{Code, Refusal};
 use crate::step_up::{self, Assured, Level};
 use crate::tag::{Group, Tag};
 use crate::time::{Millis, Span};
+use clock::Tick;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -173,6 +174,26 @@ pub const fn speaks_of_the_user(code: Code) -> bool {
         code,
         Code::IpMissing | Code::DeviceProofMissing | Code::DeviceProofStale | Code::DeviceProofInvalid
     )
+}
+
+/// What is said of a token whose key is not known, after the keys were asked for: they were last `confirmed` by an answer that was
+/// said then, and the token came at `came`. Keys that are newer than the token would have its key, so there is no such key;
+/// otherwise it may have been made since.
+pub fn unknown_key(confirmed: Option<Tick>, came: Tick) -> Said {
+    if confirmed.is_some_and(|confirmed| confirmed > came) {
+        Said::No(Refusal::plain(Code::TokenMalformed, claims::RULE))
+    } else {
+        Said::Ask(Ask::UnknownKey)
+    }
+}
+
+/// How long ago an answer was said that caches on the way gave, by its header fields `Age` (RFC 9111, section 5.1): the oldest
+/// counts, at most 2^31 seconds; what is no number says nothing.
+pub fn said_ago<'a>(ages: impl Iterator<Item = &'a str>) -> Span {
+    const MOST: i64 = 1 << 31;
+    let all = ages.flat_map(|age| age.split(',')).map(str::trim);
+    let numbers = all.filter(|age| !age.is_empty() && age.bytes().all(|byte| byte.is_ascii_digit()));
+    Span::secs(numbers.map(|age| age.parse().unwrap_or(MOST).min(MOST)).max().unwrap_or(0))
 }
 
 /// An instant at which the token is neither early nor over.

@@ -21,6 +21,8 @@ use tokio::time::timeout;
 
 /// How many questions to the server may be under way.
 const QUESTIONS: usize = 64;
+/// How many beside them about tokens whose key is not known, and which anybody can make up.
+const STRANGERS: usize = 8;
 
 /// Describes a verifier.
 #[must_use = "nothing runs before `build`"]
@@ -213,6 +215,7 @@ impl Builder {
             fetches: tokio::sync::Mutex::default(),
             fetch_keys: Notify::new(),
             questions: Semaphore::new(QUESTIONS),
+            strangers: Semaphore::new(STRANGERS),
             asked: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             first_try: watch::Sender::new(false),

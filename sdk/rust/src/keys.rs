@@ -57,6 +57,11 @@ impl Keys {
         }
     }
 
+    /// When it was confirmed last: nothing that was said before then is newer.
+    pub(crate) fn confirmed(&self) -> Option<Tick> {
+        Some(self.confirmed.load(Ordering::Acquire)).filter(|at| *at != i64::MIN).map(Tick)
+    }
+
     /// Whether it was confirmed by an answer that was asked for at `asked` or later.
     pub(crate) fn is_since(&self, asked: Tick) -> bool {
         self.confirmed.load(Ordering::Acquire) > asked.0

@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     /// Wakes whoever fetches the keys.
     pub(crate) fetch_keys: Notify,
     pub(crate) questions: Semaphore,
+    /// The same for tokens whose key is not known.
+    pub(crate) strangers: Semaphore,
     pub(crate) asked: AtomicU64,
     pub(crate) unanswered: AtomicU64,
     pub(crate) first_try: watch::Sender<bool>,
@@ -103,12 +105,14 @@ impl Verifier {
         let asked = self.inner.clock.tick();
         let mut local = self.verify_now(token, demand);
         if let Local::AskServer(Ask::UnknownKey) = local {
-            let newer = fetch::newer_than(&self.inner, asked).await;
+            fetch::newer_than(&self.inner, asked).await;
+            // Before it is looked again: what is fetched in between is looked at, and what comes later counts for later tokens.
+            let confirmed = self.inner.keys.confirmed();
             local = match self.verify_now(token, demand) {
-                // The keys are newer than the token, and its key is not among them.
-                Local::AskServer(Ask::UnknownKey) if newer => {
-                    Local::Refused(refused(&malformed(), By::Verifier))
-                }
+                Local::AskServer(Ask::UnknownKey) => match offline::unknown_key(confirmed, asked) {
+                    Said::No(refusal) => Local::Refused(refused(&refusal, By::Verifier)),
+                    Said::Yes | Said::Ask(_) => Local::AskServer(Ask::UnknownKey),
+                },
                 again => again,
             };
         }
@@ -194,7 +198,9 @@ impl Verifier {
     async fn ask(&self, token: &str, demand: &Demand, doubt: Ask) -> Result<Verified, Stop> {
         let inner = &*self.inner;
         inner.asked.fetch_add(1, Ordering::Relaxed);
-        let answer = match inner.questions.try_acquire() {
+        // Anybody can make up the name of a key: such tokens do not take the place of those that were signed by a key of ours.
+        let share = if doubt == Ask::UnknownKey { &inner.strangers } else { &inner.questions };
+        let answer = match share.try_acquire() {
             Ok(_turn) => self.answer(token, demand).await,
             Err(_) => Err(Trouble::Busy),
         };

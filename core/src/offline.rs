@@ -15,11 +15,11 @@ pub mod revoked;
 use crate::access_token::Reader;
 use crate::jose::claims::{self, Claims};
 use crate::judge::{lacks_groups, lacks_tags};
+use crate::offline::clock::Tick;
 use crate::refusal::{Code, Refusal};
 use crate::step_up::{self, Assured, Level};
 use crate::tag::{Group, Tag};
 use crate::time::{Millis, Span};
-use clock::Tick;
 use std::fmt;
 use std::net::IpAddr;
 

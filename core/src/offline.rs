@@ -13,13 +13,15 @@ pub mod clock;
 pub mod revoked;
 
 use crate::access_token::Reader;
-use crate::jose::claims::Claims;
+use crate::jose::claims::{self, Claims};
 use crate::judge::{lacks_groups, lacks_tags};
+use crate::offline::clock::Tick;
 use crate::refusal::{Code, Refusal};
 use crate::step_up::{self, Assured, Level};
 use crate::tag::{Group, Tag};
 use crate::time::{Millis, Span};
 use std::fmt;
+use std::net::IpAddr;
 
 /// The rule's name in refusals of what the feed ended.
 pub const RULE: &str = "revocations";
@@ -33,6 +35,11 @@ pub struct Demand {
     pub groups: Vec<Group>,
     /// How surely it must be the user.
     pub assured: Assured,
+    /// The address of the user's client, for the server's rules when it is asked. Nothing is judged by it here: a token does not
+    /// say where its session may be used.
+    pub ip: Option<IpAddr>,
+    /// What the user's client calls itself, for the same.
+    pub user_agent: Option<String>,
 }
 
 /// Why a verifier cannot say yes by itself.
@@ -157,6 +164,36 @@ pub fn missing(claims: &Claims, demand: &Demand, now: Millis) -> Option<Refusal>
             let level = claims.level.and_then(Level::new);
             step_up::missing_of(level, claims.authenticated_at, demand.assured, now)
         })
+}
+
+/// Whether a refusal of the server, which was asked because a verifier could not say, says something about the user. It does not
+/// where a rule looks at what the question did not carry: an address, or a proof by the device. The same request would have
+/// passed a verifier that did not have to ask, so an outage must not turn it into a refusal.
+pub const fn speaks_of_the_user(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::IpMissing | Code::DeviceProofMissing | Code::DeviceProofStale | Code::DeviceProofInvalid
+    )
+}
+
+/// What is said of a token whose key is not known, after the keys were asked for: they were last `confirmed` by an answer that was
+/// said then, and the token came at `came`. Keys that are newer than the token would have its key, so there is no such key;
+/// otherwise it may have been made since.
+pub fn unknown_key(confirmed: Option<Tick>, came: Tick) -> Said {
+    if confirmed.is_some_and(|confirmed| confirmed > came) {
+        Said::No(Refusal::plain(Code::TokenMalformed, claims::RULE))
+    } else {
+        Said::Ask(Ask::UnknownKey)
+    }
+}
+
+/// How long ago an answer was said that caches on the way gave, by its header fields `Age` (RFC 9111, section 5.1): the oldest
+/// counts, at most 2^31 seconds; what is no number says nothing.
+pub fn said_ago<'a>(ages: impl Iterator<Item = &'a str>) -> Span {
+    const MOST: i64 = 1 << 31;
+    let all = ages.flat_map(|age| age.split(',')).map(str::trim);
+    let numbers = all.filter(|age| !age.is_empty() && age.bytes().all(|byte| byte.is_ascii_digit()));
+    Span::secs(numbers.map(|age| age.parse().unwrap_or(MOST).min(MOST)).max().unwrap_or(0))
 }
 
 /// An instant at which the token is neither early nor over.

@@ -29,6 +29,52 @@ impl Tick {
     }
 }
 
+/// Both clocks of this machine, read at the same moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// The monotonic one.
+    pub tick: Tick,
+    /// The wall clock.
+    pub wall: Millis,
+}
+
+impl Reading {
+    /// How long the monotonic clock stood still since `earlier`, as far as the wall clock shows it: a monotonic clock does not
+    /// run while a machine sleeps or is restored from a snapshot, and what was heard before is older than it says. `None`: not
+    /// longer than `bound`. A wall clock that was only set forward looks the same; it can add doubt here and never takes any away.
+    pub fn stood_still(self, earlier: Reading, bound: Span) -> Option<Span> {
+        let moved = self.wall.0.saturating_sub(earlier.wall.0);
+        let further = moved.saturating_sub(self.tick.since(earlier.tick).0);
+        (further > bound.0).then_some(Span(further))
+    }
+}
+
+/// Words of a connection that are older than the bound when they come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OldWords {
+    since: Option<Tick>,
+}
+
+impl OldWords {
+    /// A word that is `age` old came at `now`. `true`: old words have been coming for more than half of the `bound`, as they do
+    /// from a clock that was set back or a buffer that never empties; another connection has neither.
+    pub fn hear(&mut self, age: Option<Span>, now: Tick, bound: Span) -> bool {
+        if age.is_none_or(|age| age <= bound) {
+            self.since = None;
+            return false;
+        }
+        now.since(*self.since.get_or_insert(now)) > Span(bound.0 / 2)
+    }
+}
+
+/// How long a connection is listened to before another takes its place: eight to ten minutes, by `random` (any number). A delay
+/// on the way that grows slowly looks like clocks that drift apart, and only a new connection, which begins when it was
+/// asked for, tells them apart. In this time it can hide no more than 300 ms.
+pub fn renewal(random: u64) -> Span {
+    let spread = i64::try_from(random % 120_000).unwrap_or(0);
+    Span(Span::minutes(8).0 + spread)
+}
+
 /// Two clocks that run may drift apart by one part in this many: 500 ppm, the most that time services correct by.
 const DRIFT: i64 = 2_000;
 
@@ -84,6 +130,18 @@ impl ServerTime {
     /// and does not count; `None` when there is no other.
     pub fn age(&self, tick: Tick) -> Option<Span> {
         self.proven.map(|said| tick.since(said))
+    }
+
+    /// The same, when this machine stood still: nothing that was said before shows that the server's word moves.
+    #[must_use]
+    pub fn unproven(self) -> ServerTime {
+        ServerTime { proven: None, ..self }
+    }
+
+    /// Up to when ends can be forgotten at `tick`: `bound` before the server's time, so that who looked at the clock a moment ago
+    /// and judges now still finds them.
+    pub fn over(&self, tick: Tick, bound: Span) -> Millis {
+        self.now(tick).minus(bound)
     }
 
     /// How far the server's clock was set back, as far as it has not caught up.
@@ -217,6 +275,84 @@ mod tests {
         let time = heard(1_000).hear(server(1_250 + 60_000), tick(1_260));
         assert!(time.age(tick(1_260)).unwrap().0 == 0);
         assert_eq!(time.now(tick(1_260)), server(61_250));
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_found_out_by_its_wall_clock() {
+        let earlier = Reading { tick: tick(5_000), wall: server(5_000) };
+        for (ran, moved, stood) in [
+            (250, 250, None),
+            (250, 2_250, None),
+            (250, 2_251, Some(Span(2_001))),
+            (0, 3_600_000, Some(Span::hours(1))),
+            (60_000, 60_000, None),
+            (60_000, 63_000, Some(Span(3_000))),
+            // A wall clock that is set back, or goes slower, says nothing.
+            (250, -3_600_000, None),
+            (60_000, 0, None),
+        ] {
+            let now = Reading { tick: tick(5_000 + ran), wall: server(5_000 + moved) };
+            assert_eq!(now.stood_still(earlier, Span(2_000)), stood, "{ran} {moved}");
+        }
+        let end = Reading { tick: Tick(i64::MIN), wall: Millis(i64::MAX) };
+        let begin = Reading { tick: Tick(i64::MAX), wall: Millis(i64::MIN) };
+        assert!(end.stood_still(begin, Span(2_000)).is_some() && begin.stood_still(end, Span(0)).is_none());
+    }
+
+    #[test]
+    fn what_was_proven_before_it_stood_still_proves_nothing() {
+        let time = heard(1_000).unproven();
+        assert_eq!(time.age(tick(1_010)), None);
+        assert_eq!(time.now(tick(1_010)), heard(1_000).now(tick(1_010)), "and its time goes on");
+        let again = ServerTime::begin(Some(time), tick(1_100), server(61_105));
+        assert_eq!(again.age(tick(1_110)), None, "nor on the next connection");
+        assert!(again.hear(server(61_350), tick(1_360)).age(tick(1_360)).is_some());
+    }
+
+    #[test]
+    fn old_words_are_listened_to_for_half_of_the_bound() {
+        let (old, new) = (Some(Span(2_001)), Some(Span(2_000)));
+        for (words, last) in [
+            (&[(0, new), (250, new), (5_000, new)][..], false),
+            (&[(0, old)], false),
+            (&[(0, old), (1_000, old)], false),
+            (&[(0, old), (1_001, old)], true),
+            (&[(0, old), (500, old), (1_001, old)], true),
+            (&[(0, old), (900, new), (1_001, old)], false),
+            (&[(0, old), (900, None), (1_001, old), (2_001, old)], false),
+            (&[(0, old), (900, None), (1_001, old), (2_002, old)], true),
+        ] {
+            let mut state = OldWords::default();
+            let all: Vec<bool> =
+                words.iter().map(|(at, age)| state.hear(*age, tick(*at), Span(2_000))).collect();
+            assert_eq!(all.last(), Some(&last), "{words:?}");
+            assert!(all.iter().rev().skip(1).all(|gives_up| !gives_up), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_delay_that_grows_slowly_hides_little_before_the_next_connection() {
+        for (random, span) in [(0, 480_000), (119_999, 599_999), (120_000, 480_000)] {
+            assert_eq!(renewal(random), Span(span));
+        }
+        assert!((480_000..600_000).contains(&renewal(u64::MAX).0));
+        // Half a millisecond a second: as much as clocks may drift.
+        let mut time = heard(250);
+        let mut at = 250;
+        while at < renewal(119_999).0 {
+            at += 250;
+            time = time.hear(server(at - at / 2_000), tick(at + 10));
+        }
+        let hidden = at / 2_000 - time.age(tick(at + 10)).unwrap().0;
+        assert!((200..=300).contains(&hidden), "{hidden}");
+    }
+
+    #[test]
+    fn ends_are_forgotten_only_when_nobody_can_still_judge_by_an_earlier_time() {
+        let time = heard(1_000);
+        for (bound, at) in [(0, 1_010), (500, 1_010), (2_000, 1_010), (2_000, 90_000)] {
+            assert_eq!(time.over(tick(at), Span(bound)).0, time.now(tick(at)).0 - bound);
+        }
     }
 
     #[test]

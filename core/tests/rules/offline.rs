@@ -5,8 +5,10 @@ use handstamp_core::epoch::Scope;
 use handstamp_core::id::{Bucket, SessionId, UserId};
 use handstamp_core::jose::claims::Claims;
 use handstamp_core::jose::json::Members;
+use handstamp_core::offline::clock::Tick;
 use handstamp_core::offline::revoked::{Entry, Raise, Revoked};
-use handstamp_core::offline::{Demand, Known, Said, judge};
+use handstamp_core::offline::{Ask, Demand, Known, Said, judge, said_ago, speaks_of_the_user, unknown_key};
+use handstamp_core::refusal::Code;
 use handstamp_core::step_up::{Assured, Level};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::{Millis, Span};
@@ -196,6 +198,7 @@ fn the_order_of_refusals() {
         tags: tags(&["role:root"]),
         groups: vec![Group::parse("board").unwrap()],
         assured: Assured { level: Level::new(3), max_age: None },
+        ..Demand::default()
     };
     let mut worst = claims();
     worst.issuer = "x".to_owned();
@@ -256,4 +259,46 @@ fn demands_look_at_what_the_token_says() {
     let unsaid = Claims { level: None, ..claims() };
     assert_eq!(said(&unsaid, false, &assured(None, 1), &FRESH), "yes");
     assert_eq!(said(&unsaid, false, &assured(None, 2), &FRESH), "reauthentication_required");
+}
+
+#[test]
+fn rules_that_a_question_gives_nothing_to_say_nothing_of_the_user() {
+    for code in Code::VERDICTS {
+        let untold = ["ip_missing", "device_proof_missing", "device_proof_stale", "device_proof_invalid"];
+        assert_eq!(speaks_of_the_user(*code), !untold.contains(&code.text()), "{}", code.text());
+    }
+}
+
+#[test]
+fn a_key_that_is_not_known_is_no_key_only_when_the_keys_are_newer_than_the_question() {
+    for (confirmed, asked, made_up) in
+        [(None, 0, false), (Some(999), 1_000, false), (Some(1_000), 1_000, false), (Some(1_001), 1_000, true)]
+    {
+        match unknown_key(confirmed.map(Tick), Tick(asked)) {
+            Said::No(refusal) => assert!(made_up && refusal.code == Code::TokenMalformed),
+            said => assert!(!made_up && said == Said::Ask(Ask::UnknownKey), "{confirmed:?} {asked}"),
+        }
+    }
+}
+
+#[test]
+fn an_answer_was_said_as_long_ago_as_caches_say() {
+    for (age, ago) in [
+        (&[][..], Span(0)),
+        (&["0"], Span(0)),
+        (&["30"], Span::secs(30)),
+        (&[" 30 "], Span::secs(30)),
+        (&["5, 30"], Span::secs(30)),
+        (&["30", "5"], Span::secs(30)),
+        // What is no number says nothing (RFC 9111, section 5.1); one that is too great says that it is very old.
+        (&["soon"], Span(0)),
+        (&["-5"], Span(0)),
+        (&["+5"], Span(0)),
+        (&["1.5"], Span(0)),
+        (&[""], Span(0)),
+        (&["99999999999999999999999"], Span::secs(1 << 31)),
+        (&["2147483649"], Span::secs(1 << 31)),
+    ] {
+        assert_eq!(said_ago(age.iter().copied()), ago, "{age:?}");
+    }
 }

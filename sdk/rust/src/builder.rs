@@ -16,11 +16,13 @@ use hyper::header::{HeaderName, HeaderValue};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 /// How many questions to the server may be under way.
 const QUESTIONS: usize = 64;
+/// How many beside them about tokens whose key is not known, and which anybody can make up.
+const STRANGERS: usize = 8;
 
 /// Describes a verifier.
 #[must_use = "nothing runs before `build`"]
@@ -173,7 +175,7 @@ impl Builder {
         Ok(verifier)
     }
 
-    fn inner(self) -> Result<Inner, BuildError> {
+    pub(crate) fn inner(self) -> Result<Inner, BuildError> {
         let address = Address::parse(&self.url).ok_or(BuildError::Address)?;
         if !address.https && !address.is_here() && !self.plain {
             return Err(BuildError::Plain);
@@ -211,7 +213,9 @@ impl Builder {
             data_keys: ArcSwap::default(),
             signatures: Signatures::new(self.cache),
             fetches: tokio::sync::Mutex::default(),
+            fetch_keys: Notify::new(),
             questions: Semaphore::new(QUESTIONS),
+            strangers: Semaphore::new(STRANGERS),
             asked: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             first_try: watch::Sender::new(false),

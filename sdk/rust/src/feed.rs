@@ -12,7 +12,7 @@ use crate::verdict::Trouble;
 use crate::verifier::Inner;
 use handstamp_core::epoch::Scope;
 use handstamp_core::id::{SessionId, UserId};
-use handstamp_core::offline::clock::{ServerTime, Tick, backoff};
+use handstamp_core::offline::clock::{OldWords, Reading, ServerTime, Tick, backoff, renewal};
 use handstamp_core::offline::revoked::{Entry, Raise};
 use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
@@ -36,6 +36,9 @@ pub(crate) async fn listen(inner: Arc<Inner>) {
         let mut connection = Connection::new(&inner);
         let trouble = connection.run().await;
         failed = if connection.heard { 0 } else { failed + 1_u32 };
+        if connection.anew {
+            continue;
+        }
         let full = trouble == Trouble::Full;
         let rejected = matches!(trouble, Trouble::Status { status: 400, .. } | Trouble::Unreadable(_));
         let tick = inner.clock.tick();
@@ -66,11 +69,15 @@ struct Connection<'a> {
     begun: bool,
     /// Everything, while it is told; what is held meanwhile stays.
     pending: Option<Held>,
-    /// Since when words arrive that are older than the bound.
-    old_since: Option<Tick>,
+    /// Words that are older than the bound when they come.
+    old_words: OldWords,
     /// Whether it said anything about the time.
     heard: bool,
     tidied: Tick,
+    /// After how long another connection takes its place,
+    renewal: Span,
+    /// which is now.
+    anew: bool,
 }
 
 impl<'a> Connection<'a> {
@@ -81,9 +88,11 @@ impl<'a> Connection<'a> {
             asked: now,
             begun: false,
             pending: None,
-            old_since: None,
+            old_words: OldWords::default(),
             heard: false,
             tidied: now,
+            renewal: renewal(random()),
+            anew: false,
         }
     }
 
@@ -152,7 +161,9 @@ impl<'a> Connection<'a> {
 
     /// All was told that was committed before `as_of`.
     fn beat(&mut self, as_of: Millis, id: Option<&str>) -> Result<(), Trouble> {
-        let now = self.inner.clock.tick();
+        let read = self.inner.clock.reading();
+        let now = read.tick;
+        self.ran(read)?;
         if let Some(everything) = self.pending.take() {
             self.inner.held.store(Arc::new(everything));
         }
@@ -166,24 +177,45 @@ impl<'a> Connection<'a> {
             };
             let old = link.position.take();
             let position = id.map(str::to_owned).or(old);
-            *link = Link { time: Some(time), whole: true, connected: true, position, ..link.clone() };
+            *link = Link {
+                time: Some(time),
+                read: Some(read),
+                whole: true,
+                connected: true,
+                position,
+                ..link.clone()
+            };
         });
         self.inner.first_try.send_replace(true);
         self.inner.heard.send_replace(());
         self.tidy(now);
-        self.is_current(now)
+        self.is_current(now)?;
+        if now.since(self.asked) >= self.renewal {
+            self.anew = true;
+            return Err(Trouble::Ended);
+        }
+        Ok(())
     }
 
-    /// Words that were said long ago, again and again: a clock that was set back, or a buffer that never empties. Another
-    /// connection has neither.
+    /// Whether this machine ran since it heard of the server last. If not, this word may have waited all the while, and looks new.
+    fn ran(&self, read: Reading) -> Result<(), Trouble> {
+        let last = self.inner.link.load().read;
+        let Some(stood) = last.and_then(|last| read.stood_still(last, self.inner.bound)) else {
+            return Ok(());
+        };
+        self.inner.keys.stood_still(stood);
+        self.inner.update(|link| {
+            link.time = link.time.map(ServerTime::unproven);
+            link.read = Some(read);
+        });
+        self.inner.fetch_keys.notify_one();
+        Err(Trouble::StoodStill)
+    }
+
+    /// Whether its words are worth listening to.
     fn is_current(&mut self, now: Tick) -> Result<(), Trouble> {
         let age = self.inner.link.load().time.and_then(|time| time.age(now));
-        if age.is_none_or(|age| age <= self.inner.bound) {
-            self.old_since = None;
-            return Ok(());
-        }
-        let since = *self.old_since.get_or_insert(now);
-        if now.since(since) > Span(self.inner.bound.0 / 2) {
+        if self.old_words.hear(age, now, self.inner.bound) {
             return Err(Trouble::Unreadable("what the feed says is older than the bound when it comes"));
         }
         Ok(())
@@ -195,8 +227,9 @@ impl<'a> Connection<'a> {
         }
         self.tidied = now;
         if let Some(time) = self.inner.link.load().time {
-            self.inner.held.load().forget(time.now(now));
-            self.inner.signatures.tidy(time.now(now));
+            let over = time.over(now, self.inner.bound);
+            self.inner.held.load().forget(over);
+            self.inner.signatures.tidy(over);
         }
     }
 }
@@ -243,6 +276,9 @@ fn said_of(said: &Value) -> Option<Said> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::Builder;
+    use handstamp_core::offline::Ask;
+    use std::sync::atomic::Ordering;
 
     const UNTIL: &str = r#""until":"2026-11-22T10:00:00.000Z""#;
 
@@ -250,6 +286,62 @@ mod tests {
         match said_of(&serde_json::from_str(text).unwrap())? {
             Said::Ended(entry) => Some(entry),
             Said::Reset | Said::AsOf(_) => None,
+        }
+    }
+
+    fn inner() -> Inner {
+        Builder::new("http://127.0.0.1:9", "hsk_x").inner().unwrap()
+    }
+    /// A connection that is believed: it said something twice.
+    fn told(inner: &Inner) -> Connection<'_> {
+        let mut connection = Connection::new(inner);
+        for as_of in [1_000, 1_250] {
+            connection.beat(Millis(as_of), None).unwrap();
+        }
+        connection
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_trusts_nothing_that_waited_for_it() {
+        let inner = inner();
+        inner.keys.replace(b"{\"keys\":[]}", inner.clock.tick()).unwrap();
+        let mut connection = told(&inner);
+        assert_eq!(inner.known().doubt(), None);
+        inner.clock.stood.store(3_600_000, Ordering::SeqCst);
+        assert!(matches!(inner.known().doubt(), Some(Ask::Stale { age, .. }) if age >= Span::hours(1)));
+        // What waited in the connection meanwhile looks new by the clock that stood still.
+        assert_eq!(connection.beat(Millis(1_500), None), Err(Trouble::StoodStill));
+        assert_eq!(inner.known().doubt(), Some(Ask::NotHeard));
+        assert!(inner.known().keys_age >= Span::hours(1), "the keys are as old as they are");
+        inner.keys.confirm(inner.clock.tick());
+        let _next = told(&inner);
+        assert_eq!(inner.known().doubt(), None, "another connection was asked for afterwards");
+    }
+
+    #[test]
+    fn a_connection_is_followed_by_another_before_a_delay_can_grow() {
+        let inner = inner();
+        let mut connection = told(&inner);
+        assert!(!connection.anew);
+        let now = inner.clock.tick();
+        connection.asked = Tick(now.0 - 480_000_000 + 5_000_000);
+        connection.renewal = Span::minutes(8);
+        connection.beat(Millis(1_500), None).unwrap();
+        connection.asked = Tick(now.0 - 480_000_000);
+        assert_eq!(connection.beat(Millis(1_750), None), Err(Trouble::Ended));
+        assert!(connection.anew && inner.link.load().connected, "which is no trouble");
+    }
+
+    #[test]
+    fn ends_are_held_for_the_bound_longer_than_they_matter() {
+        let inner = inner();
+        let mut connection = told(&inner);
+        let session = SessionId([7; 16]);
+        for until in [Millis(1_250 - 60_000), Millis(1_250 - 1_000)] {
+            inner.held.load().add(Entry::Session { session, until }).unwrap();
+            connection.tidied = Tick(inner.clock.tick().0 - 10_000_000);
+            connection.tidy(inner.clock.tick());
+            assert_eq!(inner.held.load().len(), usize::from(until.0 > 0));
         }
     }
 

@@ -8,11 +8,12 @@ use crate::verifier::Inner;
 use handstamp_core::jose::json::{Json, read_object};
 use handstamp_core::jose::jwe::SealingKey;
 use handstamp_core::jose::key::Kid;
+use handstamp_core::offline;
 use handstamp_core::offline::clock::{Tick, backoff};
 use handstamp_core::time::Span;
 use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{AGE, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -49,36 +50,38 @@ pub(crate) async fn keep_keys(inner: Arc<Inner>) {
             }
         };
         inner.first_keys.send_replace(true);
-        pause(duration(wait)).await;
+        tokio::select! {
+            () = pause(duration(wait)) => {}
+            () = inner.fetch_keys.notified() => {}
+        }
     }
 }
 
-/// Makes sure that the keys are newer than `asked`. `false`: they could not be had, or were asked for too lately.
-pub(crate) async fn newer_than(inner: &Inner, asked: Tick) -> bool {
+/// Tries to have keys that are newer than `asked`: unless they were asked for too lately.
+pub(crate) async fn newer_than(inner: &Inner, asked: Tick) {
     let mut fetches = inner.fetches.lock().await;
-    if inner.keys.is_since(asked) {
-        return true;
-    }
     let now = inner.clock.tick();
-    if fetches.for_unknown.is_some_and(|last| now.since(last) < UNKNOWN) {
-        return false;
+    if inner.keys.is_since(asked) || fetches.for_unknown.is_some_and(|last| now.since(last) < UNKNOWN) {
+        return;
     }
     fetches.for_unknown = Some(now);
-    match fetch(inner, &mut fetches).await {
-        Ok(_) => true,
-        Err(trouble) => {
-            inner.note(trouble);
-            false
-        }
+    if let Err(trouble) = fetch(inner, &mut fetches).await {
+        inner.note(trouble);
     }
 }
 
 /// One fetch; how long the answer is fresh.
 async fn fetch(inner: &Inner, fetches: &mut Fetches) -> Result<Span, Trouble> {
     let asked = inner.clock.tick();
-    let known: Vec<_> = fetches.etag.iter().map(|tag| (IF_NONE_MATCH, tag.clone())).collect();
-    let answer = inner.server.ask(Method::GET, &inner.jwks, &known, Bytes::new()).await?;
+    // A cache on the way would answer with the keys of before; one that does all the same says since when it has them.
+    let mut headers = vec![(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    headers.extend(fetches.etag.iter().map(|tag| (IF_NONE_MATCH, tag.clone())));
+    let answer = inner.server.ask(Method::GET, &inner.jwks, &headers, Bytes::new()).await?;
+    let ago = offline::said_ago(answer.headers.get_all(AGE).iter().filter_map(|age| age.to_str().ok()));
+    let asked = Tick(asked.0.saturating_sub(ago.0.saturating_mul(1_000)));
     match answer.status {
+        // Something newer is known: a key that was taken away since does not come back.
+        200 | 304 if inner.keys.is_since(asked) => {}
         200 => {
             let unreadable = |_| Trouble::Unreadable("the keys are no set of keys");
             inner.keys.replace(&answer.body, asked).map_err(unreadable)?;
@@ -87,14 +90,15 @@ async fn fetch(inner: &Inner, fetches: &mut Fetches) -> Result<Span, Trouble> {
         304 if fetches.etag.is_some() => inner.keys.confirm(asked),
         _ => return Err(answer.trouble()),
     }
-    Ok(fresh(&answer))
+    Ok(fresh(&answer, ago))
 }
 
-/// `max-age`, between a second and an hour; five minutes when it is not said.
-fn fresh(answer: &Answer) -> Span {
+/// `max-age` less what is over of it, between a second and an hour; five minutes when it is not said.
+fn fresh(answer: &Answer, ago: Span) -> Span {
     let said = answer.headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let age = said.and_then(|said| said.split(',').find_map(|one| one.trim().strip_prefix("max-age=")));
-    Span::secs(age.and_then(|age| age.parse().ok()).unwrap_or(300_i64).clamp(1, 3_600))
+    let age = age.and_then(|age| age.parse().ok()).unwrap_or(300_i64);
+    Span::secs(age.saturating_sub(ago.as_secs()).clamp(1, 3_600))
 }
 
 /// Fetches the keys that open sealed data, unless that was done lately.

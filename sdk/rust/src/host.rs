@@ -1,25 +1,46 @@
 //! What only the operating system can say: how much time has passed, what its clock shows, and a number nobody foresees.
 
-use handstamp_core::offline::clock::Tick;
+use handstamp_core::offline::clock::{Reading, Tick};
 use handstamp_core::time::Millis;
+#[cfg(test)]
+use handstamp_core::time::Span;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Readings of the monotonic clock, since it was made.
-pub(crate) struct Clock(Instant);
+/// Readings of the monotonic clock, since it was made; and beside it the wall clock, which can only add doubt.
+pub(crate) struct Clock {
+    begun: Instant,
+    /// How long the monotonic clock stood still, in milliseconds: what no test can do to a machine.
+    #[cfg(test)]
+    pub(crate) stood: std::sync::atomic::AtomicI64,
+}
 
 impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub(crate) fn new() -> Clock {
-        Clock(Instant::now())
+        Clock {
+            begun: Instant::now(),
+            #[cfg(test)]
+            stood: std::sync::atomic::AtomicI64::new(0),
+        }
     }
 
     pub(crate) fn tick(&self) -> Tick {
-        Tick(i64::try_from(self.0.elapsed().as_micros()).unwrap_or(i64::MAX))
+        Tick(i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Both clocks.
+    pub(crate) fn reading(&self) -> Reading {
+        let reading = Reading { tick: self.tick(), wall: wall() };
+        #[cfg(test)]
+        let stood = Span(self.stood.load(std::sync::atomic::Ordering::SeqCst));
+        #[cfg(test)]
+        let reading = Reading { wall: reading.wall.plus(stood), ..reading };
+        reading
     }
 }
 
-/// What the wall clock shows. Nothing is decided by it; it is compared with the server's.
+/// What the wall clock shows. It is compared with the server's, and with how far our other clock went; it never says yes.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub(crate) fn wall() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

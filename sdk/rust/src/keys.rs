@@ -57,9 +57,22 @@ impl Keys {
         }
     }
 
+    /// When it was confirmed last: nothing that was said before then is newer.
+    pub(crate) fn confirmed(&self) -> Option<Tick> {
+        Some(self.confirmed.load(Ordering::Acquire)).filter(|at| *at != i64::MIN).map(Tick)
+    }
+
     /// Whether it was confirmed by an answer that was asked for at `asked` or later.
     pub(crate) fn is_since(&self, asked: Tick) -> bool {
         self.confirmed.load(Ordering::Acquire) > asked.0
+    }
+
+    /// This machine stood still for so long, and the set is that much older than its clock says.
+    pub(crate) fn stood_still(&self, span: Span) {
+        let older = |at: i64| {
+            (at != i64::MIN).then(|| at.saturating_sub(span.0.saturating_mul(1_000)).max(i64::MIN + 1))
+        };
+        let _ = self.confirmed.fetch_update(Ordering::AcqRel, Ordering::Acquire, older);
     }
 
     /// The set is still the same, said an answer that was asked for at `asked`.

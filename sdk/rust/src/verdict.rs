@@ -98,12 +98,21 @@ pub enum Trouble {
     /// It answered with something else than expected.
     #[error("the server's answer cannot be read: {0}")]
     Unreadable(&'static str),
+    /// A rule of the server looks at what the question did not carry: the client's address ([`Demand::ip`]) or a proof by its
+    /// device. That says nothing about the user.
+    ///
+    /// [`Demand::ip`]: handstamp_core::offline::Demand::ip
+    #[error("the server has a rule for what it was not told ({})", .0.text())]
+    Untold(Code),
     /// As many questions as may be asked at once were under way already.
     #[error("too many questions to the server are under way")]
     Busy,
     /// It revoked more than is held.
     #[error("the server has revoked more than is held")]
     Full,
+    /// This machine stood still, or its wall clock was set forward: what was heard before is not believed.
+    #[error("this machine stood still, or its clock was set")]
+    StoodStill,
     /// It ended the stream, as it does when it leaves or the access key may no longer listen.
     #[error("the server ended the stream")]
     Ended,

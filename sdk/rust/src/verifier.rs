@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -72,7 +72,11 @@ pub(crate) struct Inner {
     pub(crate) data_keys: ArcSwap<HashMap<Kid, SealingKey>>,
     pub(crate) signatures: Signatures,
     pub(crate) fetches: tokio::sync::Mutex<Fetches>,
+    /// Wakes whoever fetches the keys.
+    pub(crate) fetch_keys: Notify,
     pub(crate) questions: Semaphore,
+    /// The same for tokens whose key is not known.
+    pub(crate) strangers: Semaphore,
     pub(crate) asked: AtomicU64,
     pub(crate) unanswered: AtomicU64,
     pub(crate) first_try: watch::Sender<bool>,
@@ -101,12 +105,14 @@ impl Verifier {
         let asked = self.inner.clock.tick();
         let mut local = self.verify_now(token, demand);
         if let Local::AskServer(Ask::UnknownKey) = local {
-            let newer = fetch::newer_than(&self.inner, asked).await;
+            fetch::newer_than(&self.inner, asked).await;
+            // Before it is looked again: what is fetched in between is looked at, and what comes later counts for later tokens.
+            let confirmed = self.inner.keys.confirmed();
             local = match self.verify_now(token, demand) {
-                // The keys are newer than the token, and its key is not among them.
-                Local::AskServer(Ask::UnknownKey) if newer => {
-                    Local::Refused(refused(&malformed(), By::Verifier))
-                }
+                Local::AskServer(Ask::UnknownKey) => match offline::unknown_key(confirmed, asked) {
+                    Said::No(refusal) => Local::Refused(refused(&refusal, By::Verifier)),
+                    Said::Yes | Said::Ask(_) => Local::AskServer(Ask::UnknownKey),
+                },
                 again => again,
             };
         }
@@ -176,7 +182,7 @@ impl Verifier {
             doubt: inner.known().doubt(),
             connected: link.connected,
             as_of: link.time.map(|time| time.as_of()),
-            staleness: link.time.and_then(|time| time.age(now)).map(length),
+            staleness: inner.known().age.map(length),
             position: link.position.clone(),
             clock_ahead: link.time.map(|time| time.offset(now, wall())),
             clock_held: link.time.map_or(Duration::ZERO, |time| length(time.behind(now))),
@@ -192,7 +198,9 @@ impl Verifier {
     async fn ask(&self, token: &str, demand: &Demand, doubt: Ask) -> Result<Verified, Stop> {
         let inner = &*self.inner;
         inner.asked.fetch_add(1, Ordering::Relaxed);
-        let answer = match inner.questions.try_acquire() {
+        // Anybody can make up the name of a key: such tokens do not take the place of those that were signed by a key of ours.
+        let share = if doubt == Ask::UnknownKey { &inner.strangers } else { &inner.questions };
+        let answer = match share.try_acquire() {
             Ok(_turn) => self.answer(token, demand).await,
             Err(_) => Err(Trouble::Busy),
         };
@@ -224,6 +232,9 @@ impl Verifier {
                 let code = said.get("code").and_then(Value::as_str).and_then(Code::parse);
                 let code =
                     code.ok_or(Trouble::Unreadable("the verdict has a code that is not known here"))?;
+                if !offline::speaks_of_the_user(code) {
+                    return Err(Trouble::Untold(code));
+                }
                 let why =
                     said.get("detail").and_then(Value::as_str).unwrap_or_else(|| code.means()).to_owned();
                 Ok(Err(Refused { code, why, by: By::Server }.into()))
@@ -251,12 +262,14 @@ impl Inner {
     }
 
     /// What is known of the server at this moment.
-    fn known(&self) -> Known {
-        let now: Tick = self.clock.tick();
+    pub(crate) fn known(&self) -> Known {
+        let read = self.clock.reading();
+        let now: Tick = read.tick;
         let link = self.link.load();
+        let stood = link.read.and_then(|last| read.stood_still(last, self.bound)).unwrap_or(Span(0));
         Known {
             now: link.time.map(|time| time.now(now)),
-            age: link.time.and_then(|time| time.age(now)),
+            age: link.time.and_then(|time| time.age(now)).map(|age| Span(age.0.saturating_add(stood.0))),
             bound: self.bound,
             whole: link.whole,
             keys_age: self.keys.age(now),
@@ -300,6 +313,12 @@ fn question(token: &str, audience: &str, demand: &Demand) -> Value {
     }
     if let Some(level) = demand.assured.level {
         all.insert("min_level".to_owned(), json!(level.get()));
+    }
+    if let Some(ip) = demand.ip {
+        all.insert("ip".to_owned(), json!(ip.to_string()));
+    }
+    if let Some(agent) = &demand.user_agent {
+        all.insert("user_agent".to_owned(), json!(agent));
     }
     body
 }

@@ -2,7 +2,7 @@
 
 use crate::little::{Little, Verdict};
 use crate::support::{SOON, builder, now, said, session, token, until, verifier};
-use handstamp::{Ask, Demand, Stop, Trouble, Verifier};
+use handstamp::{Ask, Code, Demand, Stop, Trouble, Verifier};
 use handstamp_core::time::Millis;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -61,6 +61,28 @@ async fn when_nobody_can_tell_it_is_a_fault_and_never_a_verdict() {
         assert_eq!(said(&verifier, &gone).await, "session_revoked", "what is known is still said");
     }
     assert_eq!(verifier.status().asked, (7, 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_about_what_a_question_does_not_carry_turn_nobody_away() {
+    let little = Little::start().await;
+    let verifier = verifier(&little).await;
+    let token = token(&little, 1);
+    little.turns.silent.store(true, Ordering::SeqCst);
+    doubts(&verifier).await;
+    for code in ["ip_missing", "device_proof_missing", "device_proof_stale", "device_proof_invalid"] {
+        little.set_verdict(Verdict::Refused(code));
+        let Err(Stop::CannotTell(why)) = verifier.verify(&token, &Demand::default()).await else {
+            panic!("{code}")
+        };
+        assert_eq!(why.trouble, Trouble::Untold(Code::parse(code).unwrap()));
+        assert!(why.to_string().contains(code), "{why}");
+    }
+    for code in ["ip_not_allowed", "ip_changed", "user_agent_changed", "session_revoked"] {
+        little.set_verdict(Verdict::Refused(code));
+        assert_eq!(said(&verifier, &token).await, code);
+    }
+    assert_eq!(verifier.status().asked, (8, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,6 +88,8 @@ async fn demands_are_judged_here_and_sent_along_when_asked() {
         tags: vec![tag("role:admin")],
         groups: vec![Group::parse("staff").unwrap()],
         assured: Assured { max_age: Some(Span::secs(60)), level: Level::new(1) },
+        ip: Some("2001:db8::7".parse().unwrap()),
+        user_agent: Some("Mozilla/5.0".to_owned()),
     };
     assert_eq!(word(verifier.verify(&token, &demand).await), "valid");
     let lacking = [
@@ -112,7 +114,8 @@ async fn demands_are_judged_here_and_sent_along_when_asked() {
         asked,
         serde_json::json!({
             "token": token, "audience": "default/prd", "required_tags": ["role:admin"],
-            "required_access_groups": ["staff"], "max_auth_age": 60, "min_level": 1
+            "required_access_groups": ["staff"], "max_auth_age": 60, "min_level": 1,
+            "ip": "2001:db8::7", "user_agent": "Mozilla/5.0"
         })
     );
 }

@@ -86,6 +86,54 @@ async fn keys_that_cannot_be_confirmed_are_good_for_a_while_and_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn made_up_keys_have_a_small_share_of_the_questions() {
+    let little = Little::start().await;
+    let verifier = builder(&little).patience(SOON).build().await.unwrap();
+    verifier.trusted(SOON).await.unwrap();
+    assert_eq!(said(&verifier, &signed(&claims(&little, 0), 9)).await, "token_malformed", "fetched for");
+    little.turns.silent.store(true, Ordering::SeqCst);
+    until("it doubts", || verifier.status().doubt.is_some()).await;
+    little.set_verdict(Verdict::Hangs);
+    let mut all = JoinSet::new();
+    for n in 0..80 {
+        let (verifier, token) = (verifier.clone(), signed(&claims(&little, n), 7));
+        all.spawn(async move { said(&verifier, &token).await });
+    }
+    for _ in 0..72 {
+        assert_eq!(all.join_next().await.unwrap().unwrap(), "cannot tell", "at once");
+    }
+    until("the others are asked about", || little.asked() == 8).await;
+    little.set_verdict(Verdict::Valid);
+    assert_eq!(said(&verifier, &token(&little, 1)).await, "valid by server", "there is room for ours");
+    assert_eq!(all.len(), 8, "while they are still waiting");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cache_says_of_the_keys_is_as_old_as_it_is() {
+    let little = Little::start().await;
+    let builder = || builder(&little).keys_bound(Duration::from_secs(60));
+    let verifier = builder().build().await.unwrap();
+    verifier.trusted(SOON).await.unwrap();
+    let token = token(&little, 1);
+    // An answer of half a minute ago, before the key was known, takes nothing away and confirms nothing.
+    little.turns.cached.store(30, Ordering::SeqCst);
+    little.publish(&[2]);
+    let seen = little.turns.jwks.load(Ordering::SeqCst);
+    until("it was told", || little.turns.jwks.load(Ordering::SeqCst) > seen + 2).await;
+    assert_eq!(now(&verifier, &token), "valid");
+    let status = verifier.status();
+    assert!(status.keys_confirmed.unwrap() > Duration::from_millis(500), "{status:?}");
+    // Who hears nothing else takes it, for what it is: a key that it does not have may be newer.
+    let other = builder().build().await.unwrap();
+    other.trusted(SOON).await.unwrap();
+    assert!(other.status().keys_confirmed.unwrap() >= Duration::from_secs(30));
+    assert_eq!(said(&other, &token).await, "valid by server");
+    little.turns.cached.store(61, Ordering::SeqCst);
+    let late = builder().build().await.unwrap();
+    assert!(matches!(late.status().doubt, Some(Ask::OldKeys { .. })), "{:?}", late.status().doubt);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_server_says_how_long_keys_are_fresh() {
     let little = Little::start().await;
     little.turns.max_age.store(1, Ordering::SeqCst);

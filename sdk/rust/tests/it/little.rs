@@ -46,6 +46,8 @@ pub(crate) struct Turns {
     pub(crate) half: AtomicU64,
     pub(crate) jwks_fails: AtomicBool,
     pub(crate) max_age: AtomicU64,
+    /// How long the keys lay in a cache on the way, in seconds.
+    pub(crate) cached: AtomicU64,
     pub(crate) run: AtomicU64,
     entries: Mutex<Vec<String>>,
     changed: watch::Sender<u64>,
@@ -91,6 +93,7 @@ impl Little {
             half: AtomicU64::new(u64::MAX),
             jwks_fails: AtomicBool::new(false),
             max_age: AtomicU64::new(300),
+            cached: AtomicU64::new(0),
             run: AtomicU64::new(1),
             entries: Mutex::default(),
             changed: watch::Sender::new(0),
@@ -313,7 +316,9 @@ async fn jwks<S: AsyncWrite + Unpin>(stream: &mut S, turns: &Turns, request: &Re
     let set = format!(r#"{{"keys":[{}]}}"#, turns.keys.lock().unwrap().join(","));
     let tag = format!("\"{}\"", BuildHasherDefault::<DefaultHasher>::default().hash_one(&set));
     let age = turns.max_age.load(Ordering::SeqCst);
-    let headers = format!("etag: {tag}\r\ncache-control: public, max-age={age}\r\n");
+    assert_eq!(request.header("cache-control").as_deref(), Some("no-cache"), "caches are passed by");
+    let cached = turns.cached.load(Ordering::SeqCst);
+    let headers = format!("etag: {tag}\r\ncache-control: public, max-age={age}\r\nage: {cached}\r\n");
     if request.header("if-none-match") == Some(tag) {
         turns.not_modified.fetch_add(1, Ordering::SeqCst);
         return answer(stream, "304 Not Modified", &headers, "").await;

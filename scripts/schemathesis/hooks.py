@@ -46,6 +46,27 @@ REASONS = [
     (r"put_session_type", r"/(refresh_)?expires_in", r"is out of range: choose between ", "a pattern does not add up the units"),
     (r"update_key", r"/(scopes|rate_limit)", r"^a publishable key has no ", "a change does not say which kind of key it meets"),
     (r"create_session|update_session", r"/auth/at", r"^lies in the future$|^is longer ago than ", "a schema has no clock"),
+    (
+        r"create_session|refresh_session|mint_access_token",
+        r"(/access_token)?/not_before",
+        r"^at most a day from now$|^is not before the end of the session$",
+        "a schema has no clock, and does not know the session",
+    ),
+    (
+        r"create_session|refresh_session|mint_access_token",
+        r"(/access_token)?/claims",
+        r"^at most \d+ bytes as JSON|^a JSON object with each member once, at most 16 deep$",
+        "a schema counts neither bytes nor depth",
+    ),
+    (r"create_session", r"/access_token", r"^not together with `login`", "two members, one of which is an object of its own"),
+    (r"revocations", r"after|Last-Event-ID", r"only a stream goes on after a position", "what is asked for is in another header"),
+    (
+        r"rotate_signing_key",
+        r"/(activate_in|retire_in)",
+        r"^an emergency has no delays|^at least \d+ seconds: under the policy in force",
+        "what delays may be hangs on another member, and on the policy",
+    ),
+    (r"rotate_signing_key", r"/algorithm", r"^a data key is for A256GCM", "hangs on another member"),
     (r"update_session", r"/auth/at", r"^is before the last authentication of the session$", "nor what the session has seen"),
 ]
 

@@ -1,6 +1,7 @@
 //! What the members of bodies may be, and what an object may not say at once. The types of requests know names and kinds;
 //! here are the bounds that their reading adds.
 
+use handstamp_core::jose::claims::{AUDIENCE, AUDIENCES, LONGEST_LIFE, RESERVED};
 use handstamp_core::policy::Policy;
 use handstamp_core::signing::LONGEST_DELAY;
 use serde_json::{Map, Value, json};
@@ -31,7 +32,17 @@ fn members() -> Vec<(&'static str, &'static str, Member)> {
     let brands = format!("^ *({brand}([ \\t]*,[ \\t]*{brand}){{0,15}}[ \\t]*)?$");
     let string = format!("^ *{QUOTED} *$");
     let id = || Pattern("^ses_[0-9A-Za-z]{22}$".to_owned(), 26);
+    let audience = json!({ "type": "string", "minLength": 1, "maxLength": AUDIENCE, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" });
     vec![
+        ("AccessTokenRequest", "audience", As(json!({
+            "oneOf": [audience, { "type": "array", "items": audience, "minItems": 1, "maxItems": AUDIENCES }]
+        }))),
+        ("AccessTokenRequest", "lifetime", Number(1, LONGEST_LIFE.as_secs())),
+        ("AccessTokenRequest", "not_before", Text("Instant")),
+        ("AccessTokenRequest", "algorithm", As(json!({ "enum": ["EdDSA", "ES256", "RS256"] }))),
+        ("AccessTokenRequest", "claims", As(json!({
+            "type": "object", "propertyNames": { "not": { "enum": RESERVED } }, "maxProperties": 512
+        }))),
         ("ActorRequest", "id", Text("UserId")),
         ("ActorRequest", "reason", Pattern(r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$".to_owned(), 500)),
         ("AuthRequest", "methods", Texts(0, Some(8), "AuthMethod")),

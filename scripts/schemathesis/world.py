@@ -37,6 +37,10 @@ class World:
         """A new session of `ada`, with its token."""
         return self.call("POST", "/v1/sessions", {"user_id": "ada"})
 
+    def refresh_token(self):
+        """Of a new session of `ada`."""
+        return self.call("POST", "/v1/sessions", {"user_id": "ada", "refresh": True})["refresh_token"]
+
     def visitor(self):
         """A browser in which `eve` has just logged in."""
         self.count += 1

@@ -150,9 +150,6 @@ impl App {
     /// Makes it once there are seats for it, where one of its tags has seats.
     async fn seat_and_make(&self, asking: &Asking<'_>) -> Result<Made, Stop> {
         let env_id = asking.caller.env.record.id;
-        if asking.order.is_some() {
-            self.rehearse(&*self.env(env_id)?, asking)?;
-        }
         let (mut evicted, mut waited) = (Vec::new(), 0);
         loop {
             let env = self.env(env_id)?;
@@ -208,6 +205,10 @@ impl App {
                 Attempt::Unseated => return Ok(None),
                 Attempt::Crowded(rules) => {
                     let env = asking.caller.env.record.id;
+                    // Nobody goes for a session whose access token cannot be made.
+                    if asking.order.is_some() {
+                        self.rehearse(&*self.env(env)?, asking)?;
+                    }
                     evicted.extend(self.evict_ahead(env, &asking.new.user, &rules, None).await?);
                 }
             }

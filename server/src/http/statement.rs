@@ -6,6 +6,7 @@ use super::wire::{Time, by};
 use crate::app::App;
 use crate::app::Stop;
 use crate::app::erase::{Erased, sha256};
+use handstamp_core::jose::base64url;
 use serde::Serialize;
 
 /// What was erased.
@@ -92,10 +93,10 @@ pub struct KeysBody {
 impl KeyBody {
     /// The one of this server.
     pub(super) fn of(app: &App) -> Result<KeyBody, Problem> {
-        let x = base64url(&app.statement_key().map_err(Stop::from)?);
+        let x = base64url::encode(&app.statement_key().map_err(Stop::from)?);
         // The members in their order, and nothing else (RFC 7638, 3.2; RFC 8037, 2).
         let print = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-        let kid = base64url(&sha256(print.as_bytes()));
+        let kid = base64url::encode(&sha256(print.as_bytes()));
         Ok(KeyBody { kty: "OKP", crv: "Ed25519", x, kid, alg: "EdDSA", purpose: "sig" })
     }
 }
@@ -119,25 +120,9 @@ impl<'a> ErasureBody<'a> {
         let header = format!(r#"{{"alg":"EdDSA","kid":"{}","typ":"erasure-statement+jws"}}"#, public_key.kid);
         let payload = serde_json::to_vec(&statement)
             .map_err(|why| Problem::accident(handstamp_core::refusal::Code::InternalError, &why))?;
-        let signed = format!("{}.{}", base64url(header.as_bytes()), base64url(&payload));
+        let signed = format!("{}.{}", base64url::encode(header.as_bytes()), base64url::encode(&payload));
         let signature = app.sign_statement(signed.as_bytes()).map_err(Stop::from)?;
-        let jws = format!("{signed}.{}", base64url(&signature));
+        let jws = format!("{signed}.{}", base64url::encode(&signature));
         Ok(ErasureBody { statement, jws, public_key })
     }
-}
-
-/// RFC 4648, section 5, without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - group.len()));
-        for place in 0..=group.len() {
-            let six = bits >> (18 - 6 * place) & 63;
-            let letter = usize::try_from(six).ok().and_then(|six| ALPHABET.get(six));
-            text.extend(letter.map(|letter| char::from(*letter)));
-        }
-    }
-    text
 }

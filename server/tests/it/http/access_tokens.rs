@@ -232,3 +232,24 @@ async fn data_that_is_too_long_for_a_token() {
     let wide = world.create(json!({ "user_id": "eve", "tags": tags, "data": of(3_072) })).await;
     ask(&world, &wide.id, json!({})).await.refused(409, "data_too_large");
 }
+
+/// So many would have to go that they go ahead of it: not for a session that is not made.
+#[tokio::test]
+async fn nobody_goes_for_a_session_whose_token_cannot_be_made() {
+    let world = World::new().await;
+    let most = async |n: u32| {
+        let policy = json!({ "default": { "max_sessions": n } });
+        world.call(http::Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
+    };
+    most(600).await;
+    for _ in 0..510 {
+        world.login("ada").await;
+    }
+    most(1).await;
+    let body = json!({ "user_id": "ada", "data": { "x": "d".repeat(3_072) }, "access_token": {} });
+    world.post("/v1/sessions", body).await.refused(409, "data_too_large");
+    assert_eq!(world.get("/v1/sessions/count?user_id=ada").await.expect(200)["count"], 510);
+    let body = json!({ "user_id": "ada", "access_token": {} });
+    world.post("/v1/sessions", body).await.expect(201);
+    assert_eq!(world.get("/v1/sessions/count?user_id=ada").await.expect(200)["count"], 1);
+}

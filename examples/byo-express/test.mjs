@@ -1,20 +1,11 @@
 // The whole story over HTTP: the real Handstamp, the real sites, and browsers with a cookie jar. What the server did
-// is asked over its own API, beside the published client. HANDSTAMP_BIN names the binary; without it, the release
-// build of this repository.
+// is asked over its own API, beside the published client.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import { env, execPath } from "node:process";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { DEADLINE_MS, Handstamp, Server, here } from "./testing.mjs";
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const binary = resolve(env.HANDSTAMP_BIN ?? join(here, "../../target/release/handstamp"));
 const SESSION = "__Host-session";
-const DEADLINE_MS = 15_000;
 const ALICE = { username: "alice", password: "down the rabbit hole" };
 const BOB = { username: "bob", password: "can we fix it" };
 
@@ -30,44 +21,6 @@ on_limit = "reject"
 `;
 const OFFICE = "203.0.113.7";
 const ELSEWHERE = "198.51.100.9";
-
-/** A child process that is ready once it has printed a line with its address. */
-class Server {
-  #child;
-  said = "";
-  constructor(command, args, options, address) {
-    Object.assign(this, { command, args, options, address });
-  }
-
-  async start(...more) {
-    const child = spawn(this.command, [...this.args, ...more], { ...this.options, stdio: ["ignore", "pipe", "pipe"] });
-    this.#child = child;
-    this.said = "";
-    this.url = await new Promise((ready, failed) => {
-      const fail = (why) => {
-        child.kill("SIGKILL");
-        failed(new Error(`${this.command} ${why}; it said:\n${this.said.replace(/hs[ktrp]_\w+/g, "(secret)")}`));
-      };
-      const timer = setTimeout(fail, DEADLINE_MS, "did not print its address");
-      const hear = (chunk) => {
-        this.said += chunk;
-        const found = this.said.match(this.address);
-        if (found) ready(found[1]), clearTimeout(timer);
-      };
-      child.stdout.on("data", hear);
-      child.stderr.on("data", hear);
-      child.on("error", (error) => fail(error.message));
-      child.on("exit", (code, signal) => fail(`ended with ${code ?? signal}`));
-    });
-  }
-
-  async stop(signal) {
-    if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const gone = once(this.#child, "exit");
-    this.#child.kill(signal);
-    await gone;
-  }
-}
 
 /** A browser as far as these sites need one: it keeps cookies, follows redirects, names itself and has an address. */
 class Browser {
@@ -117,19 +70,8 @@ class Browser {
 const LAPTOP = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 
-let folder, handstamp, site, quickstart, adminKey;
+let handstamp, site, quickstart, own;
 
-/** Handstamp's own API: what the server knows, whatever the client under test made of it. */
-async function own(path, body) {
-  const response = await fetch(new URL(path, handstamp.url), {
-    method: body ? "POST" : "GET",
-    headers: { authorization: `Bearer ${adminKey}`, "content-type": "application/json" },
-    body: body && JSON.stringify(body),
-  });
-  const answer = await response.json();
-  assert.ok(response.ok, `${path}: ${response.status} ${JSON.stringify(answer)}`);
-  return answer;
-}
 /** The session of a token, also when it has ended; the look leaves no trace in it. */
 async function recordOf(token) {
   const verdict = await own("/v1/sessions/validate", { token, touch: false });
@@ -146,19 +88,8 @@ const aSite = (script, more) =>
   );
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "handstamp-byo-"));
-  const data = join(folder, "data");
-  const config = join(folder, "handstamp.toml");
-  await writeFile(config, POLICY);
-  handstamp = new Server(
-    binary,
-    ["serve", "--config", config, "--data-dir", data],
-    { cwd: folder, env: { PATH: env.PATH, HANDSTAMP_FORWARD_AUTH__LISTEN: "off" } },
-    /listening on (http:\/\/[\w.:[\]]+:\d+)/,
-  );
-  await handstamp.start("--listen", "127.0.0.1:0");
-  adminKey = (await readFile(join(data, "access.key"), "utf8")).trim();
-
+  handstamp = await Handstamp.started(POLICY);
+  own = (path, body) => handstamp.own(path, body);
   // The sites get a key that may no more than they need.
   const { secret } = await own("/v1/keys", { name: "the sites", scopes: ["sessions:read", "sessions:write"] });
   [site, quickstart] = ["server.js", "quickstart.js"].map((script) => aSite(script, { HANDSTAMP_KEY: secret }));
@@ -171,12 +102,8 @@ before(async () => {
 after(async () => {
   await site?.stop("SIGTERM");
   await quickstart?.stop("SIGTERM");
-  await handstamp?.stop("SIGTERM");
-  if (folder) await rm(folder, { recursive: true, force: true });
+  await handstamp?.end();
 });
-
-/** The same Handstamp again: same address, same data. */
-const restart = () => handstamp.start("--listen", new URL(handstamp.url).host);
 
 function assertLoggedIn(page, user) {
   assert.equal(page.status, 200, page.text);
@@ -393,7 +320,7 @@ for (const [name, at] of [["the quick start", () => quickstart], ["the site", ()
         assert.equal(laptop.token, token, "the cookie stays");
       }
     } finally {
-      await restart();
+      await handstamp.restart();
     }
     assertLoggedIn(await laptop.get("/account"), "alice");
     const record = await recordOf(laptop.token);
@@ -404,7 +331,7 @@ for (const [name, at] of [["the quick start", () => quickstart], ["the site", ()
 test("a wrong integration key is the site's own trouble: 503, the log names it, and the cookie stays", async () => {
   const laptop = new Browser(LAPTOP);
   await laptop.login(ALICE);
-  const wrong = aSite("server.js", { HANDSTAMP_KEY: `${adminKey.slice(0, -4)}0000` });
+  const wrong = aSite("server.js", { HANDSTAMP_KEY: `${handstamp.key.slice(0, -4)}0000` });
   await wrong.start();
   try {
     wrong.url = wrong.url.replace("localhost", "127.0.0.1");

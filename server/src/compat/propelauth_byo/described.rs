@@ -1,6 +1,7 @@
 //! The OpenAPI document of this door: one call, whose body says by its command what else it holds.
 
 use super::{PATH, answers, commands};
+use handstamp_core::tag::Tag;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -94,9 +95,39 @@ pub fn described() -> Value {
         "name": "compatibility",
         "description": "Wire compatibility with other products' clients."
     }]);
+    for schema in document["components"]["schemas"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        bound(schema);
+    }
     document["components"]["schemas"]["ByoFailure"] = failure();
     document["paths"] = json!({ PATH: { "post": call() } });
     document
+}
+
+/// What members may be beyond their kind, in the words of the document that this one becomes a part of.
+fn bound(schema: &mut Value) {
+    // Answers have nothing to bound.
+    if schema["additionalProperties"] != false {
+        return;
+    }
+    for (name, member) in schema["properties"].as_object_mut().into_iter().flatten() {
+        let optional = member["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("null")));
+        let or_null =
+            |kind: Value| if optional { json!({ "anyOf": [kind, { "type": "null" }] }) } else { kind };
+        let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+        let mut narrow = match name.as_str() {
+            "userId" => or_null(named("UserId")),
+            "ipAddress" => or_null(named("IpAddress")),
+            "requestUrl" => or_null(named("HttpUrl")),
+            "requestMethod" => or_null(named("HttpMethod")),
+            "page" => or_null(json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })),
+            "tags" | "sessionTags" | "requiredTags" | "tagsToAdd" | "tagsToRemove" => {
+                or_null(json!({ "type": "array", "items": named("Tag"), "maxItems": Tag::MOST }))
+            }
+            _ => continue,
+        };
+        narrow["description"] = member["description"].take();
+        *member = narrow;
+    }
 }
 
 fn call() -> Value {
@@ -135,13 +166,17 @@ fn call() -> Value {
 
 fn requests() -> Vec<Value> {
     let one = |(name, data, required, _): &(&str, &str, bool, &str)| {
-        let must = if *required { json!(["command", "data"]) } else { json!(["command"]) };
+        let told = json!({ "$ref": format!("#/components/schemas/{data}") });
+        let (must, told) = match required {
+            true => (json!(["command", "data"]), told),
+            false => (json!(["command"]), json!({ "anyOf": [told, { "type": "null" }] })),
+        };
         json!({
             "type": "object",
             "required": must,
             "properties": {
                 "command": { "type": "string", "enum": [name] },
-                "data": { "$ref": format!("#/components/schemas/{data}") }
+                "data": told
             },
             "additionalProperties": false
         })

@@ -7,6 +7,7 @@ use axum::body::Body;
 use handstamp_core::device::challenge::Given;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -56,7 +57,7 @@ impl Failure {
 
     /// A text that is no tag, where no type is about tags.
     pub fn no_tag(pointer: &str) -> Failure {
-        Failure::said(UNEXPECTED, Code::TagInvalid, &format!("{pointer}: {}", Code::TagInvalid.means()))
+        Failure::said(UNEXPECTED, Code::TagInvalid, &format!("{pointer}: {}", Tag::FORM))
     }
 
     /// There is no such session.

@@ -106,7 +106,7 @@ fn read<'a, T: serde::Deserialize<'a>>(data: &'a [u8]) -> Result<T, Failure> {
 }
 
 fn told<T: Serialize>(answer: &T) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(answer).map_err(|_| Failure::code(Code::InternalError))
+    serde_json::to_vec(answer).map_err(|_| Failure::impossible("an answer that is no JSON"))
 }
 
 /// Who calls: the integration key is an access key.

@@ -72,7 +72,7 @@ const FAILURES: [&str; 14] = [
 ];
 
 /// Statuses of failures, and what each means.
-const STATUSES: [(&str, &str); 10] = [
+const STATUSES: [(&str, &str); 9] = [
     ("400", "The request is not right, in a command's own type where it has one."),
     ("401", "The session token or the access key will not do."),
     (
@@ -84,8 +84,7 @@ const STATUSES: [(&str, &str); 10] = [
     ("413", "The body is longer than 64 KiB."),
     ("415", "The body is not said to be JSON."),
     ("429", "The key's budget is spent."),
-    ("500", "An accident of the server."),
-    ("503", "The store does not answer. Nothing is said of any session."),
+    ("503", "An accident, such as a store that does not answer. Nothing is said of any session."),
 ];
 
 /// Paths and schemas.
@@ -149,6 +148,10 @@ fn call() -> Value {
         }
         responses.insert(status.to_owned(), json!({ "description": means, "content": content }));
     }
+    responses.insert("500".to_owned(), json!({
+        "description": "A mistake of the server.",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } }
+    }));
     json!({
         "tags": ["compatibility"],
         "operationId": "run_command",

@@ -9,6 +9,7 @@ use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
+use handstamp_core::transition::Impossible;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -105,9 +106,16 @@ impl Failure {
             }),
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
-                Failure { fault: Some(Arc::new(fault)), ..Failure::code(code) }
+                // An accident is an accident: nobody is to be told anything else by a number.
+                let status = Code::StoreUnavailable.status();
+                Failure { status, fault: Some(Arc::new(fault)), ..Failure::code(code) }
             }
         }
+    }
+
+    /// Something that cannot be; the log is told what.
+    pub fn impossible(what: &'static str) -> Failure {
+        Failure::of(Stop::from(Impossible(what)), |_| None)
     }
 
     /// A refusal under a type whose details are a text.

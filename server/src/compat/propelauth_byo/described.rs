@@ -21,6 +21,8 @@ use utoipa::OpenApi;
     commands::InvalidateSessionByToken,
     commands::InvalidateSessionById,
     commands::InvalidateOthers,
+    commands::CreateDeviceChallenge,
+    commands::RegisterDevice,
     answers::Pong,
     answers::Done,
     answers::Created,
@@ -32,12 +34,14 @@ use utoipa::OpenApi;
     answers::Page<'static>,
     answers::Updated,
     answers::Invalidated,
+    answers::Challenge,
+    answers::RegisteredDevice,
 )))]
 struct Shapes;
 
 /// Each command: what it is told, whether that must be there, and what it answers.
 #[rustfmt::skip]
-const CALLS: [(&str, &str, bool, &str); 13] = [
+const CALLS: [(&str, &str, bool, &str); 15] = [
     ("Ping", "ByoNothing", false, "ByoPong"),
     ("CreateSession", "ByoCreateSession", true, "ByoCreatedSession"),
     ("ValidateSession", "ByoValidateSession", false, "ByoValidSession"),
@@ -51,10 +55,12 @@ const CALLS: [(&str, &str, bool, &str); 13] = [
     ("InvalidateSessionById", "ByoInvalidateSessionById", true, "ByoDone"),
     ("InvalidateAllSessionsForUser", "ByoSessionsOfUser", true, "ByoInvalidatedCount"),
     ("InvalidateAllSessionsForUserExceptOne", "ByoInvalidateOthers", true, "ByoInvalidatedCount"),
+    ("CreateDeviceChallenge", "ByoCreateDeviceChallenge", false, "ByoDeviceChallenge"),
+    ("RegisterDevice", "ByoRegisterDevice", true, "ByoRegisteredDevice"),
 ];
 
 /// Every type of failure, over all commands.
-const FAILURES: [&str; 14] = [
+const FAILURES: [&str; 15] = [
     "UnexpectedError",
     "SessionLimitExceeded",
     "IpAddressError",
@@ -65,6 +71,7 @@ const FAILURES: [&str; 14] = [
     "NewDeviceChallengeRequired",
     "DeviceVerificationRequired",
     "DeviceVerificationFailed",
+    "DeviceAlreadyRegistered",
     "SessionNotFound",
     "ConflictingMetadataOptions",
     "CannotModifyOnCreateOnlyTags",

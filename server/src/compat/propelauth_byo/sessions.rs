@@ -6,7 +6,7 @@ use super::commands::{
     InvalidateSessionByToken, Nothing, OfUser, UpdateSession, UpdateSessions, ValidateSession,
 };
 use super::failure::{Failure, seconds};
-use super::{devices, read};
+use super::{devices, plain, read};
 use crate::app::callers::Caller;
 use crate::app::create::Create;
 use crate::app::end::{Revoke, Revoked, Target};
@@ -256,11 +256,6 @@ async fn end_many(
         // Only what names no user is ended all at once.
         Revoked::Raised { .. } => Err(Failure::impossible("an end of many without a user")),
     }
-}
-
-/// A refusal for which the command has no type.
-fn plain(stop: Stop) -> Failure {
-    Failure::of(stop, |_| None)
 }
 
 fn missing(stop: Stop) -> Failure {

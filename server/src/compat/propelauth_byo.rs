@@ -11,8 +11,8 @@
 
 use self::commands::Envelope;
 use self::failure::Failure;
-use crate::app::App;
 use crate::app::callers::Caller;
+use crate::app::{App, Stop};
 use crate::json;
 use axum::body::Body;
 use axum::extract::State;
@@ -93,6 +93,8 @@ async fn dispatch(app: &App, by: &Caller, command: &str, data: Option<&str>) -> 
         "InvalidateSessionById" => told(&sessions::end(app, by, read(data)?).await?),
         "InvalidateAllSessionsForUser" => told(&sessions::end_all(app, by, read(data)?).await?),
         "InvalidateAllSessionsForUserExceptOne" => told(&sessions::end_others(app, by, read(data)?).await?),
+        "CreateDeviceChallenge" => told(&devices::challenge(app, by, &read(data)?)?),
+        "RegisterDevice" => told(&devices::register(app, by, read(data)?).await?),
         _ => {
             let known = commands::NAMES.join(", ");
             Err(Failure::invalid("/command", &format!("is none of those that there are: {known}")))
@@ -105,8 +107,13 @@ fn read<'a, T: serde::Deserialize<'a>>(data: &'a [u8]) -> Result<T, Failure> {
     json::parse(data).map_err(|wrong| Failure::wrong(&wrong, "/data"))
 }
 
+/// A refusal for which the command has no type.
+fn plain(stop: Stop) -> Failure {
+    Failure::of(stop, |_| None)
+}
+
 fn told<T: Serialize>(answer: &T) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(answer).map_err(|_| Failure::code(Code::InternalError))
+    serde_json::to_vec(answer).map_err(|_| Failure::impossible("an answer that is no JSON"))
 }
 
 /// Who calls: the integration key is an access key.

@@ -167,6 +167,26 @@ pub struct Invalidated {
     pub sessions_invalidated: u64,
 }
 
+/// A challenge for a device to sign.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ByoDeviceChallenge)]
+pub struct Challenge {
+    /// `dch_...`.
+    pub device_challenge: String,
+    /// From then on it is stale.
+    pub expires_at: i64,
+}
+
+/// A session has got its device.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ByoRegisteredDevice)]
+pub struct RegisteredDevice {
+    /// Whether the user is not known to have it.
+    pub new_device_detected: bool,
+}
+
 impl<'a> SessionInfo<'a> {
     /// A session as it stands at an instant.
     pub fn of(view: &'a View) -> SessionInfo<'a> {

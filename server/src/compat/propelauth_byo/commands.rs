@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// Every command that is answered here.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 15] = [
     "Ping",
     "CreateSession",
     "ValidateSession",
@@ -22,6 +22,8 @@ pub const NAMES: [&str; 13] = [
     "InvalidateSessionById",
     "InvalidateAllSessionsForUser",
     "InvalidateAllSessionsForUserExceptOne",
+    "CreateDeviceChallenge",
+    "RegisterDevice",
 ];
 
 /// Members that are objects of the protocol: in them, too, `null` is the same as left out. Whatever else is an object
@@ -297,4 +299,38 @@ pub struct InvalidateOthers {
     pub session_token_to_keep: String,
     /// Those that carry all of these.
     pub session_tags: Option<Vec<String>>,
+}
+
+/// `CreateDeviceChallenge`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = ByoCreateDeviceChallenge)]
+pub struct CreateDeviceChallenge {
+    /// The client's user agent, as the command that answers will name it.
+    pub user_agent: Option<String>,
+    /// The client's address, as the command that answers will name it.
+    pub ip_address: Option<String>,
+}
+
+/// `RegisterDevice`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = ByoRegisterDevice)]
+pub struct RegisterDevice {
+    /// The proof, with its key.
+    pub signed_device_challenge: String,
+    /// Whether the user is to be known to have the device.
+    pub remember_device: bool,
+    /// The session's token.
+    pub session_token: Option<String>,
+    /// The session's id, instead of its token; or beside it, and then it must be that session's.
+    pub session_id: Option<String>,
+    /// The URL of the client's request; left out, it is not compared.
+    pub request_url: Option<String>,
+    /// Its method; left out, it is not compared.
+    pub request_method: Option<String>,
+    /// The client's user agent.
+    pub user_agent: Option<String>,
+    /// The client's address.
+    pub ip_address: Option<String>,
 }

@@ -10,7 +10,7 @@ mod confusion;
 mod cookies;
 mod cors;
 mod create;
-mod devices;
+pub(crate) mod devices;
 mod docs;
 mod environments;
 mod erase;

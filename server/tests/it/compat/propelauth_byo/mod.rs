@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 mod changes;
+mod devices;
 mod sessions;
 mod transport;
 

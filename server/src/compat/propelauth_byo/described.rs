@@ -20,6 +20,8 @@ use utoipa::OpenApi;
     commands::InvalidateSessionByToken,
     commands::InvalidateSessionById,
     commands::InvalidateOthers,
+    commands::CreateStatelessToken,
+    commands::RotateStatelessTokenKey,
     answers::Pong,
     answers::Done,
     answers::Created,
@@ -31,12 +33,16 @@ use utoipa::OpenApi;
     answers::Page<'static>,
     answers::Updated,
     answers::Invalidated,
+    answers::StatelessToken,
+    answers::Jwks<'static>,
+    answers::Jwk<'static>,
+    answers::KeyRotation,
 )))]
 struct Shapes;
 
 /// Each command: what it is told, whether that must be there, and what it answers.
 #[rustfmt::skip]
-const CALLS: [(&str, &str, bool, &str); 13] = [
+const CALLS: [(&str, &str, bool, &str); 16] = [
     ("Ping", "ByoNothing", false, "ByoPong"),
     ("CreateSession", "ByoCreateSession", true, "ByoCreatedSession"),
     ("ValidateSession", "ByoValidateSession", false, "ByoValidSession"),
@@ -50,10 +56,13 @@ const CALLS: [(&str, &str, bool, &str); 13] = [
     ("InvalidateSessionById", "ByoInvalidateSessionById", true, "ByoDone"),
     ("InvalidateAllSessionsForUser", "ByoSessionsOfUser", true, "ByoInvalidatedCount"),
     ("InvalidateAllSessionsForUserExceptOne", "ByoInvalidateOthers", true, "ByoInvalidatedCount"),
+    ("CreateStatelessToken", "ByoCreateStatelessToken", true, "ByoStatelessToken"),
+    ("GetJwks", "ByoNothing", false, "ByoJwks"),
+    ("RotateStatelessTokenKey", "ByoRotateStatelessTokenKey", true, "ByoKeyRotation"),
 ];
 
 /// Every type of failure, over all commands.
-const FAILURES: [&str; 13] = [
+const FAILURES: [&str; 16] = [
     "UnexpectedError",
     "SessionLimitExceeded",
     "IpAddressError",
@@ -67,6 +76,9 @@ const FAILURES: [&str; 13] = [
     "SessionNotFound",
     "ConflictingMetadataOptions",
     "UpdatingTooManySessionsAtOnce",
+    "TokenCreationFailed",
+    "RotationFailed",
+    "InvalidParameters",
 ];
 
 /// Statuses of failures, and what each means.

@@ -62,7 +62,7 @@ const CALLS: [(&str, &str, bool, &str); 16] = [
 ];
 
 /// Every type of failure, over all commands.
-const FAILURES: [&str; 16] = [
+const FAILURES: [&str; 17] = [
     "UnexpectedError",
     "SessionLimitExceeded",
     "IpAddressError",
@@ -75,6 +75,7 @@ const FAILURES: [&str; 16] = [
     "DeviceVerificationFailed",
     "SessionNotFound",
     "ConflictingMetadataOptions",
+    "CannotModifyOnCreateOnlyTags",
     "UpdatingTooManySessionsAtOnce",
     "TokenCreationFailed",
     "RotationFailed",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 mod changes;
 mod sessions;
+mod tokens;
 mod transport;
 
 /// A command with the first access key.

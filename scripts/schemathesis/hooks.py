@@ -209,14 +209,19 @@ def place(case):
     elif name == "refresh_session" and isinstance(case.body, dict) and not one_in_four(str(case.body.get("refresh_token"))):
         case.body = {**case.body, "refresh_token": world.refresh_token()}
     elif name == "run_command" and isinstance(case.body, dict) and isinstance(case.body.get("data"), dict):
-        command(case.body["data"])
+        command(case.body["command"], case.body["data"])
     elif name == "register_device" and isinstance(case.body, dict):
         case.body = case.body | world.registration()
         case.body.pop("session_id", None)
 
 
-def command(data):
-    """A session that there is, three times of four."""
+def command(name, data):
+    """A session that there is, three times of four; a device that registers on it."""
+    if name == "RegisterDevice" and not one_in_four(str(data)):
+        sent = world.registration()
+        data["sessionToken"], data["sessionId"], data["signedDeviceChallenge"] = sent["token"], None, sent["device"]["proof"]
+        data["requestMethod"], data["requestUrl"] = sent["method"], sent["url"]
+        return
     for name in ("sessionId", "sessionToken", "sessionTokenToKeep"):
         if isinstance(data.get(name), str) and not one_in_four(data[name]):
             made = world.session()

@@ -7,7 +7,7 @@
 //! * `null` is the same as left out: one of the clients writes every argument that nobody gave as `null`.
 //! * Their word for "may not pass" never stands for an accident of ours: that is `UnexpectedError` with status 503.
 //!
-//! [`commands`]: what can be asked; [`answers`]: what is told; [`sessions`], [`devices`]: one verb each.
+//! [`commands`]: what can be asked; [`answers`]: what is told; [`sessions`], [`devices`], [`tokens`]: one verb each.
 
 use self::commands::Envelope;
 use self::failure::Failure;
@@ -32,6 +32,7 @@ pub mod devices;
 pub mod failure;
 mod read;
 mod sessions;
+mod tokens;
 
 pub use described::described;
 
@@ -95,6 +96,9 @@ async fn dispatch(app: &App, by: &Caller, command: &str, data: Option<&str>) -> 
         "InvalidateAllSessionsForUserExceptOne" => told(&sessions::end_others(app, by, read(data)?).await?),
         "CreateDeviceChallenge" => told(&devices::challenge(app, by, &read(data)?)?),
         "RegisterDevice" => told(&devices::register(app, by, read(data)?).await?),
+        "CreateStatelessToken" => told(&tokens::create(app, by, read(data)?).await?),
+        "GetJwks" => tokens::jwks(app, by, read(data)?).await,
+        "RotateStatelessTokenKey" => told(&tokens::rotate(app, by, read(data)?).await?),
         _ => {
             let known = commands::NAMES.join(", ");
             Err(Failure::invalid("/command", &format!("is none of those that there are: {known}")))

@@ -23,6 +23,8 @@ use utoipa::OpenApi;
     commands::InvalidateOthers,
     commands::CreateDeviceChallenge,
     commands::RegisterDevice,
+    commands::CreateStatelessToken,
+    commands::RotateStatelessTokenKey,
     answers::Pong,
     answers::Done,
     answers::Created,
@@ -36,12 +38,16 @@ use utoipa::OpenApi;
     answers::Invalidated,
     answers::Challenge,
     answers::RegisteredDevice,
+    answers::StatelessToken,
+    answers::Jwks<'static>,
+    answers::Jwk<'static>,
+    answers::KeyRotation,
 )))]
 struct Shapes;
 
 /// Each command: what it is told, whether that must be there, and what it answers.
 #[rustfmt::skip]
-const CALLS: [(&str, &str, bool, &str); 15] = [
+const CALLS: [(&str, &str, bool, &str); 18] = [
     ("Ping", "ByoNothing", false, "ByoPong"),
     ("CreateSession", "ByoCreateSession", true, "ByoCreatedSession"),
     ("ValidateSession", "ByoValidateSession", false, "ByoValidSession"),
@@ -57,10 +63,13 @@ const CALLS: [(&str, &str, bool, &str); 15] = [
     ("InvalidateAllSessionsForUserExceptOne", "ByoInvalidateOthers", true, "ByoInvalidatedCount"),
     ("CreateDeviceChallenge", "ByoCreateDeviceChallenge", false, "ByoDeviceChallenge"),
     ("RegisterDevice", "ByoRegisterDevice", true, "ByoRegisteredDevice"),
+    ("CreateStatelessToken", "ByoCreateStatelessToken", true, "ByoStatelessToken"),
+    ("GetJwks", "ByoNothing", false, "ByoJwks"),
+    ("RotateStatelessTokenKey", "ByoRotateStatelessTokenKey", true, "ByoKeyRotation"),
 ];
 
 /// Every type of failure, over all commands.
-const FAILURES: [&str; 15] = [
+const FAILURES: [&str; 18] = [
     "UnexpectedError",
     "SessionLimitExceeded",
     "IpAddressError",
@@ -76,6 +85,9 @@ const FAILURES: [&str; 15] = [
     "ConflictingMetadataOptions",
     "CannotModifyOnCreateOnlyTags",
     "UpdatingTooManySessionsAtOnce",
+    "TokenCreationFailed",
+    "RotationFailed",
+    "InvalidParameters",
 ];
 
 /// Statuses of failures, and what each means.

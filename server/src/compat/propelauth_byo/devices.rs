@@ -6,7 +6,7 @@
 use super::answers::{Challenge, RegisteredDevice};
 use super::commands::{CreateDeviceChallenge, DeviceRegistration, DeviceVerification, RegisterDevice};
 use super::failure::{Failure, seconds};
-use super::read;
+use super::{plain, read};
 use crate::app::callers::Caller;
 use crate::app::devices::prove::{Device, Introduction, Sent};
 use crate::app::devices::{Ahead, Named, Register};
@@ -18,9 +18,9 @@ use handstamp_core::refusal::Code;
 
 /// A challenge for whoever comes from there.
 pub(super) fn challenge(app: &App, by: &Caller, ask: &CreateDeviceChallenge) -> Result<Challenge, Failure> {
-    by.allow(Scope::SessionsRead).map_err(super::plain)?;
+    by.allow(Scope::SessionsRead).map_err(plain)?;
     let client = read::client(ask.ip_address.as_deref(), ask.user_agent.as_deref())?;
-    let given = app.challenge(by, &Ahead::Login(None, client)).map_err(super::plain)?;
+    let given = app.challenge(by, &Ahead::Login(None, client)).map_err(plain)?;
     Ok(Challenge { device_challenge: given.text.into(), expires_at: seconds(given.until) })
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn register(
     by: &Caller,
     ask: RegisterDevice,
 ) -> Result<RegisteredDevice, Failure> {
-    by.allow(Scope::SessionsWrite).map_err(super::plain)?;
+    by.allow(Scope::SessionsWrite).map_err(plain)?;
     let sent = sent("/data", ask.signed_device_challenge, ask.request_method, ask.request_url)?;
     let client = read::client(ask.ip_address.as_deref(), ask.user_agent.as_deref())?;
     let id = ask.session_id.map(|text| read::session(&text)).transpose()?;

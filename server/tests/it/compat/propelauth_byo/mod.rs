@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 mod changes;
 mod devices;
 mod sessions;
+mod tokens;
 mod transport;
 
 /// A command with the first access key.

@@ -152,7 +152,7 @@ async fn keys_that_will_not_do_are_of_a_type_that_every_client_knows() {
 }
 
 /// Every command, and the scope that it takes. (`RegisterDevice` needs a proof: see `devices`.)
-const SCOPES: [(&str, Option<&str>); 14] = [
+const SCOPES: [(&str, Option<&str>); 17] = [
     ("Ping", None),
     ("CreateSession", Some("sessions:write")),
     ("ValidateSession", Some("sessions:read")),
@@ -167,12 +167,18 @@ const SCOPES: [(&str, Option<&str>); 14] = [
     ("InvalidateAllSessionsForUser", Some("sessions:write")),
     ("InvalidateAllSessionsForUserExceptOne", Some("sessions:write")),
     ("CreateDeviceChallenge", Some("sessions:read")),
+    ("CreateStatelessToken", Some("tokens:mint")),
+    ("GetJwks", None),
+    ("RotateStatelessTokenKey", Some("keys:write")),
 ];
 
 /// Something that each command can be told.
 fn sample(command: &str, token: &str, id: &str) -> Value {
     match command {
-        "CreateSession" | "FetchAllSessionsForUser" => json!({ "userId": "ada" }),
+        "CreateSession" | "FetchAllSessionsForUser" | "CreateStatelessToken" => json!({ "userId": "ada" }),
+        "RotateStatelessTokenKey" => {
+            json!({ "secsBeforeNewKeyBecomesDefault": 0, "secsBeforeExistingKeysAreDeactivated": 3_600 })
+        }
         "ValidateSession" | "ValidateAndRefreshSession" | "InvalidateSessionByToken" => {
             json!({ "sessionToken": token })
         }
@@ -190,7 +196,7 @@ fn sample(command: &str, token: &str, id: &str) -> Value {
 async fn scopes_are_the_list_of_commands_that_a_key_may_run() {
     let world = World::roomy().await;
     for (command, needed) in SCOPES {
-        for scope in ["sessions:read", "sessions:write", "events:read"] {
+        for scope in ["sessions:read", "sessions:write", "tokens:mint", "keys:write", "events:read"] {
             let made = login(&world, json!({ "userId": "ada" })).await;
             let key = world.make_key(json!({ "name": "k", "scopes": [scope] })).await.token;
             let body = json!({ "command": command, "data": sample(command, &made.token, &made.id) });

@@ -44,6 +44,8 @@ fuzz_target!(|body: &[u8]| {
         "RotateStatelessTokenKey" => {
             json::parse::<commands::RotateStatelessTokenKey>(text.as_bytes()).map(drop)
         }
+        "CreateDeviceChallenge" => json::parse::<commands::CreateDeviceChallenge>(text.as_bytes()).map(drop),
+        "RegisterDevice" => json::parse::<commands::RegisterDevice>(text.as_bytes()).map(drop),
         _ => Ok(()),
     };
 });

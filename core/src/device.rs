@@ -214,6 +214,9 @@ fn refused(code: Code, seen: &str, allowed: &str, origin: Option<Origin>) -> Ref
 pub enum Passed {
     /// Nobody asked for a proof.
     Unasked,
+    /// One is asked for, and the caller lets this request pass without: it may, but nobody has shown that it is the
+    /// device, so no successor is for it.
+    Excused,
     /// It was proved. That the challenge is used must be committed before the answer is given.
     Proved(Challenge),
 }
@@ -248,6 +251,11 @@ pub fn judge(
         Ok(challenge) => Ok(Passed::Proved(challenge)),
         Err(flaw) => Err(flaw.refusal(origin())),
     }
+}
+
+/// A request that the caller lets pass whatever it brings.
+pub const fn excuse(mode: DeviceMode, registered: bool) -> Passed {
+    if mode.asks(registered) { Passed::Excused } else { Passed::Unasked }
 }
 
 /// A proof that brings its key, at a login or for a session that gets it: who sends it has the key, and means this

@@ -79,7 +79,7 @@ impl App {
         let session = &loaded.session;
         let registered = session.device.as_deref();
         match came {
-            Device::Ignored => Ok(Ok(Passed::Unasked)),
+            Device::Ignored => Ok(Ok(device::excuse(mode.value, registered.is_some()))),
             Device::Sent(sent) if mode.value.asks(registered.is_some()) => {
                 let by = Answerer::Session(session.id, from);
                 let judge = |shown: &Shown<'_>| device::judge(mode, registered, Some(shown), now);

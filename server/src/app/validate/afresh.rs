@@ -48,6 +48,7 @@ impl App {
                 let came = (&ask.device, ask.endpoint());
                 match self.judge_device(&env, &effective, &loaded, came, now).await? {
                     Ok(Passed::Unasked) => {}
+                    Ok(Passed::Excused) => verdict = rule(Demand { can_deliver: false, ..demand }),
                     Ok(Passed::Proved(challenge)) => used = Some(challenge),
                     Err(refusal) => {
                         // Who is not the device gets no successor; what is noted of the token stays noted.

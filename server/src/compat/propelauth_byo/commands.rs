@@ -67,10 +67,12 @@ pub fn lean(data: Option<&str>) -> Result<String, Failure> {
     if !data.starts_with('{') {
         return Err(Failure::invalid("/data", "expected an object"));
     }
-    without_nulls(data).ok_or_else(|| Failure::invalid("/data", "expected an object"))
+    without_nulls(data, &OBJECTS).ok_or_else(|| Failure::invalid("/data", "expected an object"))
 }
 
-fn without_nulls(object: &str) -> Option<String> {
+/// `own`: members that are objects of the protocol. None of them has another one in it: however deep they lie in each
+/// other, nothing is read more than twice.
+fn without_nulls(object: &str, own: &[&str]) -> Option<String> {
     let Members(members) = serde_json::from_str(object).ok()?;
     let mut text = String::with_capacity(object.len());
     text.push('{');
@@ -81,8 +83,8 @@ fn without_nulls(object: &str) -> Option<String> {
         text.push_str(&serde_json::to_string(name).ok()?);
         text.push(':');
         let value = value.get();
-        match OBJECTS.contains(&name.as_str()) && value.starts_with('{') {
-            true => text.push_str(&without_nulls(value)?),
+        match own.contains(&name.as_str()) && value.starts_with('{') {
+            true => text.push_str(&without_nulls(value, &[])?),
             false => text.push_str(value),
         }
     }

@@ -145,7 +145,11 @@ async fn a_rotation_is_for_the_device_alone() {
     let made = bound(&world, &hand).await;
     world.advance(Span::hours(12));
     let ask = json!({ "sessionToken": made.token });
-    fails(&world, "ValidateAndRefreshSession", ask, 403, "DeviceVerificationRequired").await;
+    fails(&world, "ValidateAndRefreshSession", ask.clone(), 403, "DeviceVerificationRequired").await;
+    // Who leaves the proof out may pass, but is nobody who has the key.
+    let ignored = with(ask, json!({ "ignoreDeviceForVerification": true }));
+    let valid = good(&world, "ValidateAndRefreshSession", ignored).await;
+    assert!(valid.get("newSessionToken").is_none(), "a successor without the device");
     let proof = hand.proof(&world, &challenge(&world).await, &made.id);
     let valid = good(&world, "ValidateAndRefreshSession", proved(&made.token, &proof)).await;
     let next = valid["newSessionToken"].as_str().unwrap();

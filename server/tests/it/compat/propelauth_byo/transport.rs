@@ -114,6 +114,18 @@ async fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[tokio::test]
+async fn members_of_the_protocol_that_lie_in_each_other_are_read_once() {
+    let world = World::new().await;
+    for name in ["filter", "deviceRegistration", "deviceVerification"] {
+        let deep = 60_000 / (name.len() + 5);
+        let open = format!(r#"{{"{name}":"#).repeat(deep);
+        let body = format!(r#"{{"command":"Ping","data":{open}{{}}{}}}"#, "}".repeat(deep));
+        let body = failed(&raw(&world, &body).await, 400, "UnexpectedError");
+        assert!(text(&body).starts_with(&format!("invalid_request: /data/{name}: unknown")), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn keys_that_will_not_do_are_of_a_type_that_every_client_knows() {
     let world = World::new().await;
     let ping = json!({ "command": "Ping", "data": {} });

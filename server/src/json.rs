@@ -221,6 +221,7 @@ fn plain(text: &str) -> String {
 fn words(expected: &str) -> &str {
     match expected {
         "u64" | "u32" | "usize" => "a whole number, 0 or more",
+        "i64" => "a whole number",
         "a string" => "a text",
         "a boolean" => "true or false",
         "a sequence" => "a list",

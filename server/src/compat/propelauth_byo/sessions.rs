@@ -184,7 +184,7 @@ pub(super) async fn update(app: &App, by: &Caller, ask: UpdateSession) -> Result
     Ok(Done {})
 }
 
-/// All live sessions of a filter change, or none.
+/// All live sessions of a filter change, or none; an accident may come when some of them have.
 pub(super) async fn update_many(app: &App, by: &Caller, ask: UpdateSessions) -> Result<Updated, Failure> {
     by.allow(Scope::SessionsWrite).map_err(plain)?;
     let change = read::change(ask.tags_to_remove, ask.tags_to_add, ask.new_metadata, ask.patch_metadata)?;

@@ -39,6 +39,17 @@ export class Server {
     return this;
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** As a machine that loses its power would end it. */
+  async kill() {
+    const gone = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await gone;
+  }
+
   async stop() {
     if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, "exit");

@@ -1,0 +1,79 @@
+// The published clients of npm and PyPI, and a strict one of our own, through every method against the built binary.
+//
+//   node run.mjs [PATTERN]      only the cases whose names match, and then nothing is said of what was not driven
+//
+// HANDSTAMP_BIN names the binary, BYO_PYTHON a Python that has what is in requirements.txt.
+import assert from "node:assert/strict";
+import { argv, env, exit, exitCode } from "node:process";
+import { fileURLToPath } from "node:url";
+import { checker } from "./cases/checker.mjs";
+import { NodeClient, PythonClient, StrictClient } from "./support/clients.mjs";
+import { coverage, methodsMissing, table } from "./support/coverage.mjs";
+import { declarations } from "./support/declared.mjs";
+import { Judge } from "./support/judge.mjs";
+import { World } from "./support/world.mjs";
+
+const CHAPTERS = ["create", "validate", "fetch", "update", "invalidate", "limits", "devices", "proofs", "tokens", "keys", "wire", "faults"];
+const TYPES = fileURLToPath(new URL("node_modules/@propelauth/byo-node/dist/index.d.ts", import.meta.url));
+const CASE_MS = 60_000;
+const hide = (text) => text.replace(/(hs[ktrpc]|dch)_\w+/g, "$1_(hidden)");
+
+const [, , pattern = ""] = argv;
+const declared = declarations(TYPES);
+const judge = new Judge(declared);
+const chapters = await Promise.all(CHAPTERS.map((name) => import(`./cases/${name}.mjs`)));
+const cases = chapters.flatMap((chapter, place) => chapter.cases.map(([name, run]) => [`${CHAPTERS[place]}: ${name}`, run]));
+const chosen = cases.filter(([name]) => name.includes(pattern));
+assert.ok(chosen.length, `no case is named ${pattern}`);
+
+const failures = [];
+const fail = (who, what, why) => {
+  failures.push(what);
+  console.log(`FAILED  ${who}: ${what}\n        ${hide(why).replaceAll("\n", "\n        ")}`);
+};
+
+/** Runs the cases of one client, one after the other. */
+async function drive(client) {
+  const world = await World.start(client, declared);
+  try {
+    for (const what of await methodsMissing(world, declared)) fail(client.name, "methods", what);
+    for (const [name, run] of chosen) {
+      const late = AbortSignal.timeout(CASE_MS);
+      try {
+        await Promise.race([
+          run(world),
+          new Promise((_, bad) => late.addEventListener("abort", () => bad(new Error(`took more than ${CASE_MS} ms`)))),
+        ]);
+      } catch (error) {
+        fail(client.name, name, error.stack ?? String(error));
+      }
+    }
+    const wrong = new Map();
+    for (const one of world.relay.exchanges)
+      for (const problem of judge.problems(one)) wrong.set(problem, [...(wrong.get(problem) ?? []), one]);
+    for (const [problem, all] of wrong) {
+      const [{ request, answer }] = all;
+      const told = `${all.length} answers, such as ${answer.start}: ${answer.body}\nto ${request.body}`;
+      fail(client.name, problem, told);
+    }
+    const { rows, missing } = coverage(world, declared);
+    if (!pattern) for (const what of missing) fail(client.name, "coverage", what);
+    return { name: client.name, rows, exchanges: world.relay.exchanges.length, connections: world.relay.connections };
+  } finally {
+    client.stop();
+    await world.stop();
+  }
+}
+
+const begun = Date.now();
+const checks = checker(judge, declared, fail);
+const clients = [new NodeClient(), new PythonClient(env.BYO_PYTHON ?? "python3"), new StrictClient(declared)];
+const worlds = await Promise.all(clients.map(drive));
+const sum = (of) => worlds.reduce((all, world) => all + of(world), 0);
+console.log(`\n${table(worlds)}\n`);
+console.log(
+  `${chosen.length} cases with each of ${worlds.length} clients, ${sum(({ exchanges }) => exchanges)} answers checked ` +
+    `(${worlds.map(({ name, connections }) => `${name}: ${connections} connections`).join(", ")}), ` +
+    `${checks} wrong answers found out, ${failures.length} failures, ${((Date.now() - begun) / 1000).toFixed(1)} s`,
+);
+exit(failures.length ? 1 : (exitCode ?? 0));

@@ -231,6 +231,19 @@ impl Refusal {
         Refusal { code, rule, origin: None, evidence: None }
     }
 
+    /// With `session_limit_reached`: how many sessions there are, and how many may be. Evidence says how many there would
+    /// be with one more.
+    pub fn room(&self) -> Option<(u64, u64)> {
+        match self.evidence {
+            Some(Evidence::Limit { allowed: Value::Number(most), seen: Value::Number(seen) })
+                if self.code == Code::SessionLimitReached =>
+            {
+                Some((seen.saturating_sub(1), most))
+            }
+            _ => None,
+        }
+    }
+
     /// The sentence for key holders: numbers and origin, such as `idle 31m, allowed 15m by default`.
     pub fn detail(&self) -> String {
         detail(self.code, self.rule, self.origin.as_ref(), self.evidence.as_ref())

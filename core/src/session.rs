@@ -114,6 +114,24 @@ impl Client {
     /// In evidence, where no address is known.
     pub const NO_ADDRESS: &str = "unknown address";
 
+    /// What a caller tells of a client, at first sight: nobody has read the agent yet. An empty agent is none; a long one
+    /// is cut.
+    pub fn told(ip: Option<IpAddr>, user_agent: Option<&str>) -> Client {
+        Client { ip, user_agent: Client::cut(user_agent).map(Into::into), agent: None }
+    }
+
+    /// A user agent, cut to what is kept. An empty one is none.
+    pub fn cut(user_agent: Option<&str>) -> Option<&str> {
+        let agent = user_agent.filter(|agent| !agent.is_empty())?;
+        agent.get(..agent.floor_char_boundary(Client::AGENT.min(agent.len())))
+    }
+
+    /// Reads an address, in its canonical form. Leading zeros are refused: they mean different things to different
+    /// programs.
+    pub fn read_ip(text: &str) -> Option<IpAddr> {
+        text.parse().ok().map(canonical)
+    }
+
     /// Whether nothing is known.
     pub const fn is_empty(&self) -> bool {
         self.ip.is_none() && self.user_agent.is_none()

@@ -56,6 +56,7 @@ mod objections;
 pub mod observe;
 pub mod open;
 pub mod origins;
+pub mod pages;
 pub mod policies;
 mod purge;
 pub mod rates;
@@ -163,6 +164,24 @@ impl Fault {
             Fault::Store(StoreError::Conflict | StoreError::Unavailable(_))
             | Fault::Entropy
             | Fault::Contended => true,
+        }
+    }
+}
+
+impl Refused {
+    /// What the caller is told in words: what happened, with numbers where there are some, or what the code means and what
+    /// to do.
+    pub fn sentence(&self) -> String {
+        let (refusal, code) = (&self.refusal, self.refusal.code);
+        if let Some(detail) = &self.detail {
+            detail.clone()
+        } else if refusal.evidence.is_some() {
+            refusal.detail()
+        } else if code == Code::IpMissing {
+            // Which rule looks, and where it came from.
+            format!("{}. {}", refusal.detail(), code.remedy())
+        } else {
+            format!("{} {}", code.means(), code.remedy())
         }
     }
 }

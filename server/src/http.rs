@@ -2,17 +2,17 @@
 //!
 //! * [`routes`]: the whole table of routes. [`sessions`], [`validate`], [`revoke`], [`search`], [`events`], [`users`],
 //!   [`policies`], [`session_types`], [`settings`], [`explain`], [`devices`], [`login`], [`keys`], [`signing_keys`], [`environments`]: what they do. [`door`]: what stands before and after them.
-//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`parse`] and [`query`];
+//! * [`wire`]: what answers look like ([`render`]: the same on the hot path); [`input`] and [`hints`]: what requests look like, read by [`crate::json`] and [`query`];
 //!   [`problem`]: how a refusal or an accident is told, [`reply`]: how anything else is. [`caller`]: who asks.
 //!   [`peer`]: whose request it is, behind proxies. [`forward_auth`]: the door for proxies. [`cookie`]: ready `Set-Cookie` values. [`budget`]: what an answer says of its rate limit.
-//! * [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
+//! * [`foreign`]: other APIs beside ours. [`health`]: liveness and readiness. [`metrics`]: what is counted. [`openapi`] and [`docs`]: the OpenAPI document and
 //!   the pages made of it.
 //! * [`listener`]: the network edge.
 
 use crate::app::App;
 use crate::host::clock::instant;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 pub mod access_tokens;
@@ -29,6 +29,7 @@ pub mod door;
 pub mod environments;
 pub mod events;
 pub mod explain;
+pub mod foreign;
 pub mod forward_auth;
 pub mod health;
 pub mod hints;
@@ -38,7 +39,6 @@ pub mod listener;
 pub mod login;
 pub mod metrics;
 pub mod openapi;
-pub mod parse;
 pub mod peer;
 pub mod policies;
 pub mod problem;
@@ -74,6 +74,9 @@ pub struct Web {
     pub browsers: browser::Browsers,
     /// Whether clients reach it over TLS of its own.
     pub tls: bool,
+    /// Foreign APIs on the main listener.
+    pub(crate) foreign: Vec<foreign::Foreign>,
+    described: OnceLock<serde_json::Value>,
     requests: Requests,
     began: Instant,
 }
@@ -95,9 +98,22 @@ impl Web {
             trust: peer::Trust::default(),
             browsers: browser::Browsers::default(),
             tls: false,
+            foreign: Vec::new(),
+            described: OnceLock::new(),
             requests,
             began: instant(),
         }
+    }
+
+    /// The same with foreign APIs beside ours.
+    #[must_use]
+    pub fn beside(self, foreign: Vec<foreign::Foreign>) -> Web {
+        Web { foreign, ..self }
+    }
+
+    /// The OpenAPI document of all that is served.
+    pub fn described(&self) -> &serde_json::Value {
+        self.described.get_or_init(|| openapi::document(self.foreign.iter().map(|one| (one.described)())))
     }
 
     /// The same behind proxies.

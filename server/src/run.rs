@@ -2,7 +2,7 @@
 //!
 //! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first. `reread`: the
 //!   configuration again.
-//! * [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
+//! * [`foreign`]: foreign APIs beside ours. [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
 //! * [`operate`]: backup, compact and reload; [`restore`]; [`master_key`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
 
 use crate::app::callers::root_key;
@@ -18,6 +18,7 @@ use std::path::Path;
 pub mod certificate;
 pub mod doctor;
 pub mod files;
+pub mod foreign;
 pub mod logs;
 pub mod master_key;
 pub mod operate;

@@ -228,6 +228,12 @@ impl App {
             let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
             let (mut change, issued) = self.changes(&env, &loaded, asking, now)?;
+            if ask.is_empty() && login.is_none() {
+                // It lives, and stays as it is.
+                let view = self.view(&env, loaded, now)?;
+                let done = Updated { view, issued: None, evicted: Vec::new() };
+                return Ok(Decision::Answer(Attempt::Done(Box::new(done), false)));
+            }
             let active = ask.patch.extend || login.is_some();
             let seen = if active { loaded.seen.max(now) } else { loaded.seen };
             let mut stage = Stage::new(id.bucket(), now);

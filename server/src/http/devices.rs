@@ -3,13 +3,13 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, At, Json};
-use super::parse::{Object, given};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
 use super::wire::{ChallengeBody, ClientBody, PageBody, SessionBody, Time};
 use crate::app::devices::prove::{Introduction, Sent};
 use crate::app::devices::{Ahead, Named, Register};
+use crate::json::{Object, given};
 use axum::extract::State;
 use handstamp_core::device::key::DeviceId;
 use handstamp_core::device::known::Known;

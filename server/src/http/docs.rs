@@ -1,15 +1,18 @@
 //! Pages for people, made of the OpenAPI document and the closed list of codes: all calls on one page, and a page for
 //! each code. They load nothing from anywhere else, run no script, and may not be framed.
 
+use super::Web;
 use super::input::At;
 use super::openapi;
 use super::problem::{Answer, Problem};
 use super::reply::{document, json};
 use super::routes::{Route, table};
 use axum::body::Body;
+use axum::extract::State;
 use handstamp_core::refusal::Code;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+use std::sync::Arc;
 
 mod page;
 
@@ -43,8 +46,8 @@ pub struct ErrorPage {
     get, path = "/openapi.json", tag = "documentation", operation_id = "openapi",
     responses((status = 200, description = "The document.", body = serde_json::Value))
 )]
-pub async fn openapi() -> Answer {
-    Ok(document("application/json", openapi::text()))
+pub async fn openapi(State(web): State<Arc<Web>>) -> Answer {
+    Ok(document("application/json", openapi::text(web.described())))
 }
 
 /// All calls on one page.
@@ -52,8 +55,8 @@ pub async fn openapi() -> Answer {
     get, path = "/docs", tag = "documentation", operation_id = "docs",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html"))
 )]
-pub async fn calls() -> Answer {
-    Ok(html(page::calls(openapi::document())))
+pub async fn calls(State(web): State<Arc<Web>>) -> Answer {
+    Ok(html(page::calls(web.described())))
 }
 
 /// How the pages look.

@@ -14,7 +14,7 @@
 use super::cors::Page;
 use super::forward_auth::{self, Through};
 use super::problem::{self, Problem};
-use super::{RequestId, Web, routes, validate};
+use super::{RequestId, Web, foreign, routes, validate};
 use crate::host::clock::instant;
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -57,23 +57,31 @@ pub(super) struct Pattern(pub(super) &'static str);
 impl Door {
     /// The door of the management API and everything beside it.
     pub fn new(web: Arc<Web>) -> Door {
-        Door { routes: routes::router(web.clone(), routes::table()), web, kind: Kind::Main }
+        Door { routes: routes::router(web.clone(), routes::table(), beside(&web)), web, kind: Kind::Main }
     }
 
     /// The same without `/metrics`, which have a listener of their own.
     pub fn without_metrics(web: Arc<Web>) -> Door {
-        Door { routes: routes::router(web.clone(), routes::without_metrics()), web, kind: Kind::Main }
+        Door {
+            routes: routes::router(web.clone(), routes::without_metrics(), beside(&web)),
+            web,
+            kind: Kind::Main,
+        }
     }
 
     /// The door of that listener.
     pub fn of_metrics(web: Arc<Web>) -> Door {
-        Door { routes: routes::router(web.clone(), routes::metrics_alone()), web, kind: Kind::Metrics }
+        Door {
+            routes: routes::router(web.clone(), routes::metrics_alone(), axum::Router::new()),
+            web,
+            kind: Kind::Metrics,
+        }
     }
 
     /// The door of proxies: no key is asked for, so only they may reach it.
     pub fn of_forward_auth(web: Arc<Web>) -> Door {
         Door {
-            routes: routes::router(web.clone(), routes::beside_forward_auth()),
+            routes: routes::router(web.clone(), routes::beside_forward_auth(), axum::Router::new()),
             web,
             kind: Kind::ForwardAuth,
         }
@@ -143,6 +151,11 @@ impl Door {
         }
         answer
     }
+}
+
+/// What is served beside our own calls.
+fn beside(web: &Web) -> axum::Router {
+    web.foreign.iter().fold(axum::Router::new(), |router, foreign| router.merge(foreign.served()))
 }
 
 /// A line for a call, at level `debug`.
@@ -229,6 +242,8 @@ fn finish(answer: Response<Body>, id: RequestId, hot: bool, tls: bool) -> Respon
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !hot {
+        foreign::log(&mut answer, id);
+        let headers = answer.headers_mut();
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(CSP);
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         // No foreign page loads an answer as a picture or a script (ASVS 3.5.8); what CORS lets through is not concerned.

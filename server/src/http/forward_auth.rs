@@ -8,6 +8,7 @@
 //! or none, never the address of the connection; and what the client's request was sent to (host, address, method)
 //! is believed of trusted proxies only.
 
+use super::Web;
 use super::browser::answer::set_cookie;
 use super::browser::guard::{Instead, may_change};
 use super::browser::visit::{Bearer, Visit};
@@ -16,7 +17,6 @@ use super::caller::vouching;
 use super::listener::PeerAddr;
 use super::peer::Hop;
 use super::problem::Problem;
-use super::{Web, input};
 use crate::app::control::Env;
 use crate::app::rates::Tab;
 use crate::app::validate::Ask;
@@ -26,6 +26,7 @@ use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
 use handstamp_core::redirect;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::session::Client;
 use handstamp_core::step_up;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -169,7 +170,7 @@ impl Question<'_> {
         let ask = Ask {
             token: presented.token,
             ip: self.from,
-            user_agent: input::agent(agent.as_deref()),
+            user_agent: Client::cut(agent.as_deref()),
             tags: self.wish.tags.clone(),
             groups: self.wish.groups.clone(),
             // What came in a header cannot be replaced by a cookie.

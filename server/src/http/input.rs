@@ -1,12 +1,12 @@
 //! What requests look like, and how they are read: JSON with a bound, unknown fields refused by name.
 
-use super::parse::{parse, sound};
 use super::problem::Problem;
+use crate::json::{parse, sound};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
 use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::refusal::Code;
-use handstamp_core::session::{Client, canonical};
+use handstamp_core::session::Client;
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
 use http::request::Parts;
@@ -211,24 +211,14 @@ pub(super) fn session(text: &str) -> Result<SessionId, Problem> {
 
 /// Address and agent of a request's client, as the caller tells them; `at` is where they lie in the body.
 pub(super) fn client(at: &str, address: Option<&str>, user_agent: Option<&str>) -> Result<Client, Problem> {
-    Ok(Client {
-        ip: ip(|| format!("{at}/ip"), address)?,
-        user_agent: agent(user_agent).map(Into::into),
-        agent: None,
-    })
+    Ok(Client::told(ip(|| format!("{at}/ip"), address)?, user_agent))
 }
 
-/// An address, in its canonical form. Leading zeros are refused: they mean different things to different programs.
+/// An address: see [`Client::read_ip`].
 pub(super) fn ip(pointer: impl FnOnce() -> String, text: Option<&str>) -> Result<Option<IpAddr>, Problem> {
     let wrong =
-        |_| Problem::field(pointer(), "not an IP address: write it such as 203.0.113.7 or 2001:db8::7");
-    text.map(|text| text.parse().map(canonical)).transpose().map_err(wrong)
-}
-
-/// A user agent, cut to what is kept. An empty one is none.
-pub(super) fn agent(text: Option<&str>) -> Option<&str> {
-    let agent = text.filter(|agent| !agent.is_empty())?;
-    agent.get(..agent.floor_char_boundary(Client::AGENT.min(agent.len())))
+        || Problem::field(pointer(), "not an IP address: write it such as 203.0.113.7 or 2001:db8::7");
+    text.map(|text| Client::read_ip(text).ok_or(())).transpose().map_err(|()| wrong())
 }
 
 /// Session data, or a patch of it: any sound JSON up to 16 KiB.

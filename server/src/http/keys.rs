@@ -3,12 +3,12 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, At, Json};
-use super::parse::given;
 use super::problem::{Answer, Problem};
 use super::reply::json;
 use super::wire::{PageBody, Time};
 use crate::app::control::Key;
 use crate::app::keys::{KeyPatch, MadeKey, NewKey};
+use crate::json::given;
 use axum::extract::State;
 use handstamp_core::caller::Scope;
 use handstamp_core::environment::EnvironmentName;

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document: shapes and words from the handlers and the wire, refusals from the table of routes, codes
 //! from the closed list. It is generated, committed as `openapi.json`, and a test fails when the two differ.
 
+mod beside;
 mod bodies;
 mod texts;
 
@@ -18,7 +19,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{OpenApi, PartialSchema, ToSchema};
@@ -96,15 +96,18 @@ impl ToSchema for CodeList {
 )]
 struct Described;
 
-/// The document.
-pub fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
-    &DOCUMENT
+/// The document, with what is served beside our own calls.
+pub fn document(foreign: impl IntoIterator<Item = Value>) -> Value {
+    let mut document = build();
+    for other in foreign {
+        beside::add(&mut document, other);
+    }
+    document
 }
 
 /// The document as it is served and committed.
-pub fn text() -> String {
-    let mut text = serde_json::to_string_pretty(document()).unwrap_or_default();
+pub fn text(document: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
     text.push('\n');
     text
 }

@@ -5,10 +5,11 @@
 use super::wire::ChallengeBody;
 use super::{RequestId, budget};
 use crate::app::Stop;
+use crate::json::Wrong;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use handstamp_core::rate::Over;
-use handstamp_core::refusal::{Code, Evidence, Refusal, Value};
+use handstamp_core::refusal::Code;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
@@ -104,6 +105,12 @@ impl Problem {
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
         Problem { accident: Some(what.to_string()), ..Problem::code(code) }
     }
+    /// Tells the log, if it is an accident.
+    pub(super) fn log(&self, id: RequestId) {
+        let Some(accident) = &self.accident else { return };
+        let (request_id, code) = (id.as_str(), self.code.text());
+        tracing::error!(request_id, code, accident, "a request met an accident");
+    }
     /// Bad input in several fields; there is at least one.
     pub fn fields(wrong: Vec<(String, String)>) -> Problem {
         let errors: Vec<FieldError> =
@@ -163,18 +170,6 @@ impl Problem {
     }
 }
 
-/// How many sessions there are, and how many may be: evidence says how many there would be with one more.
-fn limit(refusal: &Refusal) -> Option<Reached> {
-    match refusal.evidence {
-        Some(Evidence::Limit { allowed: Value::Number(maximum), seen: Value::Number(seen) })
-            if refusal.code == Code::SessionLimitReached =>
-        {
-            Some(Reached::Sessions(seen.saturating_sub(1), maximum))
-        }
-        _ => None,
-    }
-}
-
 /// A sentence for several.
 fn first_of(errors: &[FieldError]) -> String {
     let mut detail =
@@ -185,26 +180,22 @@ fn first_of(errors: &[FieldError]) -> String {
     detail
 }
 
+impl From<Wrong> for Problem {
+    fn from(wrong: Wrong) -> Problem {
+        Problem::field(wrong.pointer, wrong.message)
+    }
+}
+
 impl From<Stop> for Problem {
     fn from(stop: Stop) -> Problem {
         match stop {
             Stop::Refused(refused) => {
                 let code = refused.refusal.code;
-                let own = || {
-                    if refused.refusal.evidence.is_some() {
-                        refused.refusal.detail()
-                    } else if code == Code::IpMissing {
-                        // Which rule looks, and where it came from.
-                        format!("{}. {}", refused.refusal.detail(), code.remedy())
-                    } else {
-                        format!("{} {}", code.means(), code.remedy())
-                    }
-                };
-                let detail = refused.detail.clone().unwrap_or_else(own);
+                let detail = refused.sentence();
+                let room = || refused.refusal.room().map(|(current, most)| Reached::Sessions(current, most));
+                let limit = refused.over.map(Reached::Budget).or_else(room).map(Box::new);
                 let errors =
                     refused.fields.into_iter().map(|(pointer, message)| FieldError { pointer, message });
-                let limit =
-                    refused.over.map(Reached::Budget).or_else(|| limit(&refused.refusal)).map(Box::new);
                 let challenge = refused.challenge.map(|challenge| Box::new(ChallengeBody::from(challenge)));
                 Problem { errors: errors.collect(), limit, challenge, ..Problem::new(code, detail) }
             }
@@ -232,14 +223,7 @@ pub type Answer = Result<Response<Body>, Problem>;
 /// Writes the body of a problem.
 pub(super) fn render(mut response: Response<Body>, id: RequestId) -> Response<Body> {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    if let Some(accident) = &problem.accident {
-        tracing::error!(
-            request_id = id.as_str(),
-            code = problem.code.text(),
-            accident,
-            "a request met an accident"
-        );
-    }
+    problem.log(id);
     let (sessions, over) = match problem.limit.as_deref().copied() {
         Some(Reached::Sessions(current, maximum)) => (Some((current, maximum)), None),
         Some(Reached::Budget(over)) => (None, Some(over)),

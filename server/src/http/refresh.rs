@@ -5,7 +5,6 @@ use super::access_tokens::{AccessTokenBody, AccessTokenRequest};
 use super::caller::By;
 use super::devices;
 use super::input::{self, BODY, Raw};
-use super::parse::{Object, Text, parse};
 use super::problem::{Answer, Problem};
 use super::reply::json;
 use super::sessions::cookies;
@@ -14,8 +13,10 @@ use super::wire::{ChallengeBody, SessionBody};
 use crate::app::Stop;
 use crate::app::devices::prove::Device;
 use crate::app::validate::Ask;
+use crate::json::{Object, Text, parse};
 use axum::extract::State;
 use handstamp_core::refusal::Code;
+use handstamp_core::session::Client;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl RefreshRequest<'_> {
         Ok(Ask {
             token: self.refresh_token.as_deref().unwrap_or_default(),
             ip: input::ip(|| "/ip".to_owned(), self.ip.as_deref())?,
-            user_agent: input::agent(self.user_agent.as_deref()),
+            user_agent: Client::cut(self.user_agent.as_deref()),
             device,
             ..Ask::default()
         })

@@ -2,12 +2,12 @@
 
 use super::caller::By;
 use super::input::Json;
-use super::parse::given;
 use super::problem::{Answer, Problem};
 use super::reply::json;
 use super::search::RevokeFilter;
 use super::{Web, input};
 use crate::app::end::{Revoke, Revoked, Target};
+use crate::json::given;
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};

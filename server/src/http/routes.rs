@@ -306,8 +306,8 @@ impl Route {
     }
 }
 
-/// The router of a table.
-pub fn router(web: Arc<Web>, table: Vec<Route>) -> Router {
+/// The router of a table, and of what is served beside it.
+pub fn router(web: Arc<Web>, table: Vec<Route>, beside: Router) -> Router {
     let routes = table.into_iter().fold(Router::new(), |router, route| {
         let (params, pattern) = (route.params, Pattern(route.path));
         let look = move |mut request: Request, next: Next| async move {
@@ -325,11 +325,12 @@ pub fn router(web: Arc<Web>, table: Vec<Route>) -> Router {
         router.route(route.path, route.handler.route_layer(from_fn(look)))
     });
     routes
+        .with_state(web)
+        .merge(beside)
         .fallback(|| async {
             Problem::new(Code::NotFound, "there is nothing at this address; /docs lists what there is")
         })
         .method_not_allowed_fallback(|| async { Problem::code(Code::MethodNotAllowed) })
-        .with_state(web)
 }
 
 async fn unreachable() -> Problem {

@@ -3,7 +3,6 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, At, Json, instant};
-use super::parse::{Object, given};
 use super::problem::{Answer, Problem};
 use super::query::Params;
 use super::reply::json;
@@ -11,6 +10,7 @@ use super::sessions::{UpdateRequest, ids};
 use super::wire::{EventBody, PageBody, SessionBody};
 use crate::app::search::{Filter, Which};
 use crate::app::update::Update;
+use crate::json::{Object, given};
 use axum::extract::State;
 use handstamp_core::address::Network;
 use handstamp_core::device::key::DeviceId;

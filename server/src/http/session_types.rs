@@ -3,11 +3,11 @@
 use super::Web;
 use super::caller::By;
 use super::input::{self, At, Json};
-use super::parse::sound;
 use super::problem::{Answer, Problem};
 use super::reply::json;
 use super::wire::{PageBody, Time, by};
 use crate::app::types::{Seen, Told};
+use crate::json::sound;
 use crate::schema::session_type::SessionType;
 use axum::body::Body;
 use axum::extract::State;

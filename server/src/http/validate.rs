@@ -2,7 +2,6 @@
 
 use super::caller::{By, recognise};
 use super::input::{self, BATCH, BODY, Raw};
-use super::parse::{Object, Text, parse};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
 use super::wire::{ChallengeBody, EvidenceBody, SessionBody};
@@ -11,6 +10,7 @@ use crate::app::callers::Caller;
 use crate::app::devices::prove::Device;
 use crate::app::validate::{Access, Ask, Validated};
 use crate::app::view::View;
+use crate::json::{Object, Text, parse};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -19,6 +19,7 @@ use handstamp_core::policy::Policy;
 use handstamp_core::rate::Standing;
 use handstamp_core::refusal::Code;
 use handstamp_core::rotation::Issued;
+use handstamp_core::session::Client;
 use handstamp_core::step_up::{self, Assured, Level};
 use handstamp_core::time::Span;
 use http::{Request, Response, StatusCode};
@@ -299,7 +300,7 @@ fn asked<'a>(ask: &'a ValidateRequest<'_>, place: Place) -> Result<Ask<'a>, Prob
     let mut asked = Ask {
         token: ask.token.as_deref().unwrap_or_default(),
         ip: input::ip(|| place.pointer("ip"), ask.ip.as_deref())?,
-        user_agent: input::agent(ask.user_agent.as_deref()),
+        user_agent: Client::cut(ask.user_agent.as_deref()),
         tags: Vec::new(),
         groups: Vec::new(),
         rotate: ask.rotate == Rotate::Auto,

@@ -1,5 +1,6 @@
 //! From a configuration to a running server, and back: opened in order, closed in the reverse one.
 
+use super::foreign::foreign;
 use super::presence::{Announced, running};
 use super::reread::reread;
 use super::welcome::{self, Addresses};
@@ -80,7 +81,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     });
     let mut seed = [0; 8];
     let _ = SystemEntropy.fill(&mut seed);
-    let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed));
+    let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed)).beside(foreign(&app));
     let trust = trust(&config.server);
     let preface = config.server.proxy_protocol.then(|| Arc::new(trust.proxies.clone()));
     let web = Arc::new(web.behind(trust).for_browsers(browsers(&config)).over_tls(tls.is_some()));

@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
+mod compat;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod conformance;

@@ -26,6 +26,7 @@ use handstamp_server::http::cookie::Style;
 use handstamp_server::http::listener::{Limits, Preface, serve};
 use handstamp_server::http::peer::Trust;
 use handstamp_server::http::{Door, Web};
+use handstamp_server::run::foreign::foreign;
 use handstamp_server::schema::session_type::SessionTypes;
 use handstamp_server::store::Store;
 use handstamp_server::store::faulty::{self, Fault, Faulty};
@@ -151,7 +152,7 @@ impl World {
         let (app, _) = App::open(setup, || Ok(first())).await.unwrap();
         let app = Arc::new(app);
         let style = Style { csrf_header: options.csrf_header.to_owned(), ..Style::default() };
-        let web = Web::new(app.clone(), style, options.seed);
+        let web = Web::new(app.clone(), style, options.seed).beside(foreign(&app));
         let web = Arc::new(web.for_browsers(options.browsers).behind(options.trust));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxies = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,7 +5,7 @@ use super::super::Web;
 use super::super::budget;
 use super::super::caller::{self, KEY};
 use super::super::cookies;
-use super::super::input::{self, header_once};
+use super::super::input::header_once;
 use super::super::listener::PeerAddr;
 use super::super::peer::Hop;
 use super::super::problem::Problem;
@@ -87,7 +87,7 @@ impl FromRequestParts<Arc<Web>> for Visit {
             token: token.to_owned(),
             bearer,
             ip,
-            user_agent: input::agent(agent.as_deref()).map(str::to_owned),
+            user_agent: Client::cut(agent.as_deref()).map(str::to_owned),
             host: host.map(str::to_owned),
             headers: parts.headers.clone(),
             tab: Tab::default(),

@@ -130,10 +130,11 @@ impl Call<'_> {
             page.push(&format!("<p>{}</p>", prose(text(self.get("description")))));
         }
         let scopes = self.get("security")[0]["accessKey"].as_array();
-        match scopes.and_then(|scopes| scopes.first()).and_then(Value::as_str) {
+        match scopes.map(|scopes| scopes.first().and_then(Value::as_str)) {
+            Some(None) => page.push("<p>Needs an access key; for what, its description says.</p>"),
             None => page.push("<p>No access key needed.</p>"),
-            Some("operator") => page.push("<p>Needs an operator's key.</p>"),
-            Some(scope) => page.push(&format!("<p>Needs <code>{}</code>.</p>", escape(scope))),
+            Some(Some("operator")) => page.push("<p>Needs an operator's key.</p>"),
+            Some(Some(scope)) => page.push(&format!("<p>Needs <code>{}</code>.</p>", escape(scope))),
         }
         let params: Vec<Row> =
             self.get("parameters").as_array().into_iter().flatten().map(Row::of_param).collect();

@@ -2,11 +2,19 @@
 
 use crate::world::World;
 use handstamp_core::refusal::Code;
+use handstamp_server::compat::propelauth_byo;
 use handstamp_server::http::openapi;
 use handstamp_server::http::routes::{Needs, table};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::LazyLock;
+
+/// The document of all that is served.
+fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document([propelauth_byo::described()]));
+    &DOCUMENT
+}
 
 fn committed() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi.json")
@@ -20,15 +28,15 @@ fn the_committed_document_is_the_generated_one() {
     )]
     let update = std::env::var_os("HANDSTAMP_UPDATE").is_some_and(|value| value == "1");
     if update {
-        std::fs::write(committed(), openapi::text()).unwrap();
+        std::fs::write(committed(), openapi::text(document())).unwrap();
     }
-    let stale = std::fs::read_to_string(committed()).unwrap_or_default() != openapi::text();
+    let stale = std::fs::read_to_string(committed()).unwrap_or_default() != openapi::text(document());
     assert!(!stale, "openapi.json is stale; run the tests with HANDSTAMP_UPDATE=1 and commit it");
 }
 
 /// (method, path) of every operation.
 fn described() -> BTreeSet<(String, String)> {
-    let paths = openapi::document()["paths"].as_object().unwrap();
+    let paths = document()["paths"].as_object().unwrap();
     let of = |(path, item): (&String, &Value)| {
         let methods =
             item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect::<Vec<_>>();
@@ -39,8 +47,9 @@ fn described() -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_route_is_described_and_every_description_is_a_route() {
-    let routed: BTreeSet<_> =
-        table().iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+    let ours = table().into_iter().map(|route| (route.method.to_owned(), route.path.to_owned()));
+    let foreign = [("POST".to_owned(), propelauth_byo::PATH.to_owned())];
+    let routed: BTreeSet<_> = ours.chain(foreign).collect();
     assert_eq!(routed, described());
 }
 
@@ -48,7 +57,7 @@ fn every_route_is_described_and_every_description_is_a_route() {
 fn parameters_keys_and_codes_are_those_of_the_table() {
     for route in table() {
         let at = format!("/paths/{}/{}", route.path.replace('/', "~1"), route.method.to_lowercase());
-        let operation = openapi::document().pointer(&at).unwrap();
+        let operation = document().pointer(&at).unwrap();
         let empty = Vec::new();
         let params = operation["parameters"].as_array().unwrap_or(&empty);
         let named = |place: &str| -> BTreeSet<&str> {
@@ -78,7 +87,7 @@ fn parameters_keys_and_codes_are_those_of_the_table() {
 
 #[test]
 fn codes_are_the_closed_list_and_every_reference_leads_somewhere() {
-    let document = openapi::document();
+    let document = document();
     assert_eq!(document["openapi"].as_str().unwrap().get(..3), Some("3.1"));
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.text()).collect();
     assert_eq!(document["components"]["schemas"]["Code"]["enum"], serde_json::json!(codes));
@@ -106,7 +115,7 @@ fn each(value: &Value, visit: &mut dyn FnMut(&Value)) {
 async fn it_is_served() {
     let world = World::new().await;
     let answer = world.call(http::Method::GET, "/openapi.json").no_key().send().await;
-    assert_eq!(answer.expect(200), *openapi::document());
-    assert_eq!(answer.text(), openapi::text());
+    assert_eq!(answer.expect(200), *document());
+    assert_eq!(answer.text(), openapi::text(document()));
     assert_eq!(answer.header("content-type"), "application/json");
 }

@@ -25,10 +25,16 @@ const ROOMS: &[Room] = &[
     // Load, judge, commit. No HTTP, and no store by name: any store will do.
     Room { room: "app", may: &["store", "codec", "host", "agents", "schema"], never: BACK_ENDS },
     // A door translates: parse, one verb of the service, render. It never touches a store.
-    Room { room: "http", may: &["app", "host::clock", "host::process", "sections", "schema"], never: &[] },
+    Room {
+        room: "http",
+        may: &["app", "host::clock", "host::process", "json", "sections", "schema"],
+        never: &[],
+    },
     // The edge is older than any request: it knows bytes and clients, not even the service.
     Room { room: "http::listener", may: &["host::signals"], never: &[] },
     // How JSON says a policy: the same words in a file and in a body.
+    Room { room: "compat", may: &["app", "json"], never: &[] },
+    Room { room: "json", may: &[], never: &[] },
     Room { room: "sections", may: &[], never: &[] },
     // What the data of a session must look like. Pure.
     Room { room: "schema", may: &[], never: &[] },
@@ -36,7 +42,11 @@ const ROOMS: &[Room] = &[
     // The command line is one more client of the API.
     Room { room: "cli", may: &["config", "sections"], never: &[] },
     // Where all of them meet.
-    Room { room: "run", may: &["app", "cli", "codec", "config", "host", "http", "store"], never: &[] },
+    Room {
+        room: "run",
+        may: &["app", "cli", "codec", "compat", "config", "host", "http", "store"],
+        never: &[],
+    },
     Room { room: "main", may: &["cli", "config", "run"], never: &[] },
     Room { room: "lib", may: &[], never: &[] },
 ];
@@ -48,11 +58,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[];
 /// Crates that belong to some rooms only; any other crate may be named anywhere in the server.
 const CRATES: &[(&str, &[&str])] = &[
     ("aho_corasick", &["agents"]),
-    ("axum", &["http"]),
+    ("axum", &["http", "compat"]),
     ("clap", &["cli"]),
     ("comfy_table", &["cli"]),
-    ("http", &["http", "cli"]),
-    ("http_body_util", &["http", "cli"]),
+    ("http", &["http", "cli", "compat"]),
+    ("http_body_util", &["http", "cli", "compat"]),
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
     ("indicatif", &["cli"]),
@@ -60,12 +70,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("regex_syntax", &["agents"]),
     ("rusqlite", &["store::sqlite"]),
     // The wire owns its shapes and the codec its bytes: neither may freeze the domain.
-    ("serde", &["http", "cli", "config"]),
+    ("serde", &["http", "cli", "config", "compat", "json"]),
     ("tokio", &["app", "cli", "host", "http", "run", "store"]),
     ("toml", &["config"]),
     ("tower", &["http"]),
     ("tracing_subscriber", &["run"]),
-    ("utoipa", &["http"]),
+    ("utoipa", &["http", "compat"]),
     ("std::env::args_os", &["cli"]),
     ("std::env", &["config"]),
     ("std::fs", &["config", "cli", "run", "store::sqlite", "http::listener::tls", "host::process"]),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use handstamp_core::refusal::Code;
+use handstamp_server::compat::propelauth_byo;
 use handstamp_server::http::forward_auth::wish::{PATH, is_here};
 use handstamp_server::http::routes::{Needs, Route, table};
 use http::{HeaderMap, StatusCode};
@@ -36,6 +37,10 @@ impl Answer {
             return;
         }
         let (method, path) = self.what.split_once(' ').unwrap();
+        // Foreign words, which its own tests know.
+        if path == propelauth_byo::PATH && self.header("content-type") == "application/json" {
+            return;
+        }
         let method = if method == "HEAD" { "GET" } else { method };
         // Any method, and whatever a proxy appends.
         let (method, path) = if is_here(path) { ("GET", PATH) } else { (method, path) };

@@ -2,7 +2,6 @@
 //! and, when it is not right, the place and what would be right. What was sent is not repeated: it may be a secret in
 //! the wrong place.
 
-use super::problem::Problem;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -12,12 +11,28 @@ use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
+/// What is not right with a text: the place, as a JSON pointer (RFC 6901), and what would be right.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wrong {
+    /// Where; empty: the whole.
+    pub pointer: String,
+    /// What would be right.
+    pub message: String,
+}
+
+impl Wrong {
+    /// Something about one place.
+    pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Wrong {
+        Wrong { pointer: pointer.into(), message: message.into() }
+    }
+}
+
 /// For fields that choose whom a call ends or changes: they may be left out, but `null` is refused. It is what a missing
 /// variable turns into, and taken for "left out" it would make the choice wider.
 ///
 /// # Errors
 /// What the value itself finds.
-pub(super) fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+pub fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
@@ -26,11 +41,11 @@ where
 }
 
 /// How many objects and lists of session data may lie in each other.
-pub(super) const DEEPEST: usize = 64;
+pub const DEEPEST: usize = 64;
 
 /// A `T` that was written as a JSON object. (What is derived for a struct would take a list of its values, too.)
 #[derive(Default, Clone)]
-pub(super) struct Object<T>(pub(super) T);
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -49,7 +64,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// A text that stays where it is in the body unless it has escapes. (`Cow` inside of an `Option` is always copied.)
-pub(super) struct Text<'a>(Cow<'a, str>);
+pub struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -78,42 +93,48 @@ impl std::ops::Deref for Text<'_> {
 }
 
 /// For members in which `null` is a value and not the same as nothing.
-pub(super) fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Box<RawValue>>, D::Error> {
+///
+/// # Errors
+/// What the value itself finds.
+pub fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(d).map(Some)
 }
 
 /// Parses an object, and says where and what when it cannot.
 ///
 /// # Errors
-/// `invalid_request`, with a JSON pointer to the place.
-pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+/// What is wrong, with a JSON pointer to the place.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Wrong> {
     serde_json::from_slice::<Object<T>>(bytes).map(|Object(value)| value).map_err(|_| explain::<T>(bytes))
 }
 
 /// Parses again, slowly, to name the place.
-fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Problem {
+fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Wrong {
     if bytes.is_empty() {
-        return Problem::field("", "the body is empty; send a JSON object");
+        return Wrong::at("", "the body is empty; send a JSON object");
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let Err(error) = serde_path_to_error::deserialize::<_, Object<T>>(&mut reader) else {
-        return Problem::field("", "there is something after the JSON object in the body");
+        return Wrong::at("", "there is something after the JSON object in the body");
     };
     let mut at = pointer(error.path());
     let error = error.into_inner();
     if !error.is_data() {
-        return Problem::field(at, format!("the body is not well-formed JSON: {error}"));
+        return Wrong::at(at, format!("the body is not well-formed JSON: {error}"));
     }
     let text = error.to_string();
     if let Some(name) = named(&text) {
         at.push('/');
         at.push_str(&escaped(name));
     }
-    Problem::field(at, plain(&text))
+    Wrong::at(at, plain(&text))
 }
 
 /// Whether a value of the caller's own is sound: `at` is where it lies in the body.
-pub(super) fn sound(at: &str, value: &RawValue) -> Result<(), Problem> {
+///
+/// # Errors
+/// The first place at which it is not.
+pub fn sound(at: &str, value: &RawValue) -> Result<(), Wrong> {
     let mut reader = serde_json::Deserializer::from_str(value.get());
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
@@ -121,7 +142,7 @@ pub(super) fn sound(at: &str, value: &RawValue) -> Result<(), Problem> {
         Ok(()) => Ok(()),
         Err(error) => {
             let text = error.to_string();
-            Err(Problem::field(format!("{at}{}", pointer(&track.path())), plain(&text)))
+            Err(Wrong::at(format!("{at}{}", pointer(&track.path())), plain(&text)))
         }
     }
 }

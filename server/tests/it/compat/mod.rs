@@ -1,0 +1,3 @@
+//! Foreign APIs over real sockets: what their clients send, and what they can read.
+
+mod propelauth_byo;

@@ -4,7 +4,7 @@
 //
 // HANDSTAMP_BIN names the binary, BYO_PYTHON a Python that has what is in requirements.txt.
 import assert from "node:assert/strict";
-import { argv, env, exit, exitCode } from "node:process";
+import process, { argv, env, exit } from "node:process";
 import { fileURLToPath } from "node:url";
 import { checker } from "./cases/checker.mjs";
 import { NodeClient, PythonClient, StrictClient } from "./support/clients.mjs";
@@ -26,6 +26,7 @@ const cases = chapters.flatMap((chapter, place) => chapter.cases.map(([name, run
 const chosen = cases.filter(([name]) => name.includes(pattern));
 assert.ok(chosen.length, `no case is named ${pattern}`);
 
+const worlds = [];
 const failures = [];
 const fail = (who, what, why) => {
   failures.push(what);
@@ -35,6 +36,7 @@ const fail = (who, what, why) => {
 /** Runs the cases of one client, one after the other. */
 async function drive(client) {
   const world = await World.start(client, declared);
+  worlds.push(world);
   try {
     for (const what of await methodsMissing(world, declared)) fail(client.name, "methods", what);
     for (const [name, run] of chosen) {
@@ -45,7 +47,7 @@ async function drive(client) {
           new Promise((_, bad) => late.addEventListener("abort", () => bad(new Error(`took more than ${CASE_MS} ms`)))),
         ]);
       } catch (error) {
-        fail(client.name, name, error.stack ?? String(error));
+        fail(client.name, name, (error.stack ?? String(error)).replace(/\n.*(node:internal|file:\S*\/support\/).*/g, ""));
       }
     }
     const wrong = new Map();
@@ -60,7 +62,6 @@ async function drive(client) {
     if (!pattern) for (const what of missing) fail(client.name, "coverage", what);
     return { name: client.name, rows, exchanges: world.relay.exchanges.length, connections: world.relay.connections };
   } finally {
-    client.stop();
     await world.stop();
   }
 }
@@ -68,12 +69,17 @@ async function drive(client) {
 const begun = Date.now();
 const checks = checker(judge, declared, fail);
 const clients = [new NodeClient(), new PythonClient(env.BYO_PYTHON ?? "python3"), new StrictClient(declared)];
-const worlds = await Promise.all(clients.map(drive));
-const sum = (of) => worlds.reduce((all, world) => all + of(world), 0);
-console.log(`\n${table(worlds)}\n`);
+// However this ends, the servers end with it.
+process.on("exit", () => worlds.forEach(({ server }) => server.drop()));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => exit(130));
+const done = await Promise.allSettled(clients.map(drive));
+const results = done.flatMap(({ value, reason }, place) => value ?? (fail(clients[place].name, "the run", reason.stack), []));
+if (!results.length) exit(1);
+const sum = (of) => results.reduce((all, one) => all + of(one), 0);
+console.log(`\n${table(results)}\n`);
 console.log(
-  `${chosen.length} cases with each of ${worlds.length} clients, ${sum(({ exchanges }) => exchanges)} answers checked ` +
-    `(${worlds.map(({ name, connections }) => `${name}: ${connections} connections`).join(", ")}), ` +
+  `${chosen.length} cases with each of ${results.length} clients, ${sum(({ exchanges }) => exchanges)} answers checked ` +
+    `(${results.map(({ name, connections }) => `${name}: ${connections} connections`).join(", ")}), ` +
     `${checks} wrong answers found out, ${failures.length} failures, ${((Date.now() - begun) / 1000).toFixed(1)} s`,
 );
-exit(failures.length ? 1 : (exitCode ?? 0));
+exit(failures.length ? 1 : 0);

@@ -78,9 +78,9 @@ export const cases = [
       const { secret: publishable } = await w.server.api("POST", "/v1/keys", { name: "app", kind: "publishable" });
       await w.bad("ping", {}, "UnexpectedError", undefined, /^(publishable_key_forbidden|access_key_invalid): \S.*\(InvalidPrefix\)$/, { key: publishable });
       const { id, secret } = await w.server.newKey(SCOPES);
-      await w.server.api("PATCH", `/v1/keys/${id}`, { suspended: true });
+      await w.server.api("PATCH", `/v1/keys/${id}`, { state: "suspended" });
       await w.bad("ping", {}, "UnexpectedError", 401, /^access_key_suspended: \S/, { key: secret });
-      await w.server.api("PATCH", `/v1/keys/${id}`, { suspended: false });
+      await w.server.api("PATCH", `/v1/keys/${id}`, { state: "active" });
       near((await w.good("ping", {}, { key: secret })).timestamp, now());
     },
   ],

@@ -5,9 +5,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { env } from "node:process";
+import process, { env } from "node:process";
 import { fileURLToPath } from "node:url";
 import { Server } from "../../browser/support/process.mjs";
+import { until } from "../../browser/support/wait.mjs";
 import { post } from "./clients.mjs";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -70,7 +71,14 @@ export class Handstamp extends Server {
     return { id: key.id, secret };
   }
 
-  /** Waits until the session ended, and says why. */
+  /** Waits until history tells of a refusal: of a session, or of a login of that user. It is written after the answer. */
+  told = (code, { session, user }) =>
+    until(`history tells of ${code}`, async () => {
+      const { items } = await this.api("GET", session ? `/v1/sessions/${session}/events` : `/v1/events?user_id=${user}`);
+      return items.find((event) => event.type === "session.refused" && event.code === code);
+    });
+
+  /** Why the session ended; nothing while it lives. */
   async endOf(id) {
     const { state, ended } = await this.session(id);
     return state === "ended" ? ended.code : undefined;
@@ -78,6 +86,16 @@ export class Handstamp extends Server {
 
   async close() {
     await this.stop();
+    this.sweep();
+  }
+
+  /** The same at once, whatever runs. */
+  drop() {
+    try {
+      process.kill(this.pid, "SIGKILL");
+    } catch {
+      // It has ended already.
+    }
     this.sweep();
   }
 

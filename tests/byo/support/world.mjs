@@ -25,8 +25,9 @@ export class World {
   }
 
   async stop() {
-    await this.relay?.stop();
-    await this.server?.close();
+    this.client.stop();
+    await this.relay.stop();
+    await this.server.close();
   }
 
   /** A user that nobody has used yet. */

@@ -1,4 +1,6 @@
 // The checker is fed answers that are wrong in one way each, and must find every one; and right ones, and must find nothing.
+import { StrictClient } from "../support/clients.mjs";
+
 const NOW = Math.floor(Date.now() / 1000);
 const SESSION = { sessionId: "s", createdAt: NOW, expiresAt: NOW, lastActivityAt: NOW, device: { displayName: "x", deviceType: "Desktop" } };
 const VALID = { sessionId: "s", userId: "ada", createdAt: NOW, expiresAt: NOW, hasDeviceRegistered: false };
@@ -78,25 +80,51 @@ const WRONG = [
   ["a success of what is no command", "Nothing", 200, "{}"],
 ];
 
+/** What a client reads without noticing: the judge finds it, the strict client cannot. */
+const UNNOTICED = [
+  "a time in milliseconds",
+  "a time in milliseconds inside",
+  "a member twice",
+  "details without a code",
+  "a challenge in milliseconds",
+  "a fault as an invalid token",
+  "a secret in an error",
+];
+
 const exchange = (command, status, body, headers = JSON_TYPE) => ({
   request: { start: "POST /run-command HTTP/1.1", body: text({ command, data: {} }) },
   answer: { start: `HTTP/1.1 ${status} X`, headers, body },
 });
 
-/** How many wrong answers were found out. */
+/** How many wrong answers were found out: by the judge all, by the reader of the strict client all that a client can. */
 export function checker(judge, declared, fail) {
-  for (const [command, status, body, headers] of RIGHT) {
-    const found = judge.problems(exchange(command, status, body, headers));
-    if (found.length) fail("checker", `${command} ${status} is right`, found.join("\n"));
+  const strict = new StrictClient(declared);
+  const raises = (command, status, body, headers = JSON_TYPE) => {
+    const method = declared.methods.find((one) => one.command === command);
+    return Boolean(strict.read(method, status, headers["content-type"] ?? "", body).raised);
+  };
+  const isCommand = ([command]) => command !== "Nothing";
+  for (const one of RIGHT) {
+    const problems = judge.problems(exchange(...one));
+    if (problems.length) fail("checker", `${one} is right`, problems.join("\n"));
+    if (isCommand(one) && raises(...one)) fail("checker", `${one} is right`, "and the strict client cannot read it");
   }
   let found = 0;
   for (const [what, ...one] of WRONG) {
     if (judge.problems(exchange(...one)).length) found += 1;
     else fail("checker", what, `was not found out: ${one.join(" ")}`);
+    if (isCommand(one) && raises(...one) === UNNOTICED.includes(what)) fail("checker", what, `the strict client: ${one.join(" ")}`);
   }
-  const other = exchange("UpdateSession", 200, "{}");
-  other.answer.start = "HTTP/1.0 200 OK";
-  if (judge.problems(other).length) found += 1;
-  else fail("checker", "another version of HTTP", "was not found out");
+  for (const [what, change] of [
+    ["another version of HTTP", ({ answer }) => (answer.start = "HTTP/1.0 200 OK")],
+    ["a change of the protocol", ({ answer }) => (answer.start = "HTTP/1.1 101 Switching Protocols")],
+    ["a cookie", ({ answer }) => (answer.headers = { ...answer.headers, "set-cookie": "a=b" })],
+    ["another address", ({ request }) => (request.start = "POST /v2/run-command HTTP/1.1")],
+  ]) {
+    const one = exchange("UpdateSession", 200, "{}");
+    change(one);
+    if (judge.problems(one).length) found += 1;
+    else fail("checker", what, "was not found out");
+  }
   return found;
 }

@@ -1,7 +1,7 @@
 // The integration key is an access key, and its scopes are the commands that it may give. What is wrong with it is told in
 // the one type that every client reads; their own types for it make two of them throw.
 import assert from "node:assert/strict";
-import { near, now } from "../support/world.mjs";
+import { near, now, unit } from "../support/world.mjs";
 
 const SCOPES = ["sessions:read", "sessions:write", "tokens:mint", "tokens:verify", "tokens:open", "events:read", "policy:write", "users:write", "keys:write"];
 const [READ, WRITE] = SCOPES;
@@ -110,6 +110,31 @@ export const cases = [
         const expected = path === "session.device.register" ? "InvalidDeviceRegistration" : undefined;
         assert.equal(said.type, expected, `${path}: ${said.wire.answer.body}`);
       }
+    },
+  ],
+  [
+    "a key of another environment sees and touches nothing of this one",
+    async (w) => {
+      const key = await w.server.elsewhere("shop", "test");
+      const one = await someone(w);
+      const before = await state(w, one);
+      const { userId, sessionId, sessionToken } = one;
+      const there = { key };
+      await w.bad("session.validate", { sessionToken }, "InvalidSessionToken", 401, /^token_malformed: /, there);
+      for (const path of ["session.fetchById", "session.update", "session.invalidateById"])
+        await w.bad(path, { sessionId }, "SessionNotFound", 404, unit, there);
+      assert.deepEqual((await w.good("session.fetchAllForUser", { userId }, there)).sessions, []);
+      assert.equal((await w.good("session.fetchAll", {}, there)).totalCount, 0);
+      assert.deepEqual(await w.good("session.invalidateByToken", { sessionToken }, there), {});
+      assert.deepEqual(await w.good("session.invalidateAllForUser", { userId }, there), { sessionsInvalidated: 0 });
+      assert.deepEqual(await w.good("session.updateMany", { filter: { userId }, newMetadata: 1 }, there), { updatedCount: 0 });
+      await w.bad("session.createStatelessToken", { userId, sessionId }, "TokenCreationFailed", undefined, /^not_found: /, there);
+      const kids = async (how) => (await w.good("session.getJwks", {}, how)).keys.map(({ kid }) => kid);
+      const [here, other] = [await kids(), await kids(there)];
+      assert.ok(here.every((kid) => !other.includes(kid)), "each has its own keys");
+      assert.equal(await state(w, one), before);
+      const own = await w.good("session.create", { userId }, there);
+      await w.bad("session.fetchById", { sessionId: own.sessionId }, "SessionNotFound", 404, unit);
     },
   ],
   [

@@ -91,6 +91,18 @@ export const cases = [
     },
   ],
   [
+    "a tag that comes where there is no room for it",
+    async (w) => {
+      const userId = w.user();
+      for (let place = 0; place < 2; place++) await w.session({ userId, tags: ["places:two"] });
+      const { sessionId } = await w.session({ userId });
+      const tagsToAdd = ["places:two"];
+      await w.bad("session.update", { sessionId, tagsToAdd }, "UnexpectedError", 409, /^session_limit_reached: \S/);
+      await w.bad("session.updateMany", { filter: { userId }, tagsToAdd }, "UnexpectedError", 409, /^session_limit_reached: \S/);
+      assert.deepEqual((await own(w, sessionId)).tags, []);
+    },
+  ],
+  [
     "of a session that is not there, or has ended",
     async (w) => {
       const { sessionId } = await w.session();

@@ -101,6 +101,40 @@ export const cases = [
     await w.server.told("ip_not_allowed", { session: office.sessionId });
     await w.server.told("ip_blocked", { session: abroad.sessionId });
   }),
+  ...both("after the absolute end", async (w, path) => {
+    const { sessionToken, sessionId, own, expiresAt } = await w.session({ tags: ["life:short"] });
+    assert.equal(expiresAt, seconds(own.created_at) + 1);
+    await until("it is over", async () => (await w.server.endOf(sessionId)) === "session_expired");
+    await refused(w, path, { sessionToken }, "session_expired");
+  }),
+  ...both("after another login took the place", async (w, path) => {
+    const userId = w.user();
+    const [first, second] = [await w.session({ userId, tags: ["places:one"] }), await w.session({ userId, tags: ["places:one"] })];
+    await refused(w, path, { sessionToken: first.sessionToken }, "session_evicted");
+    await w.good(path, { sessionToken: second.sessionToken });
+    assert.equal(await w.server.endOf(first.sessionId), "session_evicted");
+  }),
+  ...both("from another network, where the policy looks", async (w, path) => {
+    const ipAddress = "203.0.113.7";
+    const [asked, ended] = [await w.session({ tags: ["net:asks"], ipAddress }), await w.session({ tags: ["net:ends"], ipAddress })];
+    await refused(w, path, { sessionToken: asked.sessionToken, ipAddress: "192.0.2.1" }, "reauthentication_required", 403);
+    await w.good(path, { sessionToken: asked.sessionToken, ipAddress });
+    await refused(w, path, { sessionToken: ended.sessionToken, ipAddress: "192.0.2.1" }, "ip_changed");
+    assert.equal(await w.server.endOf(ended.sessionId), "ip_changed");
+  }),
+  ...both("with another kind of credential", async (w, path) => {
+    const { refresh_token } = await w.server.api("POST", "/v1/sessions", { user_id: w.user(), refresh: true });
+    for (const sessionToken of [refresh_token, w.key]) await refused(w, path, { sessionToken }, "token_(wrong_kind|malformed)");
+  }),
+  [
+    "a token from before the user authenticated again",
+    async (w) => {
+      const { sessionToken, sessionId } = await w.session();
+      const { token } = await w.server.api("PATCH", `/v1/sessions/${sessionId}`, { auth: { methods: ["otp"], level: 2 } });
+      await refused(w, "session.validate", { sessionToken }, "token_superseded");
+      assert.equal((await w.good("session.validate", { sessionToken: token })).sessionId, sessionId);
+    },
+  ],
   [
     "an old token is replaced by validateAndRefresh, and by that alone",
     async (w) => {

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { createClient } from "@propelauth/byo-node";
 import { createLocalJWKSet, jwtVerify } from "jose";
 import { isFree, resolved, withNulls } from "./declared.mjs";
+import { read } from "./json.mjs";
 
 /**
  * `methods()`: what the client has. `call(path, data, url, key)`: `{ok, data}`, `{ok, error}` or `{raised}`. `verify(token,
@@ -95,9 +96,17 @@ export class StrictClient {
     const method = methods.find((one) => one.path === path);
     const body = JSON.stringify({ data: withNulls($defs, method.data, data), command: method.command });
     const { status, headers, text } = await post(url, body, { authorization: `Bearer ${key}`, ...H2C });
+    return this.read(method, status, headers["content-type"] ?? "", text);
+  }
+
+  /** What such a client makes of an answer. */
+  read(method, status, type, text) {
+    const { $defs } = this.declared;
     try {
-      if (!headers["content-type"]?.startsWith("application/json")) throw new Error("not JSON");
-      const value = JSON.parse(text);
+      if (!type.startsWith("application/json")) throw new Error("not JSON");
+      const { value, broken } = read(text);
+      const fraction = broken.find((path) => !/\/metadata(\/|$)/.test(path));
+      if (fraction) throw new Error(`${fraction} is no whole number`);
       if (status === 200) return { ok: true, data: taken($defs, method.answer, value, "answer") };
       const known = method.errors[value.type];
       if (!known) throw new Error(`an unknown error type ${value.type}`);

@@ -32,6 +32,7 @@ export class Judge {
     if (request.start !== "POST /run-command HTTP/1.1") say(`the request is ${request.start}`);
     const type = answer.headers["content-type"] ?? "nothing";
     if (!/^application\/json(;\s*charset=utf-8)?$/i.test(type)) say(`the content type is ${type}`);
+    if (answer.headers["set-cookie"]) say("the answer sets a cookie");
     if (!answer.body) return [...found, "the body is empty"];
     let body;
     try {

@@ -14,6 +14,8 @@ import { post } from "./clients.mjs";
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const BINARY = resolve(env.HANDSTAMP_BIN ?? join(ROOT, "target/release/handstamp"));
 const CONFIG = fileURLToPath(new URL("../handstamp.toml", import.meta.url));
+/** Those that the commands need. */
+const KEY_SCOPES = ["sessions:read", "sessions:write", "tokens:mint", "keys:write"];
 /** In memory where there is such a place: a thousand sessions are made. */
 const FOLDERS = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
@@ -48,9 +50,9 @@ export class Handstamp extends Server {
     execFileSync("prlimit", ["--pid", `${this.pid}`, `--fsize=${yes ? "1" : "unlimited"}:unlimited`]);
   }
 
-  /** A call of the management API; `wanted` is the status that the test counts on. */
-  async api(method, path, body, wanted = [200, 201]) {
-    const headers = { authorization: `Bearer ${this.key}` };
+  /** A call of the management API; `wanted` are the statuses that the test counts on. */
+  async api(method, path, body, { wanted = [200, 201], key = this.key, environment } = {}) {
+    const headers = { authorization: `Bearer ${key}`, ...(environment && { "x-handstamp-env": environment }) };
     const answer = await post(this.url, body ? JSON.stringify(body) : "", headers, path, method);
     assert.ok([wanted].flat().includes(answer.status), `${method} ${path}: ${answer.status} ${answer.text}`);
     return JSON.parse(answer.text);
@@ -69,6 +71,15 @@ export class Handstamp extends Server {
   async newKey(scopes) {
     const { key, secret } = await this.api("POST", "/v1/keys", { name: "tests", scopes });
     return { id: key.id, secret };
+  }
+
+  /** A key of an environment that there was not before. */
+  async elsewhere(product, environment) {
+    const args = ["keys", "create", "operator", "--operator", "--json", "--url", this.url, "--data-dir", this.data];
+    const { secret: key } = JSON.parse(execFileSync(BINARY, args, { cwd: this.folder, stdio: ["ignore", "pipe", "pipe"] }));
+    await this.api("POST", "/v1/environments", { product, environment }, { key });
+    const made = await this.api("POST", "/v1/keys", { name: "tests", scopes: KEY_SCOPES }, { key, environment: `${product}/${environment}` });
+    return made.secret;
   }
 
   /** Waits until history tells of a refusal: of a session, or of a login of that user. It is written after the answer. */

@@ -75,8 +75,8 @@ export class Handstamp extends Server {
 
   /** A key of an environment that there was not before. */
   async elsewhere(product, environment) {
-    const args = ["keys", "create", "operator", "--operator", "--json", "--url", this.url, "--data-dir", this.data];
-    const { secret: key } = JSON.parse(execFileSync(BINARY, args, { cwd: this.folder, stdio: ["ignore", "pipe", "pipe"] }));
+    const args = ["keys", "create", "operator", "--operator", "--json", "--listen", new URL(this.url).host, "--data-dir", this.data];
+    const { secret: key } = JSON.parse(execFileSync(BINARY, args, { cwd: this.folder, env: { PATH: env.PATH }, stdio: "pipe" }));
     await this.api("POST", "/v1/environments", { product, environment }, { key });
     const made = await this.api("POST", "/v1/keys", { name: "tests", scopes: KEY_SCOPES }, { key, environment: `${product}/${environment}` });
     return made.secret;

@@ -10,7 +10,7 @@ import { checker } from "./cases/checker.mjs";
 import { NodeClient, PythonClient, StrictClient } from "./support/clients.mjs";
 import { coverage, methodsMissing, table } from "./support/coverage.mjs";
 import { declarations } from "./support/declared.mjs";
-import { Judge } from "./support/judge.mjs";
+import { commandOf, Judge } from "./support/judge.mjs";
 import { World } from "./support/world.mjs";
 
 const CHAPTERS = ["create", "validate", "fetch", "update", "invalidate", "limits", "devices", "proofs", "tokens", "keys", "wire", "faults"];
@@ -52,11 +52,14 @@ async function drive(client) {
     }
     const wrong = new Map();
     for (const one of world.relay.exchanges)
-      for (const problem of judge.problems(one)) wrong.set(problem, [...(wrong.get(problem) ?? []), one]);
-    for (const [problem, all] of wrong) {
+      for (const problem of judge.problems(one)) {
+        const what = `${commandOf(one.request)}: ${problem.replace(/\/\d+(?=[/ ])/g, "/*")}`;
+        wrong.set(what, [...(wrong.get(what) ?? []), one]);
+      }
+    for (const [what, all] of wrong) {
       const [{ request, answer }] = all;
-      const told = `${all.length} answers, such as ${answer.start}: ${answer.body}\nto ${request.body}`;
-      fail(client.name, problem, told);
+      const told = `${all.length} times, such as\n${request.body.slice(0, 400)}\n${answer.start}: ${answer.body.slice(0, 400)}`;
+      fail(client.name, what, told);
     }
     const { rows, missing } = coverage(world, declared);
     if (!pattern) for (const what of missing) fail(client.name, "coverage", what);

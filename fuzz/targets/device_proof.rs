@@ -3,7 +3,7 @@
 #![no_main]
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use handstamp_core::device::challenge::{self, Client};
+use handstamp_core::device::challenge::{self, Answerer};
 use handstamp_core::device::key::{DeviceId, PublicKey};
 use handstamp_core::device::proof::{Brings, LONGEST, Proof};
 use handstamp_core::device::{
@@ -13,6 +13,7 @@ use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::policy::{Origin, Sourced};
 use handstamp_core::refusal::Code;
 use handstamp_core::secret::Secret;
+use handstamp_core::subject::Endpoint;
 use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 use libfuzzer_sys::fuzz_target;
@@ -20,7 +21,8 @@ use std::sync::LazyLock;
 
 const ENV: EnvironmentId = EnvironmentId(7);
 const NOW: Millis = Millis(1_700_000_000_000);
-const CLIENT: Client<'static> = Client::Session(SessionId([3; 16]));
+const CLIENT: Answerer<'static> =
+    Answerer::Session(SessionId([3; 16]), Endpoint { ip: None, user_agent: Some("Firefox"), agent: None });
 
 static KEYS: LazyLock<Keyring> =
     LazyLock::new(|| Keyring::new(&MasterKey::new([1; 32]), 1, &[2], &Secret::new([9; 32])));
@@ -30,7 +32,7 @@ static DEVICE: LazyLock<Registered> = LazyLock::new(|| {
     Registered::new(PublicKey::from_bytes(PAIR.public_key().as_ref()).expect("a public key"), NOW)
 });
 static GENUINE: LazyLock<String> = LazyLock::new(|| {
-    let given = challenge::give(ENV, CLIENT, [5; 16], NOW, &KEYS);
+    let given = challenge::give(ENV, CLIENT.own(), [5; 16], NOW, &KEYS);
     let claims =
         format!(r#"{{"jti":"{}","htm":"GET","htu":"https://a.example/","iat":1700000000}}"#, given.text);
     dressed(br#"{"alg":"EdDSA","typ":"devproof+jwt"}"#, claims.as_bytes())

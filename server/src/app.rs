@@ -6,7 +6,7 @@
 //!   [`activity`]: what is kept beside the store.
 //! * [`view`]: what is told of a session. `limits`, `seats`: how many sessions a user may
 //!   have, and how many all users with a tag.
-//! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`], [`search`], [`history`], [`users`],
+//! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`] (but for [`spared`]), [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
 //! * [`feed`], [`status_lists`]: what those must know who verify access tokens themselves.
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
@@ -24,6 +24,7 @@ use handstamp_core::secret::Secret;
 use handstamp_core::signing::budget::Budget;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::{Keyring, MasterKey};
+use handstamp_core::transition::update::Fixed;
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -67,6 +68,7 @@ mod room;
 pub mod search;
 mod seats;
 pub mod signing;
+pub mod spared;
 pub mod status_lists;
 pub mod table;
 pub mod tighter;
@@ -137,6 +139,8 @@ pub struct Refused {
     pub challenge: Option<Given>,
     /// The budget that does not cover the request.
     pub over: Option<Over>,
+    /// All tags that may not come or go, where that is why.
+    pub fixed: Vec<Fixed>,
 }
 
 /// An accident. Its text is for the log; a caller gets the code's general sentence and the request id.
@@ -189,23 +193,16 @@ impl Refused {
 impl Stop {
     /// A refusal with its own sentence.
     pub fn refuse(code: Code, detail: impl Into<String>) -> Stop {
-        Stop::Refused(Box::new(Refused {
-            refusal: Refusal::plain(code, "request"),
-            detail: Some(detail.into()),
-            fields: Vec::new(),
-            challenge: None,
-            over: None,
-        }))
+        let refusal = Refusal::plain(code, "request");
+        Stop::Refused(Box::new(Refused { detail: Some(detail.into()), ..Refused::from(refusal) }))
     }
     /// Bad input in one field.
     pub fn field(pointer: &str, message: impl Into<String>) -> Stop {
         let message = message.into();
         Stop::Refused(Box::new(Refused {
-            refusal: Refusal::plain(Code::InvalidRequest, "request"),
             detail: Some(format!("{pointer}: {message}")),
             fields: vec![(pointer.to_owned(), message)],
-            challenge: None,
-            over: None,
+            ..Refused::from(Refusal::plain(Code::InvalidRequest, "request"))
         }))
     }
     /// Bad input in several fields; there is at least one.
@@ -214,13 +211,8 @@ impl Stop {
         let first =
             fields.first().map_or(String::new(), |(pointer, message)| format!("{pointer}: {message}"));
         let detail = if more == 0 { first } else { format!("{first} (and {more} more)") };
-        Stop::Refused(Box::new(Refused {
-            refusal: Refusal::plain(code, "request"),
-            detail: Some(detail),
-            fields,
-            challenge: None,
-            over: None,
-        }))
+        let refused = Refused::from(Refusal::plain(code, "request"));
+        Stop::Refused(Box::new(Refused { detail: Some(detail), fields, ..refused }))
     }
     /// The same, and what it is about.
     #[must_use]
@@ -241,13 +233,8 @@ impl Stop {
     /// A budget does not cover the request.
     pub fn over(over: Over, detail: String) -> Stop {
         let refusal = Refusal::plain(Code::RateLimitExceeded, "rate_limit");
-        Stop::Refused(Box::new(Refused {
-            refusal,
-            detail: Some(detail),
-            fields: Vec::new(),
-            challenge: None,
-            over: Some(over),
-        }))
+        let (detail, over) = (Some(detail), Some(over));
+        Stop::Refused(Box::new(Refused { detail, over, ..Refused::from(refusal) }))
     }
     /// A plain code.
     pub fn code(code: Code) -> Stop {
@@ -255,15 +242,15 @@ impl Stop {
     }
 }
 
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        let (fields, fixed) = (Vec::new(), Vec::new());
+        Refused { refusal, detail: None, fields, challenge: None, over: None, fixed }
+    }
+}
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(Box::new(Refused {
-            refusal,
-            detail: None,
-            fields: Vec::new(),
-            challenge: None,
-            over: None,
-        }))
+        Stop::Refused(Box::new(Refused::from(refusal)))
     }
 }
 impl From<Fault> for Stop {

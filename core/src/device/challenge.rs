@@ -38,6 +38,39 @@ pub enum Client<'a> {
     },
 }
 
+/// Who answers a challenge, and from where: see the rule above.
+#[derive(Clone, Copy)]
+pub enum Answerer<'a> {
+    /// The client of this session.
+    Session(SessionId, Endpoint<'a>),
+    /// Somebody who logs in; as this user.
+    Login(Option<&'a UserId>, Endpoint<'a>),
+}
+
+impl<'a> Answerer<'a> {
+    /// As whom they get a challenge of their own.
+    pub const fn own(self) -> Client<'a> {
+        match self {
+            Answerer::Session(id, _) => Client::Session(id),
+            Answerer::Login(user, from) => Client::Login { user, from },
+        }
+    }
+
+    /// The session that a proof of theirs must be for.
+    pub const fn session(self) -> Option<SessionId> {
+        match self {
+            Answerer::Session(id, _) => Some(id),
+            Answerer::Login(..) => None,
+        }
+    }
+
+    /// As whom they got one before anybody had said who they are.
+    const fn unnamed(self) -> Client<'a> {
+        let (Answerer::Session(_, from) | Answerer::Login(_, from)) = self;
+        Client::Login { user: None, from }
+    }
+}
+
 /// A challenge to hand out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Given {
@@ -49,7 +82,7 @@ pub struct Given {
     pub until: Millis,
 }
 
-/// A challenge that came back, and is one of ours, given to this very client.
+/// A challenge that came back, and is one of ours that this client may answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Challenge {
     /// When it was given.
@@ -82,31 +115,23 @@ pub fn give(env: EnvironmentId, client: Client<'_>, random: [u8; 16], now: Milli
 
 /// Recognises a challenge; `None` when it is not one of ours, or was given to somebody else. Whether it is too old or
 /// used is for [`super`].
-pub fn recognise(env: EnvironmentId, text: &str, client: Client<'_>, keys: &Keyring) -> Option<Challenge> {
+pub fn recognise(env: EnvironmentId, text: &str, by: Answerer<'_>, keys: &Keyring) -> Option<Challenge> {
     let mut body = [0; BODY];
     base62::decode(text.strip_prefix(PREFIX)?.as_bytes(), &mut body)?;
     let (signed, presented) = body.split_first_chunk::<SIGNED>()?;
     let [set, of, m0, m1, m2, m3, m4, m5, ..] = *signed;
-    let client = match client {
-        // Given before anybody had said who they are.
-        Client::Login { user: Some(_), from } if of == UNNAMED => Client::Login { user: None, from },
-        as_it_is @ (Client::Session(_) | Client::Login { .. }) => as_it_is,
-    };
-    let expected = tag(keys.set(set)?, env, client, signed);
-    if of != kind(client) || verify_slices_are_equal(&expected, presented).is_err() {
-        return None;
-    }
+    let given_to = [by.own(), by.unnamed()].into_iter().find(|client| kind(*client) == of)?;
+    let expected = tag(keys.set(set)?, env, given_to, signed);
+    verify_slices_are_equal(&expected, presented).ok()?;
     let at = Millis(i64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]));
     Some(Challenge { at, mark: <[u8; 32]>::try_from(digest(&SHA256, text.as_bytes()).as_ref()).ok()? })
 }
-
-const UNNAMED: u8 = 2;
 
 const fn kind(client: Client<'_>) -> u8 {
     match client {
         Client::Session(_) => 0,
         Client::Login { user: Some(_), .. } => 1,
-        Client::Login { user: None, .. } => UNNAMED,
+        Client::Login { user: None, .. } => 2,
     }
 }
 
@@ -157,49 +182,73 @@ mod tests {
         let (keys, ada, bob) = (ring(1, &[1]), UserId::new("ada").unwrap(), UserId::new("bob").unwrap());
         let at =
             |ip: &str| Endpoint { ip: Some(ip.parse().unwrap()), user_agent: Some("Firefox"), agent: None };
-        let login = |user, from| Client::Login { user, from };
-        let clients = [
-            Client::Session(session(1)),
-            Client::Session(session(2)),
-            login(None, at("203.0.113.7")),
-            login(None, at("203.0.113.8")),
-            login(None, Endpoint::default()),
-            login(None, Endpoint { user_agent: None, ..at("203.0.113.7") }),
-            login(None, Endpoint { ip: None, ..at("203.0.113.7") }),
-            login(None, Endpoint { user_agent: Some(""), ..at("203.0.113.7") }),
-            login(Some(&ada), at("203.0.113.7")),
-            login(Some(&bob), at("203.0.113.7")),
-            login(Some(&ada), at("203.0.113.8")),
-        ];
-        for (n, to) in clients.iter().enumerate() {
-            let given = give(ENV, *to, [5; 16], NOW, &keys);
+        let (here, there, nowhere) = (at("203.0.113.7"), at("203.0.113.8"), Endpoint::default());
+        let mute = Endpoint { user_agent: None, ..here };
+        let hidden = Endpoint { ip: None, ..here };
+        let blank = Endpoint { user_agent: Some(""), ..here };
+        let other = Endpoint { user_agent: Some("Chrome"), ..here };
+        let places = [here, there, nowhere, mute, hidden, blank, other];
+        let whoever = places.map(|from| Answerer::Login(None, from));
+        let named =
+            places.iter().flat_map(|from| [&ada, &bob].map(|user| Answerer::Login(Some(user), *from)));
+        let sessions = places.iter().flat_map(|from| [1, 2].map(|n| Answerer::Session(session(n), *from)));
+        let answerers: Vec<Answerer<'_>> = whoever.into_iter().chain(named).chain(sessions).collect();
+        // Each stands for a place, and is nobody in particular, one of two users, or one of two sessions.
+        let place = |n: usize| if n < 7 { n } else { (n - 7) % 14 / 2 };
+        let somebody = |n: usize| (n >= 7).then(|| ((n - 7) / 14, n % 2));
+        for (n, to) in answerers.iter().enumerate() {
+            let given = give(ENV, to.own(), [5; 16], NOW, &keys);
             assert_eq!((given.at, given.until), (NOW, NOW.plus(Span::minutes(5))));
-            for (m, from) in clients.iter().enumerate() {
+            for (m, from) in answerers.iter().enumerate() {
                 let found = recognise(ENV, &given.text, *from, &keys);
-                // One that was given before anybody said who they are is answered by whoever logs in from there.
-                let named_since = matches!((n, m), (2, 8 | 9) | (3, 10));
-                assert_eq!(found.is_some(), n == m || named_since, "given to {n}, came from {m}");
+                let expected = match somebody(n) {
+                    // Whoever comes from there answers what was given to nobody in particular.
+                    None => place(n) == place(m),
+                    // A session may come from anywhere: its challenge is for it alone.
+                    Some((1, _)) => somebody(n) == somebody(m),
+                    Some(_) => n == m,
+                };
+                assert_eq!(found.is_some(), expected, "given to {n}, came from {m}");
                 assert!(found.is_none_or(|found| found.at == NOW && found.forget_at() > given.until));
             }
-            let changed_env = recognise(EnvironmentId(8), &given.text, *to, &keys);
-            assert!(changed_env.is_none() && recognise(ENV, &given.text, *to, &ring(2, &[1])).is_none());
-            assert!(recognise(ENV, &given.text, *to, &ring(1, &[2])).is_none());
+            for from in [*to, Answerer::Session(session(1), places[place(n)])] {
+                let elsewhere = recognise(EnvironmentId(8), &given.text, from, &keys);
+                assert!(elsewhere.is_none() && recognise(ENV, &given.text, from, &ring(2, &[1])).is_none());
+                assert!(recognise(ENV, &given.text, from, &ring(1, &[2])).is_none());
+            }
             assert!(recognise(ENV, &given.text, *to, &ring(1, &[2, 1])).is_some(), "a key set of before");
         }
     }
 
     #[test]
+    fn what_kind_of_challenge_it_is_cannot_be_changed() {
+        let (keys, ada) = (ring(1, &[1]), UserId::new("ada").unwrap());
+        let here = Endpoint { ip: None, user_agent: Some("Firefox"), agent: None };
+        for by in [Answerer::Session(session(1), here), Answerer::Login(Some(&ada), here)] {
+            let text = give(ENV, by.own(), [5; 16], NOW, &keys).text;
+            let mut body = [0; BODY];
+            base62::decode(text.strip_prefix(PREFIX).unwrap().as_bytes(), &mut body).unwrap();
+            for kind in (0..=u8::MAX).filter(|kind| *kind != body[1]) {
+                let mut forged = PREFIX.to_owned();
+                base62::encode(&[&body[..1], &[kind], &body[2..]].concat(), &mut forged);
+                assert!(recognise(ENV, &forged, by, &keys).is_none(), "{kind}");
+            }
+        }
+    }
+
+    #[test]
     fn no_letter_of_it_can_be_changed_and_no_two_are_alike() {
-        let (keys, client) = (ring(1, &[1]), Client::Session(session(1)));
+        let (keys, by) = (ring(1, &[1]), Answerer::Session(session(1), Endpoint::default()));
+        let client = by.own();
         let one = give(ENV, client, [5; 16], NOW, &keys).text;
         assert_eq!(one.len(), 4 + 55);
         for at in 0..one.len() {
             for letter in ["0", "A", "z", "-", ""] {
                 let changed = format!("{}{letter}{}", &one[..at], &one[at + 1..]);
-                assert!(changed == *one || recognise(ENV, &changed, client, &keys).is_none(), "{changed}");
+                assert!(changed == *one || recognise(ENV, &changed, by, &keys).is_none(), "{changed}");
             }
         }
-        let mark = |text: &str| recognise(ENV, text, client, &keys).unwrap().mark;
+        let mark = |text: &str| recognise(ENV, text, by, &keys).unwrap().mark;
         for bit in 0..128_usize {
             let mut random = [5; 16];
             random[bit / 8] ^= 1 << (bit % 8);

@@ -47,11 +47,27 @@ pub enum Objection {
     TooManyTags,
     /// See [`Group::MOST`].
     TooManyGroups,
-    /// A tag of this name stays as it was at creation (`create_only_tags`).
-    CreateOnly(Tag, Origin),
-    /// The section of this tag names that name in `create_only_tags`, and nothing else of the session does: without the tag
+    /// All tags that would come or go and may not, each once: first those that would come. There is at least one.
+    Fixed(Vec<Fixed>),
+}
+
+/// A tag that may not come or go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fixed {
+    /// Which.
+    pub tag: Tag,
+    /// Why.
+    pub why: Stays,
+}
+
+/// Why a tag may not come or go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stays {
+    /// Tags of this name stay as they were at creation (`create_only_tags`).
+    CreateOnly(Origin),
+    /// The section of the tag names that name in `create_only_tags`, and nothing else of the session does: without the tag
     /// the name would be free.
-    Frees(Tag, Box<str>),
+    Frees(Box<str>),
     /// It says that somebody acts in the user's place.
     SaysWhoActs,
 }
@@ -76,12 +92,9 @@ pub fn update(
     entropy: &Entropy,
 ) -> Result<Result<Change, Objection>, Impossible> {
     let Living { ground, session } = living;
-    let says_who_acts = |tag: &Tag| tag.as_str() == Actor::TAG && !patch.add_tags.contains(tag);
-    if session.actor.is_some() && patch.remove_tags.iter().any(says_who_acts) {
-        return Ok(Err(Objection::SaysWhoActs));
-    }
-    if let Some(objection) = create_only(living, patch) {
-        return Ok(Err(objection));
+    let fixed = fixed(living, patch);
+    if !fixed.is_empty() {
+        return Ok(Err(Objection::Fixed(fixed)));
     }
     let mut next = session.clone();
     let mut tags: Vec<HeldTag> =
@@ -123,29 +136,41 @@ pub fn update(
     Ok(Ok(Change { session: next, user: None, events: vec![event] }))
 }
 
-/// A tag that would come or go and may not. What is added and there already, or removed and not there, changes nothing.
+/// The tags that would come or go and may not. What is added and there already, or removed and not there, changes nothing.
 ///
 /// Nobody gets out of a list in several steps: no name that it has changes, and no change makes it shorter.
-fn create_only(living: Living<'_>, patch: &Patch) -> Option<Objection> {
+fn fixed(living: Living<'_>, patch: &Patch) -> Vec<Fixed> {
     let Living { ground, session } = living;
     let kept = session.tags.iter().map(|held| &held.tag).filter(|tag| !patch.remove_tags.contains(tag));
     let after: Vec<&str> = kept.chain(&patch.add_tags).map(Tag::as_str).collect();
     // A tag that brings a rule cannot come in the same breath as what the rule forbids.
     let policies = [ground.policy.of(session), ground.policy.of_tags(after)];
-    let comes = patch.add_tags.iter().filter(|tag| !session.has_tag(tag));
-    let goes = patch.remove_tags.iter().filter(|tag| session.has_tag(tag) && !patch.add_tags.contains(tag));
-    let fixed = comes.chain(goes.clone()).find_map(|tag| {
+    let [before, after] = &policies;
+    let create_only = |tag: &Tag| {
         let mut lists = policies.iter().flat_map(|policy| &policy.create_only_tags);
         let found = lists.find(|list| list.value.names(tag.as_str()))?;
-        Some(Objection::CreateOnly(tag.clone(), found.origin.clone()))
-    });
-    let [before, after] = &policies;
-    fixed.or_else(|| {
-        let freed = named(before).find(|name| named(after).all(|still| still != *name))?;
-        let brings = |tag: &&Tag| named(&ground.policy.of_tags([tag.as_str()])).any(|name| name == freed);
-        let mut goes = goes;
-        goes.find(brings).map(|tag| Objection::Frees(tag.clone(), freed.into()))
-    })
+        Some(Stays::CreateOnly(found.origin.clone()))
+    };
+    let freed: Vec<&str> = named(before).filter(|name| named(after).all(|still| still != *name)).collect();
+    let frees = |tag: &Tag| {
+        let own = ground.policy.of_tags([tag.as_str()]);
+        let freed = freed.iter().find(|freed| named(&own).any(|name| name == **freed))?;
+        Some(Stays::Frees((*freed).into()))
+    };
+    let acts =
+        |tag: &Tag| (session.actor.is_some() && tag.as_str() == Actor::TAG).then_some(Stays::SaysWhoActs);
+    let comes = patch.add_tags.iter().filter(|tag| !session.has_tag(tag));
+    let comes = comes.filter_map(|tag| Some((tag, create_only(tag)?)));
+    let goes = patch.remove_tags.iter().filter(|tag| session.has_tag(tag) && !patch.add_tags.contains(tag));
+    let goes =
+        goes.filter_map(|tag| Some((tag, acts(tag).or_else(|| create_only(tag)).or_else(|| frees(tag))?)));
+    let mut fixed: Vec<Fixed> = Vec::new();
+    for (tag, why) in comes.chain(goes) {
+        if !fixed.iter().any(|known| known.tag == *tag) {
+            fixed.push(Fixed { tag: tag.clone(), why });
+        }
+    }
+    fixed
 }
 
 fn named(policy: &Effective) -> impl Iterator<Item = &str> {

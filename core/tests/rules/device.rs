@@ -5,10 +5,11 @@ mod world;
 use handstamp_core::device::challenge::{self, Client};
 use handstamp_core::device::proof::Brings;
 use handstamp_core::device::{DeviceMode, Passed, Registered, base64url, introduce, may_register};
-use handstamp_core::id::EnvironmentId;
+use handstamp_core::id::{EnvironmentId, UserId};
 use handstamp_core::refusal::Code;
+use handstamp_core::subject::Endpoint;
 use handstamp_core::time::{Millis, Span};
-use world::{ENV, Pair, START, World, session};
+use world::{ENV, Pair, START, World, here, session};
 
 #[test]
 fn both_kinds_of_key_prove() {
@@ -163,6 +164,50 @@ fn challenges_are_fresh_ours_and_used_once() {
     let world = World::new();
     let other = challenge::give(EnvironmentId(8), Client::Session(session(1)), [5; 16], START, &world.keys);
     World { challenge: other.text.into(), ..world }.stale("not given to this client");
+}
+
+#[test]
+fn a_challenge_that_was_given_to_nobody_in_particular_is_answered_by_a_session_from_there() {
+    assert!(World::unnamed(here()).passes());
+    let last = World { now: Millis(START.0 + 299_999), ..World::unnamed(here()) };
+    assert!(last.passes());
+    World { now: Millis(START.0 + 300_000), ..World::unnamed(here()) }.stale("old challenge");
+    World { used: true, ..World::unnamed(here()) }.stale("was used");
+    // From elsewhere, by another agent, or where one of them was said and the other time not.
+    for from in [
+        Endpoint { ip: Some([203, 0, 113, 8].into()), ..here() },
+        Endpoint { ip: None, ..here() },
+        Endpoint { user_agent: Some("Chrome"), ..here() },
+        Endpoint { user_agent: Some(""), ..here() },
+        Endpoint { user_agent: None, ..here() },
+        Endpoint::default(),
+    ] {
+        World::unnamed(from).stale("not given to this client");
+    }
+    // One for the logins of somebody is for those; one of another environment for nobody here.
+    let (world, ada) = (World::new(), UserId::new("ada").unwrap());
+    let named = Client::Login { user: Some(&ada), from: here() };
+    let given = challenge::give(ENV, named, [5; 16], START, &world.keys);
+    World { challenge: given.text.into(), ..world }.stale("not given to this client");
+    let (world, nobody) = (World::new(), Client::Login { user: None, from: here() });
+    let given = challenge::give(EnvironmentId(8), nobody, [5; 16], START, &world.keys);
+    World { challenge: given.text.into(), ..world }.stale("not given to this client");
+    // Whose proof it is, it says itself: without a word of the session, as at a login, or with another one, it is none.
+    World { session: None, ..World::unnamed(here()) }.invalid("another session");
+    World { session: Some(session(2)), ..World::unnamed(here()) }.invalid("another session");
+    World { method: "POST", ..World::unnamed(here()) }.invalid("another method");
+    // The same for a session that gets its device.
+    let world = World { challenge: World::unnamed(here()).challenge, ..World::introducing(Pair::p256()) };
+    let introduced = |world: &World| {
+        let outcome = world.shown(&world.text(), |shown| introduce(shown, world.now));
+        outcome.map(|(_, challenge)| challenge.at).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(introduced(&world), Ok(START));
+    let login = World { session: None, ..world };
+    assert_eq!(introduced(&login), Err(Code::DeviceProofInvalid), "a proof of a login");
+    let elsewhere = World::unnamed(Endpoint::default()).challenge;
+    let world = World { challenge: elsewhere, session: Some(session(1)), ..login };
+    assert_eq!(introduced(&world), Err(Code::DeviceProofStale));
 }
 
 #[test]

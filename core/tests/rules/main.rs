@@ -15,6 +15,7 @@ mod epoch;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod fixed_tags;
 mod formats;
 #[cfg(test)]
 mod histories;

@@ -4,8 +4,7 @@ use crate::support::{ENV, Held, World, code, group, login, plain, tag, texts, us
 use handstamp_core::event::EventKind;
 use handstamp_core::judge::Demand;
 use handstamp_core::limit::{self, Limit};
-use handstamp_core::policy::setting::TagNames;
-use handstamp_core::policy::{Origin, Pattern, Policy, Rules};
+use handstamp_core::policy::Origin;
 use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::session::{By, Client, State};
 use handstamp_core::tag::{Group, Tag};
@@ -15,7 +14,6 @@ use handstamp_core::transition::create::{NewSession, create, repeat};
 use handstamp_core::transition::finish::{evict, revoke, settle};
 use handstamp_core::transition::update::{Objection, Patch, authenticate, update};
 use handstamp_core::user::User;
-use std::collections::BTreeMap;
 
 const REQUEST: [u8; 32] = [7; 32];
 
@@ -298,76 +296,4 @@ fn housekeeping_writes_nothing_of_what_lives() {
     world.tick(Span(1));
     let change = settle(world.ground(), &held.session, held.seen, held.user.clone()).unwrap();
     assert_eq!((change.user.unwrap().live, change.events[0].at), (0, world.now));
-}
-
-#[test]
-fn create_only_tags_neither_come_nor_go() {
-    let mut world = World::new();
-    let (mut held, _) = world.create(NewSession { tags: vec![tag("org:acme"), tag("role:user")], ..plain() });
-    let add = |one: &str| Patch { add_tags: vec![tag(one)], ..Patch::default() };
-    let remove = |one: &str| Patch { remove_tags: vec![tag(one)], ..Patch::default() };
-    let fixed = |one: &str| Err(Objection::CreateOnly(tag(one), Origin::Default));
-    assert_eq!(patch(&mut world, &mut held, &add("org:other")), fixed("org:other"));
-    assert_eq!(patch(&mut world, &mut held, &remove("org:acme")), fixed("org:acme"));
-    // What changes nothing, and other names.
-    for good in [add("org:acme"), remove("org:other"), add("role:admin"), remove("role:user"), add("organ:x")]
-    {
-        assert_eq!(patch(&mut world, &mut held, &good), Ok(()));
-    }
-    let both =
-        Patch { add_tags: vec![tag("org:acme")], remove_tags: vec![tag("org:acme")], ..Patch::default() };
-    assert_eq!(patch(&mut world, &mut held, &both), Ok(()));
-    let swap = Patch { add_tags: vec![tag("org:b")], remove_tags: vec![tag("org:acme")], ..Patch::default() };
-    assert_eq!(patch(&mut world, &mut held, &swap), fixed("org:b"));
-    world.policy = world.policy.with(|rules| rules.create_only_tags = Some(TagNames::default()));
-    assert_eq!(patch(&mut world, &mut held, &swap), Ok(()));
-}
-
-/// Whatever anybody adds and removes, in whatever order, under whatever sections: a name that was in the list of a session
-/// once has the same tags for good.
-#[test]
-fn no_walk_leads_out_of_a_list() {
-    let tags = ["a:1", "a:2", "b:1", "b:2", "c:1", "c:2", "d:1"];
-    let lists: [&[&str]; 6] = [&[], &["a"], &["b"], &["a", "c"], &["c"], &["b", "d"]];
-    let mut chaos: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut next = |below: usize| {
-        chaos ^= chaos << 13;
-        chaos ^= chaos >> 7;
-        chaos ^= chaos << 17;
-        usize::try_from(chaos % u64::try_from(below).unwrap()).unwrap()
-    };
-    let (mut changed, mut refused) = (0, 0);
-    for _ in 0..300 {
-        let mut world = World::new();
-        let mut names = || {
-            let names = TagNames::parse(lists[next(lists.len())].iter().copied());
-            Rules { create_only_tags: Some(names.unwrap()), ..Rules::default() }
-        };
-        let default = names();
-        let sections = ["a:1", "b:*", "b:2", "c:1", "d:1"].map(|of| (Pattern::parse(of).unwrap(), names()));
-        world.policy = Policy::new(default, sections.into());
-        let (mut held, _) = world.create(NewSession { tags: vec![tag("a:1"), tag("b:1")], ..plain() });
-        let mut fixed: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for _ in 0..40 {
-            let mut some = |most: usize| (0..next(most)).map(|_| tag(tags[next(tags.len())])).collect();
-            let change = Patch { add_tags: some(3), remove_tags: some(3), ..Patch::default() };
-            match patch(&mut world, &mut held, &change) {
-                Ok(()) => changed += 1,
-                Err(Objection::CreateOnly(..) | Objection::Frees(..)) => refused += 1,
-                Err(other) => panic!("{other:?}"),
-            }
-            let of = |name: &str| -> Vec<String> {
-                let tags = held.session.tags.iter().map(|held| held.tag.as_str().to_owned());
-                tags.filter(|tag| tag.split(':').next() == Some(name)).collect()
-            };
-            let policy = world.policy.of(&held.session);
-            for name in policy.create_only_tags.iter().flat_map(|list| list.value.iter()) {
-                fixed.entry(name.to_owned()).or_insert_with(|| of(name));
-            }
-            for (name, tags) in &fixed {
-                assert_eq!(of(name), *tags, "{name}");
-            }
-        }
-    }
-    assert!(changed > 1_000 && refused > 1_000, "{changed} {refused}");
 }

@@ -21,7 +21,7 @@ use crate::store::{Expect, Op};
 use bytes::Bytes;
 use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
-use handstamp_core::device::challenge::{Challenge, Client as Ahead};
+use handstamp_core::device::challenge::{Answerer, Challenge};
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::event::Event;
 use handstamp_core::id::{SessionId, UserId};
@@ -312,8 +312,8 @@ impl App {
         let device = match asking.device {
             None => None,
             Some(device) => {
-                let from = Ahead::Login { user: Some(&new.user), from: Endpoint::from(&new.client) };
-                Some(self.introduced(env, device, from, None, self.now()).await?)
+                let by = Answerer::Login(Some(&new.user), Endpoint::from(&new.client));
+                Some(self.introduced(env, device, by, self.now()).await?)
             }
         };
         Ok(Before::Free { replaces, device })

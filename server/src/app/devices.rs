@@ -11,7 +11,7 @@ use super::{App, Fault, Stop};
 use crate::codec::device::{device_key, device_record, devices_of, read_device};
 use crate::store::{Expect, Op, Versioned};
 use handstamp_core::caller::Scope;
-use handstamp_core::device::challenge::{Client as For, Given};
+use handstamp_core::device::challenge::{Answerer, Client as For, Given};
 use handstamp_core::device::key::DeviceId;
 use handstamp_core::device::known::{self, Known};
 use handstamp_core::device::may_register;
@@ -102,8 +102,8 @@ impl App {
             }
             // Before anything else: who comes too late is not told that a signature was right.
             may_register(loaded.session.authenticated_at, loaded.session.device.as_deref(), now)?;
-            let (key, challenge) =
-                self.introduced(&env, &ask.device, For::Session(id), Some(id), now).await?;
+            let by = Answerer::Session(id, Endpoint::from(&ask.client));
+            let (key, challenge) = self.introduced(&env, &ask.device, by, now).await?;
             let change = bind(living, key, caller.by(), ask.client.clone())?;
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, None, &change, loaded.seen);

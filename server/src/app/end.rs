@@ -2,22 +2,19 @@
 
 use super::callers::{Caller, Party};
 use super::control::Env;
-use super::objections::impersonated;
 use super::read::no_session;
 use super::records::{Decision, Loaded, LoadedUser, Stage};
-use super::search::{Filter, Which};
+use super::search::Filter;
+use super::spared::Except;
 use super::{App, Stop};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::epoch::Scope as Whom;
 use handstamp_core::id::{SessionId, UserId};
-use handstamp_core::refusal::Code;
 use handstamp_core::session::{By, Client};
-use handstamp_core::subject::Subject;
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::open;
 use handstamp_core::transition::finish::revoke;
-use handstamp_core::transition::update::lift;
 
 /// Whom to end.
 #[derive(Clone)]
@@ -34,8 +31,8 @@ pub enum Target {
 pub struct Revoke {
     /// Whom.
     pub target: Target,
-    /// A session to keep: its id or its token.
-    pub except: Option<String>,
+    /// A session to keep.
+    pub except: Option<Except>,
     /// Only say what would happen.
     pub dry_run: bool,
     /// For history.
@@ -90,11 +87,11 @@ impl App {
     /// Ends what the target names.
     ///
     /// # Errors
-    /// `except_invalid` and bad input, before anything has ended; faults.
+    /// `except_invalid`, `impersonation_forbidden` and bad input, before anything has ended; faults.
     pub async fn revoke(&self, caller: &Caller, ask: &Revoke) -> Result<Revoked, Stop> {
         caller.allow(Scope::SessionsWrite)?;
         let spared = match &ask.except {
-            Some(text) => Some(self.spared(caller, ask, text).await?),
+            Some(except) => Some(self.spared(caller, ask, except).await?),
             None => None,
         };
         match &ask.target {
@@ -162,27 +159,6 @@ impl App {
         Ok(if ended { Revoked::Ended { count: 1, sessions: vec![id] } } else { none })
     }
 
-    /// The session to keep: live, and among those that would end.
-    async fn spared(&self, caller: &Caller, ask: &Revoke, text: &str) -> Result<SessionId, Stop> {
-        let invalid = || Stop::code(Code::ExceptInvalid);
-        let env = &caller.env;
-        let id = match SessionId::parse(text) {
-            Some(id) => id,
-            None => open(Kind::Session, env.record.id, text, &self.keys).map_err(|_| invalid())?.session,
-        };
-        let loaded = self.load_session(env.record.id, id).await?.ok_or_else(invalid)?;
-        if loaded.session.actor.is_some() {
-            return self.noted(&caller.party(), id, Client::default(), Err(impersonated())).await;
-        }
-        let live = self.ended(env, &loaded.session, loaded.seen, self.now()).is_none();
-        let fits = match &ask.target {
-            Target::Token(_) => false,
-            Target::Everybody => true,
-            Target::Filter(filter) => filter.fits(&loaded.session),
-        };
-        if live && fits { Ok(id) } else { Err(invalid()) }
-    }
-
     /// Raises an epoch; who is to be kept is lifted over it first.
     async fn raise(
         &self,
@@ -199,21 +175,6 @@ impl App {
             self.raise_epoch(env, whom, caller.by(), ask.reason.clone(), spared).await?;
         }
         Ok(Revoked::Raised { estimate })
-    }
-
-    /// Lifts a session over an epoch that is about to be raised to `at`.
-    pub(super) async fn lift(&self, env: &Env, id: SessionId, at: u64) -> Result<(), Stop> {
-        self.decide(id.bucket(), || async {
-            let loaded =
-                self.load_session(env.record.id, id).await?.ok_or_else(|| Stop::code(Code::ExceptInvalid))?;
-            let now = self.now();
-            let living = self.ground(env, now).living(&loaded.session, loaded.seen);
-            let change = lift(living.map_err(|_| Stop::code(Code::ExceptInvalid))?, at);
-            let mut stage = Stage::new(id.bucket(), now);
-            stage.change(self, env, &loaded, None, &change, loaded.seen);
-            Ok(Decision::Commit(stage, ()))
-        })
-        .await
     }
 
     /// Ends a user's sessions, many in one commit; the user's record sees to it that no creation slips in between.
@@ -366,28 +327,5 @@ impl App {
                 next => cursor = next,
             }
         }
-    }
-}
-
-impl Filter {
-    /// Whether a live session is among those that the filter names.
-    fn fits(&self, session: &handstamp_core::session::Session) -> bool {
-        use handstamp_core::facet;
-        let addresses = [session.client.ip, session.last_client.as_ref().and_then(|c| c.ip)];
-        let in_network = |(ip, prefix)| {
-            facet::network(ip, prefix).is_some_and(|(low, high)| {
-                addresses.iter().flatten().any(|ip| (low..=high).contains(&facet::address(*ip)))
-            })
-        };
-        self.which != Which::Ended
-            && self.code.is_none()
-            && self.user.as_ref().is_none_or(|user| *user == session.user)
-            && self.tags.iter().all(|tag| session.has_tag(tag))
-            && self.network.is_none_or(in_network)
-            && self.browser.as_ref().is_none_or(|name| facet::browsers(session).any(|known| known == *name))
-            && self.os.as_ref().is_none_or(|name| facet::systems(session).any(|known| known == *name))
-            && self.device.is_none_or(|id| session.device.as_ref().is_some_and(|device| device.id == id))
-            && self.created_after.is_none_or(|at| session.id.made_at() >= at)
-            && self.created_before.is_none_or(|at| session.id.made_at() < at)
     }
 }

@@ -6,9 +6,9 @@ use handstamp_core::event::Event;
 use handstamp_core::id::SessionId;
 use handstamp_core::policy::Origin;
 use handstamp_core::refusal::{Code, Refusal};
-use handstamp_core::session::{Actor, Client};
+use handstamp_core::session::Client;
 use handstamp_core::tag::{Group, Tag};
-use handstamp_core::transition::update::Objection;
+use handstamp_core::transition::update::{Fixed, Objection, Stays};
 
 impl App {
     /// The same outcome; when a rule refused the change, history knows of it.
@@ -62,33 +62,48 @@ pub(super) fn objected(why: Objection) -> Stop {
             let most = Group::MOST;
             Stop::field("/access_groups/add", format!("a session is in at most {most} access groups"))
         }
-        Objection::SaysWhoActs => {
-            fixed(None, format!("`{}` says that somebody acts in the user's place, and stays", Actor::TAG))
-        }
-        Objection::Frees(tag, name) => {
-            let origin = Origin::Tag(tag.as_str().into());
-            let tag = tag.as_str();
-            let why = format!(
-                "`{tag}` cannot go: its section names `{name}` in create_only_tags, which would be free then"
-            );
-            fixed(Some(origin), why)
-        }
-        Objection::CreateOnly(tag, origin) => {
-            let (tag, name, by) = (tag.as_str(), tag.name(), origin.text());
-            let why =
-                format!("`{tag}` cannot change on a live session: create_only_tags names `{name}`, by {by}");
-            fixed(Some(origin), why)
-        }
+        Objection::Fixed(tags) => fixed(tags),
     }
 }
 
-fn fixed(origin: Option<Origin>, why: String) -> Stop {
+/// All of them, and why: tags that stay for the same reason are named together.
+pub(super) fn fixed(tags: Vec<Fixed>) -> Stop {
+    let mut together: Vec<(Vec<&Tag>, &Stays)> = Vec::new();
+    for Fixed { tag, why } in &tags {
+        let same = |(tags, known): &(Vec<&Tag>, &Stays)| {
+            *known == why && tags.iter().any(|t| t.name() == tag.name())
+        };
+        match together.iter().position(same).and_then(|at| together.get_mut(at)) {
+            Some((tags, _)) => tags.push(tag),
+            None => together.push((vec![tag], why)),
+        }
+    }
+    let sentences: Vec<String> = together.iter().map(|(tags, why)| stay(tags, why)).collect();
+    let origin = tags.first().and_then(|first| match &first.why {
+        Stays::CreateOnly(origin) => Some(origin.clone()),
+        Stays::Frees(_) => Some(Origin::Tag(first.tag.as_str().into())),
+        Stays::SaysWhoActs => None,
+    });
     let refusal = Refusal { code: Code::TagCreateOnly, rule: "create_only_tags", origin, evidence: None };
     Stop::Refused(Box::new(Refused {
-        refusal,
-        detail: Some(why),
-        fields: Vec::new(),
-        challenge: None,
-        over: None,
+        detail: Some(sentences.join("; ")),
+        fixed: tags,
+        ..Refused::from(refusal)
     }))
+}
+
+fn stay(tags: &[&Tag], why: &Stays) -> String {
+    let named: Vec<String> = tags.iter().map(|tag| format!("`{}`", tag.as_str())).collect();
+    let (named, name) = (named.join(", "), tags.first().map_or("", |tag| tag.name()));
+    match why {
+        Stays::SaysWhoActs => format!("{named} says that somebody acts in the user's place, and stays"),
+        Stays::Frees(freed) => {
+            let section = if tags.len() > 1 { "their sections name" } else { "its section names" };
+            format!("{named} cannot go: {section} `{freed}` in create_only_tags, which would be free then")
+        }
+        Stays::CreateOnly(origin) => {
+            let by = origin.text();
+            format!("{named} cannot change on a live session: create_only_tags names `{name}`, by {by}")
+        }
+    }
 }

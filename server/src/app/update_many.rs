@@ -4,12 +4,13 @@ use super::callers::Caller;
 use super::limits::Demand;
 use super::search::Filter;
 use super::update::{Update, gained};
-use super::{App, Stop};
+use super::{App, Stop, objections};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::caller::Scope;
 use handstamp_core::id::SessionId;
 use handstamp_core::limit;
 use handstamp_core::refusal::Code;
+use handstamp_core::transition::update::Fixed;
 
 /// The most sessions that one call may change.
 pub const UPDATE_MOST: usize = 1_000;
@@ -29,7 +30,8 @@ impl App {
     /// any is changed.
     ///
     /// # Errors
-    /// `too_many_matches`, `session_limit_reached` and bad input, before anything has changed; faults.
+    /// `too_many_matches`, `tag_create_only` (with the tags of all sessions that may not come or go), `session_limit_reached`
+    /// and bad input, before anything has changed; faults.
     pub async fn update_all(
         &self,
         caller: &Caller,
@@ -37,7 +39,7 @@ impl App {
         ask: &Update,
     ) -> Result<UpdatedAll, Stop> {
         caller.allow(Scope::SessionsWrite)?;
-        let mut ids = Vec::new();
+        let (mut ids, mut fixed, mut refused) = (Vec::new(), Vec::<Fixed>::new(), 0);
         let mut demand = Demand::default();
         let mut cursor = None;
         loop {
@@ -52,10 +54,19 @@ impl App {
                         }
                     }
                     Err(Stop::Refused(why)) if why.refusal.code == Code::SessionEnded => {}
+                    // Others may carry other tags that stay: the caller is told all of them at once.
+                    Err(Stop::Refused(why)) if !why.fixed.is_empty() => {
+                        refused += 1;
+                        for one in why.fixed {
+                            if fixed.iter().all(|known| known.tag != one.tag) {
+                                fixed.push(one);
+                            }
+                        }
+                    }
                     Err(why) => return Err(why),
                 }
             }
-            if ids.len() > UPDATE_MOST {
+            if ids.len() + refused > UPDATE_MOST {
                 return Err(Stop::refuse(
                     Code::TooManyMatches,
                     format!("more than {UPDATE_MOST} sessions match; nothing was changed"),
@@ -65,6 +76,9 @@ impl App {
                 None => break,
                 next => cursor = next,
             }
+        }
+        if !fixed.is_empty() {
+            return Err(objections::fixed(fixed));
         }
         self.is_met(&caller.env, demand).await?;
         // The first made first, as if each had been made with its new tags.

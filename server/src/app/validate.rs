@@ -24,7 +24,7 @@ use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
 use handstamp_core::session::Client;
 use handstamp_core::step_up::Assured;
-use handstamp_core::subject::Subject;
+use handstamp_core::subject::{Endpoint, Subject};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Millis;
 use handstamp_core::token::opaque::open;
@@ -105,6 +105,11 @@ impl Ask<'_> {
     /// Who is at the other end, for records and history.
     pub(super) fn client(&self) -> Client {
         Client { ip: self.ip, user_agent: self.user_agent.map(Into::into), agent: None }
+    }
+
+    /// The same, as rules read it.
+    pub(super) fn endpoint(&self) -> Endpoint<'_> {
+        Endpoint { ip: self.ip, user_agent: self.user_agent, agent: None }
     }
 
     /// What it demands of a session; `read` is what its user agent says, where that is not the one of the session.

@@ -130,7 +130,8 @@ pub struct ForgottenDevice {
 /// Gives a challenge for a device to sign.
 ///
 /// For a session (`token` or `session_id`), or for somebody who is about to log in. It is good for five minutes, for one
-/// proof, and for this client alone.
+/// proof, and for this client alone. One without a session and without a `user_id` is for whoever comes with the same `ip`
+/// and `user_agent`: to log in, to register a session's device, or with a request of a session.
 #[utoipa::path(
     post, path = "/v1/devices/challenge", tag = "devices", operation_id = "create_device_challenge",
     request_body = ChallengeRequest,

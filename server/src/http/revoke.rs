@@ -7,6 +7,7 @@ use super::reply::json;
 use super::search::RevokeFilter;
 use super::{Web, input};
 use crate::app::end::{Revoke, Revoked, Target};
+use crate::app::spared::Except;
 use crate::json::given;
 use axum::extract::State;
 use http::StatusCode;
@@ -140,7 +141,7 @@ impl RevokeRequest {
         };
         Ok(Revoke {
             target,
-            except: self.except,
+            except: self.except.map(Except::Among),
             dry_run: self.dry_run,
             reason: input::reason("/reason", self.reason.as_deref())?,
         })

@@ -4,7 +4,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
 };
-use handstamp_core::device::challenge::{self, Client};
+use handstamp_core::device::challenge::{self, Answerer, Client};
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::device::proof::{Brings, Proof, session_hash};
 use handstamp_core::device::{DeviceMode, Passed, Registered, Shown, Standing, Target, base64url, judge};
@@ -12,6 +12,7 @@ use handstamp_core::id::{Bucket, EnvironmentId, SessionId};
 use handstamp_core::policy::{Origin, Sourced};
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::secret::Secret;
+use handstamp_core::subject::Endpoint;
 use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::{Keyring, MasterKey};
 
@@ -76,6 +77,11 @@ pub(crate) fn session(n: u8) -> SessionId {
     SessionId::new(START, Bucket::new(3), [n; 9])
 }
 
+/// Where the client is.
+pub(crate) fn here() -> Endpoint<'static> {
+    Endpoint { ip: Some([203, 0, 113, 7].into()), user_agent: Some("Firefox"), agent: None }
+}
+
 /// What a client signs, and what the server knows. Each test changes what it is about.
 pub(crate) struct World {
     pub(crate) keys: Keyring,
@@ -115,6 +121,12 @@ impl World {
     pub(crate) fn new() -> World {
         World::with(Pair::p256())
     }
+    /// Whose challenge was given to somebody who had not said yet who they are.
+    pub(crate) fn unnamed(from: Endpoint<'_>) -> World {
+        let world = World::new();
+        let given = challenge::give(ENV, Client::Login { user: None, from }, [5; 16], START, &world.keys);
+        World { challenge: given.text.into(), ..world }
+    }
     /// With its key in the header, as for a registration.
     pub(crate) fn introducing(pair: Pair) -> World {
         let header = format!(r#"{{"alg":"{}","typ":"devproof+jwt","jwk":{}}}"#, pair.alg(), pair.jwk());
@@ -141,7 +153,8 @@ impl World {
         format!("{front}.{}", base64url::encode(&signature))
     }
     pub(crate) fn standing(&self, proof: &Proof<'_>) -> Standing {
-        match challenge::recognise(ENV, proof.challenge(), Client::Session(session(1)), &self.keys) {
+        let by = Answerer::Session(session(1), here());
+        match challenge::recognise(ENV, proof.challenge(), by, &self.keys) {
             None => Standing::Foreign,
             Some(challenge) => Standing::Ours { challenge, used: self.used },
         }

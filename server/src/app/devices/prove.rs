@@ -6,15 +6,16 @@ use crate::app::records::{Loaded, Stage};
 use crate::app::{App, Fault, Stop};
 use crate::codec::device::{challenge_key, challenge_record, device_key, device_record, read_device};
 use crate::store::{Expect, Op, StoreError, Versioned};
-use handstamp_core::device::challenge::{self, Challenge, Client as For, Given};
+use handstamp_core::device::challenge::{self, Answerer, Challenge, Client as For, Given};
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::device::known::{self, Known};
 use handstamp_core::device::proof::{Brings, Proof, session_hash};
 use handstamp_core::device::{self, Passed, Shown, Standing, Target};
-use handstamp_core::id::{Bucket, EnvironmentId, SessionId, UserId};
+use handstamp_core::id::{Bucket, EnvironmentId, UserId};
 use handstamp_core::policy::Effective;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::Client;
+use handstamp_core::subject::Endpoint;
 use handstamp_core::time::Millis;
 
 /// A proof, and the request that the caller got it with. The door has checked method and URL.
@@ -71,7 +72,7 @@ impl App {
         env: &Env,
         policy: &Effective,
         loaded: &Loaded,
-        came: &Device,
+        (came, from): (&Device, Endpoint<'_>),
         now: Millis,
     ) -> Result<Result<Passed, Refusal>, StoreError> {
         let mode = &policy.device;
@@ -80,9 +81,9 @@ impl App {
         match came {
             Device::Ignored => Ok(Ok(Passed::Unasked)),
             Device::Sent(sent) if mode.value.asks(registered.is_some()) => {
-                let of = (For::Session(session.id), Some(session.id));
+                let by = Answerer::Session(session.id, from);
                 let judge = |shown: &Shown<'_>| device::judge(mode, registered, Some(shown), now);
-                self.show(env, sent, of, Brings::NoKey, judge).await
+                self.show(env, sent, by, Brings::NoKey, judge).await
             }
             Device::Sent(_) | Device::Unsent => Ok(device::judge(mode, registered, None, now)),
         }
@@ -93,15 +94,14 @@ impl App {
         &self,
         env: &Env,
         device: &Introduction,
-        from: For<'_>,
-        session: Option<SessionId>,
+        by: Answerer<'_>,
         now: Millis,
     ) -> Result<(PublicKey, Challenge), Stop> {
         let introduce = |shown: &Shown<'_>| device::introduce(shown, now);
-        match self.show(env, &device.sent, (from, session), Brings::Key, introduce).await? {
+        match self.show(env, &device.sent, by, Brings::Key, introduce).await? {
             Ok(introduced) => Ok(introduced),
             Err(refusal) => {
-                let fresh = self.challenge_with(refusal.code, env.record.id, from)?;
+                let fresh = self.challenge_with(refusal.code, env.record.id, by.own())?;
                 Err(Stop::from(refusal).with_challenge(fresh))
             }
         }
@@ -112,14 +112,14 @@ impl App {
         &self,
         env: &Env,
         sent: &Sent,
-        (from, session): (For<'_>, Option<SessionId>),
+        by: Answerer<'_>,
         brings: Brings,
         ask: impl FnOnce(&Shown<'_>) -> T,
     ) -> Result<T, StoreError> {
         let proof = Proof::read(&sent.proof, brings);
         let env = env.record.id;
         let found =
-            proof.as_ref().ok().and_then(|p| challenge::recognise(env, p.challenge(), from, &self.keys));
+            proof.as_ref().ok().and_then(|p| challenge::recognise(env, p.challenge(), by, &self.keys));
         let standing = match found {
             None => Standing::Foreign,
             Some(challenge) => {
@@ -130,7 +130,7 @@ impl App {
         let target = Target {
             method: sent.method.as_deref(),
             url: sent.url.as_deref(),
-            session: session.map(session_hash),
+            session: by.session().map(session_hash),
         };
         Ok(ask(&Shown { proof: proof.as_ref().map_err(|flaw| *flaw), target, standing }))
     }

@@ -45,7 +45,8 @@ impl App {
             let mut verdict = rule(demand);
             let mut used = None;
             if verdict.refusal.is_none() {
-                match self.judge_device(&env, &effective, &loaded, &ask.device, now).await? {
+                let came = (&ask.device, ask.endpoint());
+                match self.judge_device(&env, &effective, &loaded, came, now).await? {
                     Ok(Passed::Unasked) => {}
                     Ok(Passed::Proved(challenge)) => used = Some(challenge),
                     Err(refusal) => {

@@ -53,7 +53,7 @@ const CALLS: [(&str, &str, bool, &str); 13] = [
 ];
 
 /// Every type of failure, over all commands.
-const FAILURES: [&str; 13] = [
+const FAILURES: [&str; 14] = [
     "UnexpectedError",
     "SessionLimitExceeded",
     "IpAddressError",
@@ -66,6 +66,7 @@ const FAILURES: [&str; 13] = [
     "DeviceVerificationFailed",
     "SessionNotFound",
     "ConflictingMetadataOptions",
+    "CannotModifyOnCreateOnlyTags",
     "UpdatingTooManySessionsAtOnce",
 ];
 

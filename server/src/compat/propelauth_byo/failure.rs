@@ -10,6 +10,7 @@ use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::time::Millis;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A failed command.
@@ -61,6 +62,13 @@ impl Failure {
     /// There is no such session.
     pub fn no_session() -> Failure {
         Failure::unit("SessionNotFound", 404)
+    }
+
+    /// Tags that may not come or go, by name; each name once.
+    pub fn fixed_tags<'a>(names: impl Iterator<Item = &'a str>) -> Failure {
+        let names: BTreeSet<&str> = names.collect();
+        let details = Some(json!({ "tag_names": names }));
+        Failure { details, ..Failure::unit("CannotModifyOnCreateOnlyTags", Code::TagCreateOnly.status()) }
     }
 
     /// As many sessions as there may be.

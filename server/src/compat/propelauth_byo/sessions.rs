@@ -11,6 +11,7 @@ use crate::app::callers::Caller;
 use crate::app::create::Create;
 use crate::app::end::{Revoke, Revoked, Target};
 use crate::app::login::Given;
+use crate::app::spared::Except;
 use crate::app::validate::{Ask, Validated};
 use crate::app::{App, Refused, Stop};
 use crate::json::Object;
@@ -201,6 +202,7 @@ fn not_changed(refused: &Refused) -> Option<Failure> {
         Code::TooManyMatches => {
             Some(Failure::unit("UpdatingTooManySessionsAtOnce", refused.refusal.code.status()))
         }
+        Code::TagCreateOnly => Some(Failure::fixed_tags(refused.fixed.iter().map(|fixed| fixed.tag.name()))),
         _ => None,
     }
 }
@@ -237,14 +239,14 @@ pub(super) async fn end_others(
     ask: InvalidateOthers,
 ) -> Result<Invalidated, Failure> {
     let filter = read::filter("/data", Some(&ask.user_id), ask.session_tags)?;
-    end_many(app, by, Target::Filter(filter), Some(ask.session_token_to_keep)).await
+    end_many(app, by, Target::Filter(filter), Some(Except::OfUser(ask.session_token_to_keep))).await
 }
 
 async fn end_many(
     app: &App,
     by: &Caller,
     target: Target,
-    except: Option<String>,
+    except: Option<Except>,
 ) -> Result<Invalidated, Failure> {
     let ask = Revoke { target, except, dry_run: false, reason: None };
     match app.revoke(by, &ask).await.map_err(plain)? {

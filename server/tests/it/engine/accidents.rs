@@ -8,6 +8,7 @@ use handstamp_server::app::Stop;
 use handstamp_server::app::end::Target;
 use handstamp_server::app::keys::NewKey;
 use handstamp_server::app::search::{Filter, Which};
+use handstamp_server::app::spared::Except;
 use handstamp_server::store::faulty::{Call, Fault, Faulty, Gate};
 use handstamp_server::store::memory::Memory;
 use std::sync::Arc;
@@ -176,7 +177,7 @@ async fn who_was_to_be_spared_is_not_spared_by_the_next() {
             let (_, other) = house.create("bob", &["a:b"]).await;
             let plan = std::iter::repeat_n(Fault::None, nth).chain([accident.clone()]);
             store.plan(Call::Commit, plan);
-            let outcome = house.revoke(Target::Everybody, Some(id.to_string())).await;
+            let outcome = house.revoke(Target::Everybody, Some(Except::Among(id.to_string()))).await;
             assert!(is_fault(&outcome) || store.left() > 0, "the accident did not come");
             assert_eq!(house.validate(&token).await, Said::Allowed(None));
             let house = if nth == 1 { house.after_crash(Plan::default()).await } else { house };
@@ -199,7 +200,9 @@ async fn all_but_one() {
     for _ in 0..3 {
         let (id, token) = house.create("ada", &["a:b"]).await;
         let (_, other) = house.create("ada", &["a:b"]).await;
-        let fault = house.revoke(Target::Filter(super::house::of_tag("a:b")), Some(id.to_string())).await;
+        let fault = house
+            .revoke(Target::Filter(super::house::of_tag("a:b")), Some(Except::Among(id.to_string())))
+            .await;
         good(fault);
         assert_eq!(house.validate(&token).await, Said::Allowed(None));
         assert_eq!(house.validate(&other).await, Said::Refused(Code::SessionRevoked));

@@ -23,6 +23,7 @@ use handstamp_server::app::end::{Revoke, Revoked, Target};
 use handstamp_server::app::open::{OpenError, Setup};
 use handstamp_server::app::origins::FileOrigins;
 use handstamp_server::app::search::{Filter, Which};
+use handstamp_server::app::spared::Except;
 use handstamp_server::app::update::Update;
 use handstamp_server::app::validate::{Ask, Validated};
 use handstamp_server::app::view::View;
@@ -190,7 +191,7 @@ impl House {
     pub(crate) async fn end(&self, id: SessionId) -> Result<bool, Stop> {
         self.app.end(&self.caller(), id, None, None).await
     }
-    pub(crate) async fn revoke(&self, target: Target, except: Option<String>) -> Result<Revoked, Stop> {
+    pub(crate) async fn revoke(&self, target: Target, except: Option<Except>) -> Result<Revoked, Stop> {
         let ask = Revoke { target, except, dry_run: false, reason: Some("test".into()) };
         self.app.revoke(&self.caller(), &ask).await
     }

@@ -3,7 +3,7 @@
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
 //! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. [`sealings`]: nor one sealing. [`token_keys`]: who signs, what verifies. * [`rotations`]: honest clients on a bad network.
-//! * [`refreshes`]: what refresh tokens race with. [`tabs`]: browsers that share one, and thieves.
+//! * [`many`]: what is said of changes and ends of many. [`refreshes`]: what refresh tokens race with. [`tabs`]: browsers that share one, and thieves.
 //! * [`sim`]: all of it at once, from a seed, against [`model`].
 
 mod accidents;
@@ -15,6 +15,7 @@ mod following;
 pub(crate) mod house;
 mod leases;
 mod limits;
+mod many;
 mod memory;
 mod model;
 mod refreshes;

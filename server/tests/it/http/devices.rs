@@ -4,6 +4,7 @@
 pub(crate) mod hand;
 mod known;
 mod races;
+mod unnamed;
 
 use crate::world::{Made, World};
 use aws_lc_rs::rand::SystemRandom;

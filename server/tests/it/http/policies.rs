@@ -220,10 +220,13 @@ async fn create_only_tags_are_fixed_for_one_and_for_many() {
     let patch = json!({ "tags": { "remove": ["org:acme"], "add": ["org:other"] } });
     let at = format!("/v1/sessions/{}", made.id);
     let said = world.patch(&at, patch.clone()).await.refused(409, "tag_create_only");
-    let wanted = "`org:other` cannot change on a live session: create_only_tags names `org`, by default";
+    let wanted =
+        "`org:other`, `org:acme` cannot change on a live session: create_only_tags names `org`, by default";
     assert_eq!(said["detail"], wanted);
     let many = json!({ "filter": { "user_id": "ada" }, "update": { "tags": { "add": ["org:other"] } } });
-    world.post("/v1/sessions/update", many).await.refused(409, "tag_create_only");
+    let said = world.post("/v1/sessions/update", many).await.refused(409, "tag_create_only");
+    let wanted = "`org:other` cannot change on a live session: create_only_tags names `org`, by default";
+    assert_eq!(said["detail"], wanted);
     let policy = json!({ "tag": { "plan:free": { "create_only_tags": ["plan"] } } });
     replace(&world, &policy).await.expect(200);
     // What the section names stays, and so does what the default names.

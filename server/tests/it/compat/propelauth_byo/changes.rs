@@ -99,6 +99,29 @@ async fn changes() {
 }
 
 #[tokio::test]
+async fn all_names_of_tags_that_stay_are_told() {
+    let world = World::new().await;
+    let rules = json!({ "create_only_tags": ["org", "plan"] });
+    policy(&world, json!({ "default": rules, "tag": { "role:admin": { "create_only_tags": ["seat"] } } }))
+        .await;
+    let made = login(&world, json!({ "userId": "ada", "tags": ["org:acme", "role:admin"] })).await;
+    login(&world, json!({ "userId": "ada", "tags": ["plan:free"] })).await;
+    let before = session(&world, &made.id).await;
+    let one = json!({
+        "sessionId": made.id, "tagsToAdd": ["plan:paid", "org:b", "mfa:yes"], "tagsToRemove": ["org:acme", "role:admin"]
+    });
+    let many = json!({ "filter": { "userId": "ada" }, "tagsToAdd": ["mfa:yes"], "tagsToRemove": ["plan:free", "org:acme"] });
+    for (command, ask, names) in [
+        ("UpdateSession", one, json!(["org", "plan", "role"])),
+        ("UpdateSessions", many, json!(["org", "plan"])),
+    ] {
+        let body = fails(&world, command, ask, 409, "CannotModifyOnCreateOnlyTags").await;
+        assert_eq!(body["details"], json!({ "tag_names": names }));
+    }
+    assert_eq!(session(&world, &made.id).await, before);
+}
+
+#[tokio::test]
 async fn more_than_a_thousand_at_once_are_too_many() {
     let world = World::roomy().await;
     let mut logins = Vec::new();
@@ -175,6 +198,14 @@ async fn ends() {
     ] {
         assert_eq!(world.verdict(token).await, code);
     }
+    // The one that is kept need not be of the kind that ends.
+    let web = new("ada", json!(["on:web"])).await;
+    let ask = json!({ "userId": "ada", "sessionTokenToKeep": kept.token, "sessionTags": ["on:web"] });
+    assert_eq!(good(&world, "InvalidateAllSessionsForUserExceptOne", ask).await, count(1));
+    assert_eq!(
+        (world.verdict(&kept.token).await.as_str(), world.verdict(&web.token).await.as_str()),
+        ("valid", "session_revoked")
+    );
     let answer = run(&world, "InvalidateAllSessionsForUser", json!({})).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
 }

@@ -10,7 +10,7 @@ export class Server {
   #child;
   #said = "";
 
-  /** Everything it printed, without secrets. */
+  /** Everything it printed since its last start, without secrets. */
   get said() {
     return hide(this.#said);
   }
@@ -19,6 +19,7 @@ export class Server {
   async start(command, args, options, address) {
     const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
+    this.#said = "";
     this.url = await new Promise((ready, failed) => {
       const fail = (why) => {
         clearTimeout(timer);

@@ -75,7 +75,8 @@ export const cases = [
         ["token", true, ({ sessionToken }) => ({ sessionToken, ...w.orNull({ sessionId: null }) }), { ...HERE, ...of(LOGIN) }],
         ["id", false, ({ sessionId }) => ({ sessionId, ...w.orNull({ sessionToken: null }) }), { ...HERE, ...of(LOGIN) }],
         ["both", true, ({ sessionId, sessionToken }) => ({ sessionId, sessionToken }), HERE],
-        ["nothing of the request", true, ({ sessionId }) => ({ sessionId }), w.orNull(nulls)],
+        ["nothing of the request", true, ({ sessionId }) => ({ sessionId }), {}],
+        ["null of the request", true, ({ sessionId }) => ({ sessionId }), w.orNull(nulls)],
       ]) {
         const made = await w.session({ userId, ...HERE });
         assert.equal((await w.good("session.validate", { sessionToken: made.sessionToken, ...HERE })).hasDeviceRegistered, false);

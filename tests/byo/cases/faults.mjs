@@ -38,7 +38,8 @@ export const cases = [
           ["session.device.register", { sessionToken: bare.sessionToken, signedDeviceChallenge: introduction, rememberDevice: true, ...HERE }],
           ["session.rotateStatelessTokenKey", { secsBeforeNewKeyBecomesDefault: 0, secsBeforeExistingKeysAreDeactivated: 0 }],
         ])
-          await w.bad(path, data, "UnexpectedError", 503, /^store_unavailable: \S/);
+          await w.bad(path, data, "UnexpectedError", 503, /^store_unavailable: \S.*not mean that anybody is logged out/);
+        assert.ok(Number(w.relay.exchanges.at(-1).answer.headers["retry-after"]) > 0, "it says when to try again");
         // What is only read goes on.
         for (const { sessionToken } of [one, keep]) await w.good("session.validate", { sessionToken });
         assert.equal((await w.good("session.fetchAllForUser", { userId })).sessions.length, 2);

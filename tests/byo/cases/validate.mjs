@@ -124,7 +124,9 @@ export const cases = [
   }),
   ...both("with another kind of credential", async (w, path) => {
     const { refresh_token } = await w.server.api("POST", "/v1/sessions", { user_id: w.user(), refresh: true });
-    for (const sessionToken of [refresh_token, w.key]) await refused(w, path, { sessionToken }, "token_(wrong_kind|malformed)");
+    const { own } = await w.session();
+    const { statelessToken } = await w.good("session.createStatelessToken", { userId: own.user_id });
+    for (const sessionToken of [refresh_token, statelessToken, w.key]) await refused(w, path, { sessionToken }, "token_(wrong_kind|malformed)");
   }),
   [
     "a token from before the user authenticated again",

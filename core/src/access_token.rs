@@ -3,6 +3,7 @@
 //! A token is short, and never outlives its session as it stands: neither its absolute end nor the end of its idle time. What is
 //! genuine about it, [`crate::jose`] says; whether its session may pass, [`crate::judge::judge_access`].
 
+use crate::id::SessionId;
 use crate::jose::LONGEST;
 use crate::jose::claims::{AUDIENCE, AUDIENCES, Claims, LONGEST_LIFE, RESERVED, RULE};
 use crate::jose::json::Members;
@@ -23,6 +24,7 @@ pub struct Wish {
     lifetime: Option<Span>,
     not_before: Option<Millis>,
     custom: Members,
+    issuer: Option<String>,
 }
 
 impl Wish {
@@ -39,9 +41,7 @@ impl Wish {
         custom: Members,
         now: Millis,
     ) -> Result<Wish, (&'static str, String)> {
-        let good =
-            |text: &String| (1..=AUDIENCE).contains(&text.len()) && !text.chars().any(char::is_control);
-        if audience.len() > AUDIENCES || !audience.iter().all(good) {
+        if audience.len() > AUDIENCES || !audience.iter().all(|text| is_name(text)) {
             return Err(("audience", format!("1 to {AUDIENCES} texts of 1 to {AUDIENCE} bytes")));
         }
         if lifetime.is_some_and(|life| life < Span::secs(1) || life > LONGEST_LIFE) {
@@ -58,20 +58,58 @@ impl Wish {
         if text.len() > CUSTOM {
             return Err(("claims", format!("at most {CUSTOM} bytes as JSON, these are {}", text.len())));
         }
-        Ok(Wish { audience, lifetime, not_before, custom })
+        Ok(Wish { audience, lifetime, not_before, custom, issuer: None })
     }
-}
 
-impl Wish {
+    /// The same with another `iss`, of 1 to [`AUDIENCE`] bytes without control characters: for readers who know this service
+    /// by a name that it does not have.
+    ///
+    /// It is a name and nothing more. What stands behind the token is the signature of the environment's own key, so nobody
+    /// else's tokens can be made this way; and its session, its epoch and its place in a status list are in it as in any other,
+    /// so its end is told like theirs. Readers that take one issuer only, as this server does ([`Reader`]), refuse it.
+    ///
+    /// # Errors
+    /// The field, and a sentence that says what would be right.
+    pub fn issued_as(self, issuer: String) -> Result<Wish, (&'static str, String)> {
+        if !is_name(&issuer) {
+            return Err(("issuer", format!("1 to {AUDIENCE} bytes without control characters")));
+        }
+        Ok(Wish { issuer: Some(issuer), ..self })
+    }
+
     /// Whether the token is to be good only later than now.
     pub fn begins_later(&self, now: Millis) -> bool {
         self.not_before.is_some_and(|at| at > now)
     }
 }
 
+/// Whether a text can stand for somebody who issues or takes tokens.
+fn is_name(text: &str) -> bool {
+    (1..=AUDIENCE).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// A live session of a user, as far as it matters of which one a token is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// Which.
+    pub id: SessionId,
+    /// Its last activity, also if it is not written yet.
+    pub seen: Millis,
+    /// Whether somebody acts in the user's place in it.
+    pub acting: bool,
+}
+
+/// The session of which a token is made where only the user is named: the one that was active last; of several at the same
+/// instant the greatest name, and names begin with the time at which they were made. One in which somebody acts
+/// in the user's place is never chosen: who names the user means the user.
+pub fn latest(live: impl IntoIterator<Item = Candidate>) -> Option<SessionId> {
+    let own = live.into_iter().filter(|one| !one.acting);
+    own.max_by_key(|one| (one.seen, one.id)).map(|one| one.id)
+}
+
 /// What a token says beside what its session is and what was asked for.
 pub struct Making<'a> {
-    /// Whose tokens these are.
+    /// Whose tokens these are, where the caller did not say.
     pub issuer: &'a str,
     /// For whom, where the caller did not say.
     pub audience: &'a str,
@@ -98,7 +136,7 @@ pub fn claims(session: &Session, wish: &Wish, making: Making<'_>, policy: &Effec
     let expires_at = seconds(ends).max(issued_at);
     let auth = session.auth.as_deref();
     Claims {
-        issuer: making.issuer.to_owned(),
+        issuer: wish.issuer.clone().unwrap_or_else(|| making.issuer.to_owned()),
         audience: if wish.audience.is_empty() {
             vec![making.audience.to_owned()]
         } else {
@@ -222,6 +260,7 @@ mod tests {
             custom: Members::default(),
         }
     }
+
     const READER: Reader<'static> =
         Reader { issuer: "handstamp:default/prd", audience: "default/prd", leeway: Span(0) };
 
@@ -280,5 +319,48 @@ mod tests {
             );
         }
         assert_eq!(told(&to(&["x", "default/prd"]), 1_700_000_000_000), None);
+    }
+
+    #[test]
+    fn the_session_of_whom_only_the_user_is_named() {
+        let id = |made| SessionId::new(Millis(made), Bucket::new(7), [3; 9]);
+        let own = |made, seen| Candidate { id: id(made), seen: Millis(seen), acting: false };
+        let acting = |made, seen| Candidate { acting: true, ..own(made, seen) };
+        for (live, chosen) in [
+            (&[][..], None),
+            (&[own(1, 5)], Some(1)),
+            (&[own(1, 5), own(2, 4)], Some(1)),
+            (&[own(2, 4), own(1, 5)], Some(1)),
+            (&[own(1, 5), own(2, 5)], Some(2)),
+            (&[own(2, 5), own(1, 5)], Some(2)),
+            (&[own(1, 6), own(2, 5), own(3, 5)], Some(1)),
+            (&[acting(1, 5)], None),
+            (&[acting(3, 9), own(1, 4), own(2, 3)], Some(1)),
+            (&[own(1, 4), acting(1, 4), acting(2, 4)], Some(1)),
+        ] {
+            assert_eq!(latest(live.iter().copied()), chosen.map(id), "{live:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_callers_own_choice() {
+        let long = "x".repeat(AUDIENCE);
+        for (issuer, good) in [
+            ("", false),
+            ("x", true),
+            ("https://shop.example", true),
+            (long.as_str(), true),
+            (&format!("{long}x"), false),
+            ("a\u{0}b", false),
+            ("a\nb", false),
+            ("a\u{7f}", false),
+        ] {
+            let wish = Wish::default().issued_as(issuer.to_owned());
+            assert_eq!(
+                wish.map(|wish| wish.issuer).ok(),
+                good.then(|| Some(issuer.to_owned())),
+                "{issuer:?}"
+            );
+        }
     }
 }

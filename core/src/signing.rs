@@ -8,14 +8,15 @@
 //! | removed | no | no | no |
 //!
 //! The state follows from the key's own four times and `now`, so nothing has to happen for it to change. A key does one
-//! job for its whole life: one algorithm, one purpose (ASVS 11.1, RFC 8725 3.1). What a rotation does: [`rotation`]; how often a
-//! key may seal: [`budget`].
+//! job for its whole life: one algorithm, one purpose (ASVS 11.1, RFC 8725 3.1). What a rotation does: [`rotation`], also with
+//! other words: [`handover`]; how often a key may seal: [`budget`].
 
 use crate::jose::claims::LONGEST_LIFE;
 use crate::jose::key::Algorithm;
 use crate::time::{Millis, Span};
 
 pub mod budget;
+pub mod handover;
 pub mod rotation;
 
 pub use rotation::{Ask, Plan, Refused, rotate};
@@ -200,6 +201,11 @@ pub fn active<'a>(
     keys.into_iter()
         .filter(|key| key.job == job && key.life.state(now) == State::Active)
         .max_by_key(|key| (key.life.activate_at, key.life.created_at))
+}
+
+/// Whether there is a key of a job that is not removed, also one that waits for its time.
+pub fn is_published<'a>(keys: impl IntoIterator<Item = &'a TokenKey>, job: Job, now: Millis) -> bool {
+    keys.into_iter().any(|key| key.job == job && key.life.is_published(now))
 }
 
 /// The key that will be next.

@@ -53,6 +53,7 @@ pub mod keys;
 mod limits;
 pub mod login;
 pub mod master_key;
+mod mint_for;
 mod objections;
 pub mod observe;
 pub mod open;
@@ -105,6 +106,8 @@ pub struct App {
     rates: Box<rates::Rates>,
     /// How often a data key may seal.
     sealings: arc_swap::ArcSwap<Budget>,
+    /// Held by who draws the first key of an algorithm.
+    drawing: Arc<tokio::sync::Mutex<()>>,
     checked: tighter::Checked,
     rounds: Box<aging::Rounds>,
     verdicts: verdicts::Verdicts,

@@ -82,7 +82,7 @@ pub struct VerifyingKey {
 #[derive(Clone)]
 enum Material {
     Curve(Curve, ParsedPublicKey),
-    Rsa { n: Box<[u8]>, e: Box<[u8]>, parsed: ParsedPublicKey },
+    Rsa { n: Box<str>, e: Box<str>, parsed: ParsedPublicKey },
 }
 
 impl VerifyingKey {
@@ -165,14 +165,20 @@ impl VerifyingKey {
         format!(r#"{{"kty":"{kind}","kid":"{kid}","use":"sig","alg":"{alg}",{rest}}}"#)
     }
 
+    /// Of an RSA key the modulus and the exponent, as a JWK says them (RFC 7518, section 6.3.1).
+    pub const fn modulus_and_exponent(&self) -> Option<(&str, &str)> {
+        match &self.material {
+            Material::Rsa { n, e, .. } => Some((n, e)),
+            Material::Curve(..) => None,
+        }
+    }
+
     /// The thumbprint of the key (RFC 7638, SHA-256), which is the name of keys of ours.
     fn thumbprint(&self) -> Kid {
         // The required members in the order of their names, and nothing else.
         let text = match &self.material {
             Material::Curve(curve, _) => return Kid(curve.id().to_string().into()),
-            Material::Rsa { n, e, .. } => {
-                format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url::encode(e), base64url::encode(n))
-            }
+            Material::Rsa { n, e, .. } => format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
         };
         Kid(base64url::encode(digest(&SHA256, text.as_bytes()).as_ref()).into())
     }
@@ -187,10 +193,7 @@ impl VerifyingKey {
             Material::Curve(Curve::Ed25519(x), _) => {
                 ["OKP".to_owned(), format!(r#""crv":"Ed25519","x":"{}""#, base64url::encode(x))]
             }
-            Material::Rsa { n, e, .. } => [
-                "RSA".to_owned(),
-                format!(r#""n":"{}","e":"{}""#, base64url::encode(n), base64url::encode(e)),
-            ],
+            Material::Rsa { n, e, .. } => ["RSA".to_owned(), format!(r#""n":"{n}","e":"{e}""#)],
         }
     }
 
@@ -206,7 +209,8 @@ impl VerifyingKey {
         }
         let parsed = rsa::PublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256);
         let parsed = parsed.map_err(|_| Broken)?;
-        Ok(VerifyingKey::named(Material::Rsa { n: n.into(), e: e.into(), parsed }))
+        let [n, e] = [n, e].map(|number| base64url::encode(number).into());
+        Ok(VerifyingKey::named(Material::Rsa { n, e, parsed }))
     }
 
     fn named(material: Material) -> VerifyingKey {
@@ -286,9 +290,8 @@ impl SigningKey {
             }
             Pair::Rs256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign_digest(&RSA_PKCS1_SHA256, &digest(&SHA256, message), &mut signature)
-                    .map_err(|_| Broken)?;
-                Ok(signature)
+                let done = pair.sign_digest(&RSA_PKCS1_SHA256, &digest(&SHA256, message), &mut signature);
+                done.map(|()| signature).map_err(|_| Broken)
             }
         }
     }
@@ -384,13 +387,11 @@ mod tests {
         assert!(SigningKey::es256(&Secret::new([0; 32])).is_err());
         assert!(SigningKey::es256(&Secret::new([0xff; 32])).is_err());
         assert!(SigningKey::rs256(b"").is_err() && SigningKey::rs256(&[0x30; 40]).is_err());
-        let short = [0xff; 128];
-        assert!(VerifyingKey::rsa(&short, &[1, 0, 1]).is_err(), "1024 bits");
+        assert!(VerifyingKey::rsa(&[0xff; 128], &[1, 0, 1]).is_err(), "1024 bits");
         assert!(VerifyingKey::rsa(&[&[0][..], &[0xff; 256]].concat(), &[1, 0, 1]).is_err());
-        assert!(
-            VerifyingKey::rsa(&[0xff; 256], &[]).is_err()
-                && VerifyingKey::rsa(&[0xff; 256], &[0, 3]).is_err()
-        );
+        for e in [&[][..], &[0, 3]] {
+            assert!(VerifyingKey::rsa(&[0xff; 256], e).is_err());
+        }
         for text in ["", "a b", "a.b", "../x", "é", &"k".repeat(65)] {
             assert_eq!(Kid::parse(text), None, "{text}");
         }

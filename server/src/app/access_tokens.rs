@@ -6,14 +6,14 @@
 use super::callers::Caller;
 use super::control::Env;
 use super::read::no_session;
-use super::records::{Decision, Stage, open_data};
+use super::records::{Decision, Loaded, Stage, open_data};
 use super::update::ended;
 use super::{App, Stop};
 use handstamp_core::access_token::{self, Making, Reader, Wish};
 use handstamp_core::base62;
 use handstamp_core::caller::Scope;
 use handstamp_core::expiry;
-use handstamp_core::id::{EnvironmentId, SessionId};
+use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::jose::claims::{Claims, DATA_TYPE, RULE, TYPE};
 use handstamp_core::jose::jws::{self, Unverified};
 use handstamp_core::jose::key::Algorithm;
@@ -83,31 +83,46 @@ impl App {
     /// `not_found`, why the session is over, `data_too_large`, `signing_key_missing`, `insufficient_scope`; faults.
     pub async fn mint(&self, caller: &Caller, id: SessionId, order: &Order) -> Result<AccessToken, Stop> {
         caller.allow(Scope::TokensMint)?;
-        self.mint_of(caller.env.record.id, id, order).await
+        self.mint_of(caller.env.record.id, id, None, order).await
     }
 
+    /// The same; with an owner, of their session only.
     pub(super) async fn mint_of(
         &self,
         env_id: EnvironmentId,
         id: SessionId,
+        owner: Option<&UserId>,
         order: &Order,
     ) -> Result<AccessToken, Stop> {
         self.have_places(env_id).await?;
-        let loaded = self.load_session(env_id, id).await?.ok_or_else(|| no_session(id))?;
+        let loaded = self.owned(env_id, id, owner).await?;
         // What was ended at once is that of after the load.
         let (env, now) = (self.env(env_id)?, self.now());
         let living = self.ground(&env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
         let mut draft = self.draft(&env, &loaded.session, loaded.seen, order, (now, Places::Look))?;
         if self.wants_place(&loaded.session) || mint(living, draft.until(), None).is_some() {
-            draft = self.note_token(env_id, id, order).await?;
+            draft = self.note_token(env_id, id, owner, order).await?;
         }
         self.sign(env_id, draft).await
     }
 
+    /// A session, freshly loaded. One of somebody else than the owner is as good as none.
+    async fn owned(&self, env: EnvironmentId, id: SessionId, owner: Option<&UserId>) -> Result<Loaded, Stop> {
+        let loaded = self.load_session(env, id).await?;
+        let owned = loaded.filter(|loaded| owner.is_none_or(|owner| loaded.session.user == *owner));
+        owned.ok_or_else(|| no_session(id))
+    }
+
     /// Has the session remember until when a token of it can live.
-    async fn note_token(&self, env: EnvironmentId, id: SessionId, order: &Order) -> Result<Draft, Stop> {
+    async fn note_token(
+        &self,
+        env: EnvironmentId,
+        id: SessionId,
+        owner: Option<&UserId>,
+        order: &Order,
+    ) -> Result<Draft, Stop> {
         self.decide(id.bucket(), || async {
-            let loaded = self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
+            let loaded = self.owned(env, id, owner).await?;
             let (env, now) = (self.env(env)?, self.now());
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen).map_err(ended)?;
             let draft = self.draft(&env, &loaded.session, loaded.seen, order, (now, Places::Take))?;

@@ -125,6 +125,7 @@ impl App {
             rounds: Box::default(),
             verdicts: verdicts::Verdicts::default(),
             sealings: arc_swap::ArcSwap::from_pointee(Budget::USUAL),
+            drawing: Arc::default(),
             refreshes: Box::default(),
             retention: parts.retention,
             makers: parts.tokens,

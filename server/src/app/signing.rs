@@ -1,8 +1,11 @@
-//! Keys behind access tokens are made, handed over and counted: the first ones of an environment, a rotation, an
-//! emergency, and blocks of sealings, after which a data key gets its successor by itself.
+//! Keys behind access tokens are replaced and counted: a rotation, an emergency, and blocks of sealings, after which a data
+//! key gets its successor by itself. The first ones: [`first`]; a rotation in other words: [`handover`].
 //!
 //! All keys of an environment are in one record, so two rotations at once cannot both go through: the second finds other
 //! keys than it decided about, and says so.
+
+mod first;
+mod handover;
 
 use super::callers::Caller;
 use super::control::{Env, put};
@@ -21,7 +24,7 @@ use handstamp_core::refusal::Code;
 use handstamp_core::sealing::wrap_bytes;
 use handstamp_core::session::By;
 use handstamp_core::signing::budget::{self, Budget, Reserve};
-use handstamp_core::signing::{self, Ask, Job, Life, Plan, Refused, TokenKey, rotate};
+use handstamp_core::signing::{self, Ask, Job, Plan, Refused, TokenKey, rotate};
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::MasterKey;
 use std::sync::Arc;
@@ -202,46 +205,6 @@ impl App {
         let usual = Budget::USUAL;
         let less = Budget { most: budget.most.min(usual.most), block: budget.block.clamp(1, usual.block) };
         self.sealings.store(Arc::new(less));
-    }
-
-    /// Makes sure that every environment has a key to sign with and one to seal with: those of stores that were made
-    /// before there were any.
-    pub(super) async fn complete_token_keys(&self) -> Result<(), Stop> {
-        for env in self.all_environments() {
-            if self.missing(&env.tokens.stored()).is_empty() {
-                continue;
-            }
-            let turn = self.control_turn().await?;
-            let env = self.env(env.record.id)?;
-            let mut keys = env.tokens.stored();
-            for job in self.missing(&keys) {
-                keys.push(self.first_key(env.record.id, job)?);
-            }
-            self.store_keys(turn, &env, keys, None, None).await?;
-        }
-        Ok(())
-    }
-
-    /// Jobs that need a key and have none: what signs where nobody says with what, and what seals.
-    fn missing(&self, keys: &[TokenKey]) -> Vec<Job> {
-        let mut jobs = vec![Job::EdDsa, Job::Data, Job::from(self.makers.algorithm)];
-        jobs.sort_unstable();
-        jobs.dedup();
-        let now = self.now();
-        jobs.retain(|job| !keys.iter().any(|key| key.job == *job && key.life.is_published(now)));
-        jobs
-    }
-
-    /// The first keys of an environment. Nobody verifies yet, so they begin at once.
-    pub(super) fn first_token_keys(&self, env: EnvironmentId) -> Result<Vec<TokenKey>, Fault> {
-        self.missing(&[]).into_iter().map(|job| self.first_key(env, job)).collect()
-    }
-
-    fn first_key(&self, env: EnvironmentId, job: Job) -> Result<TokenKey, Fault> {
-        let now = self.now();
-        let fresh = draw(self.entropy.as_ref(), job)?;
-        let wrapped = self.wrapped(env, job, &fresh)?;
-        Ok(TokenKey { kid: fresh.kid, job, life: Life::new(now, now), sealings: 0, wrapped })
     }
 
     /// Takes the secret parts of removed keys out of the store.

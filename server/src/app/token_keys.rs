@@ -15,7 +15,7 @@ use handstamp_core::jose::jwe::SealingKey;
 use handstamp_core::jose::key::{Algorithm, Kid, SigningKey, VerifyingKey};
 use handstamp_core::sealing::unwrap_bytes;
 use handstamp_core::secret::Secret;
-use handstamp_core::signing::{Job, TokenKey, active};
+use handstamp_core::signing::{Job, TokenKey, active, is_published};
 use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::MasterKey;
 use std::sync::Arc;
@@ -42,6 +42,17 @@ pub struct Ready {
     work: Work,
     /// How many sealings this node may still make with it, which are written down as handed out.
     left: Arc<AtomicU64>,
+}
+
+/// A public RSA key that is for RS256 alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RsaKey<'a> {
+    /// Its name.
+    pub kid: &'a str,
+    /// The modulus, in base64url as a JWK has it.
+    pub modulus: &'a str,
+    /// The exponent, in the same form.
+    pub exponent: &'a str,
 }
 
 #[derive(Clone)]
@@ -130,6 +141,25 @@ impl TokenKeys {
         if let Some(ready) = self.keys.iter().find(|ready| &*ready.key.kid == kid) {
             ready.left.fetch_add(sealings, Ordering::Relaxed);
         }
+    }
+
+    /// Whether there is a key of a job that is not removed, also one that waits for its time.
+    pub fn publishes(&self, job: Job, now: Millis) -> bool {
+        is_published(self.keys.iter().map(|ready| &ready.key), job, now)
+    }
+
+    /// The RSA keys of the public set, in the order in which they were made.
+    pub fn rsa_keys(&self, now: Millis) -> Vec<RsaKey<'_>> {
+        let public = self.keys.iter().filter(|ready| ready.key.life.is_published(now));
+        let signing = public.filter_map(|ready| match &ready.work {
+            Work::Sign(key) => Some(key.public()),
+            Work::Data(_) | Work::Gone => None,
+        });
+        let rsa = signing.filter_map(|key| {
+            let (modulus, exponent) = key.modulus_and_exponent()?;
+            Some(RsaKey { kid: key.kid().as_str(), modulus, exponent })
+        });
+        rsa.collect()
     }
 
     /// The public set (RFC 7517): every signing key that is not removed, those that wait among them.

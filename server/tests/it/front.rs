@@ -15,6 +15,10 @@ pub(crate) trait Front: Send + Sync + 'static {
     fn inner(&self) -> &dyn Store;
     /// Comes before every call.
     fn before(&self, _call: Call) {}
+    /// In the place of a load.
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, StoreError> {
+        self.inner().load(keys).await
+    }
     /// In the place of a commit.
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.inner().commit(batch).await
@@ -35,7 +39,8 @@ impl<T: Front> Fronted<T> {
 #[async_trait]
 impl<T: Front> Store for Fronted<T> {
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, StoreError> {
-        self.inner(Call::Load).load(keys).await
+        self.0.before(Call::Load);
+        self.0.load(keys).await
     }
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.0.before(Call::Commit);

@@ -46,7 +46,7 @@ impl App {
             }
         };
         let access = match asking.order {
-            Some(order) => Some(self.mint_of(env.record.id, known.session, order).await?),
+            Some(order) => Some(self.mint_of(env.record.id, known.session, None, order).await?),
             None => None,
         };
         Ok(Made { view, given, evicted: Vec::new(), new_device, access })

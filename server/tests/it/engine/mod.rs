@@ -2,7 +2,7 @@
 //!
 //! * [`accidents`]: one accident each, staged: an answer that is lost, a caller that goes away, a change between a load
 //!   and its answer. * [`activity`]: idle times are exact. * [`background`]: housekeeping. * [`aging`]: what grows old. * [`following`]: history as it grows.
-//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. [`sealings`]: nor one sealing. [`token_keys`]: who signs, what verifies. * [`rotations`]: honest clients on a bad network.
+//! * [`limits`], [`seats`], [`leases`]: never one session too many. [`debts`]: nor one request. [`sealings`]: nor one sealing. [`token_keys`], [`first_keys`], [`handovers`]: who signs, what verifies. [`users_tokens`]: of which session. * [`rotations`]: honest clients on a bad network.
 //! * [`many`]: what is said of changes and ends of many. [`refreshes`]: what refresh tokens race with. [`tabs`]: browsers that share one, and thieves.
 //! * [`sim`]: all of it at once, from a seed, against [`model`].
 
@@ -11,7 +11,9 @@ mod activity;
 mod aging;
 mod background;
 mod debts;
+mod first_keys;
 mod following;
+mod handovers;
 pub(crate) mod house;
 mod leases;
 mod limits;
@@ -26,6 +28,7 @@ mod sim;
 mod table;
 mod tabs;
 mod token_keys;
+mod users_tokens;
 
 /// The long campaigns are run with `HANDSTAMP_TEST_FULL=1`.
 pub(crate) fn full() -> bool {

@@ -13,6 +13,9 @@ pub struct Tag {
 impl Tag {
     /// The most tags of one session.
     pub const MOST: usize = 32;
+    /// What would be right. It repeats nothing of what was sent, which may be a secret in the wrong place.
+    pub const FORM: &str = "write a tag as name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter, the value 1 to \
+         128 bytes without control characters or commas, and not *";
 
     /// Reads `name:value`.
     ///

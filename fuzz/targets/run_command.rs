@@ -21,7 +21,7 @@ fuzz_target!(|body: &[u8]| {
     }
     assert_eq!(kept, without_nulls(whole["data"].clone()));
     let _ = match command.as_str() {
-        "Ping" => json::parse::<commands::Nothing>(text.as_bytes()).map(drop),
+        "Ping" | "GetJwks" => json::parse::<commands::Nothing>(text.as_bytes()).map(drop),
         "CreateSession" => json::parse::<commands::CreateSession>(text.as_bytes()).map(drop),
         "ValidateSession" | "ValidateAndRefreshSession" => {
             json::parse::<commands::ValidateSession>(text.as_bytes()).map(drop)
@@ -40,6 +40,12 @@ fuzz_target!(|body: &[u8]| {
         "InvalidateAllSessionsForUserExceptOne" => {
             json::parse::<commands::InvalidateOthers>(text.as_bytes()).map(drop)
         }
+        "CreateStatelessToken" => json::parse::<commands::CreateStatelessToken>(text.as_bytes()).map(drop),
+        "RotateStatelessTokenKey" => {
+            json::parse::<commands::RotateStatelessTokenKey>(text.as_bytes()).map(drop)
+        }
+        "CreateDeviceChallenge" => json::parse::<commands::CreateDeviceChallenge>(text.as_bytes()).map(drop),
+        "RegisterDevice" => json::parse::<commands::RegisterDevice>(text.as_bytes()).map(drop),
         _ => Ok(()),
     };
 });

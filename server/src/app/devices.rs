@@ -47,6 +47,8 @@ pub enum Ahead {
 pub struct Register {
     /// Which session.
     pub session: Named,
+    /// The session that it must be, where the caller knows that beside a token.
+    pub guard: Option<SessionId>,
     /// The proof, with its key.
     pub device: Introduction,
     /// From where.
@@ -75,11 +77,16 @@ impl App {
     /// A session gets its device; and whether its user was not known to have it.
     ///
     /// # Errors
-    /// Refusals of the token and of the proof, `session_ended`, `already_exists` when it has one,
+    /// Refusals of the token and of the proof, `not_found` (also when it is not the guard's), `session_ended`, `already_exists` when it has one,
     /// `reauthentication_required` when its login was too long ago; faults.
     pub async fn register_device(&self, caller: &Caller, ask: &Register) -> Result<(View, bool), Stop> {
         caller.allow(Scope::SessionsWrite)?;
         let id = self.named(caller, &ask.session, &ask.client).await?;
+        if let Some(guard) = ask.guard
+            && guard != id
+        {
+            return Err(no_session(guard));
+        }
         let done = self.bind_device(caller, id, ask).await;
         self.noted(&caller.party(), id, ask.client.clone(), done).await
     }

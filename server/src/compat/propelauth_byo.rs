@@ -7,12 +7,12 @@
 //! * `null` is the same as left out: one of the clients writes every argument that nobody gave as `null`.
 //! * Their word for "may not pass" never stands for an accident of ours: that is `UnexpectedError` with status 503.
 //!
-//! [`commands`]: what can be asked; [`answers`]: what is told; [`sessions`], [`devices`]: one verb each.
+//! [`commands`]: what can be asked; [`answers`]: what is told; [`sessions`], [`devices`], [`tokens`]: one verb each.
 
 use self::commands::Envelope;
 use self::failure::Failure;
-use crate::app::App;
 use crate::app::callers::Caller;
+use crate::app::{App, Stop};
 use crate::json;
 use axum::body::Body;
 use axum::extract::State;
@@ -32,6 +32,7 @@ pub mod devices;
 pub mod failure;
 mod read;
 mod sessions;
+mod tokens;
 
 pub use described::described;
 
@@ -93,6 +94,11 @@ async fn dispatch(app: &App, by: &Caller, command: &str, data: Option<&str>) -> 
         "InvalidateSessionById" => told(&sessions::end(app, by, read(data)?).await?),
         "InvalidateAllSessionsForUser" => told(&sessions::end_all(app, by, read(data)?).await?),
         "InvalidateAllSessionsForUserExceptOne" => told(&sessions::end_others(app, by, read(data)?).await?),
+        "CreateDeviceChallenge" => told(&devices::challenge(app, by, &read(data)?)?),
+        "RegisterDevice" => told(&devices::register(app, by, read(data)?).await?),
+        "CreateStatelessToken" => told(&tokens::create(app, by, read(data)?).await?),
+        "GetJwks" => tokens::jwks(app, by, read(data)?).await,
+        "RotateStatelessTokenKey" => told(&tokens::rotate(app, by, read(data)?).await?),
         _ => {
             let known = commands::NAMES.join(", ");
             Err(Failure::invalid("/command", &format!("is none of those that there are: {known}")))
@@ -105,8 +111,13 @@ fn read<'a, T: serde::Deserialize<'a>>(data: &'a [u8]) -> Result<T, Failure> {
     json::parse(data).map_err(|wrong| Failure::wrong(&wrong, "/data"))
 }
 
+/// A refusal for which the command has no type.
+fn plain(stop: Stop) -> Failure {
+    Failure::of(stop, |_| None)
+}
+
 fn told<T: Serialize>(answer: &T) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(answer).map_err(|_| Failure::code(Code::InternalError))
+    serde_json::to_vec(answer).map_err(|_| Failure::impossible("an answer that is no JSON"))
 }
 
 /// Who calls: the integration key is an access key.

@@ -179,6 +179,7 @@ pub async fn register(
     let ask = Register {
         session: session
             .ok_or_else(|| Problem::field("/token", "is missing; or name the session by session_id"))?,
+        guard: None,
         device: device.read(ask.method.as_deref(), ask.url.as_deref())?,
         client: input::client("", ask.ip.as_deref(), ask.user_agent.as_deref())?,
     };

@@ -173,14 +173,7 @@ pub(super) fn each<T>(
 /// Tags of a request.
 pub(super) fn tags(pointer: &str, texts: &[String]) -> Result<Vec<Tag>, Problem> {
     at_most(pointer, texts.len(), Tag::MOST, "tags")?;
-    let read = |text: &str| {
-        // The core's own sentence repeats the text, which may be a secret in the wrong place.
-        Tag::parse(text).map_err(|_| {
-            "write a tag as name:value; the name is 1 to 64 of a-z 0-9 _ - . beginning with a letter, the value 1 to \
-             128 bytes without control characters or commas, and not *"
-                .to_owned()
-        })
-    };
+    let read = |text: &str| Tag::parse(text).map_err(|_| Tag::FORM.to_owned());
     each(pointer, texts, read, Code::TagInvalid)
 }
 

@@ -1,6 +1,7 @@
 //! What is told. Optional members are left out when there is nothing to tell; times are whole seconds since 1970.
 
 use super::failure::seconds;
+use crate::app::token_keys::RsaKey;
 use crate::app::view::View;
 use handstamp_core::agent::{Agent, Device};
 use handstamp_core::session::HeldTag;
@@ -165,6 +166,85 @@ pub struct Updated {
 pub struct Invalidated {
     /// How many.
     pub sessions_invalidated: u64,
+}
+
+/// A challenge for a device to sign.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ByoDeviceChallenge)]
+pub struct Challenge {
+    /// `dch_...`.
+    pub device_challenge: String,
+    /// From then on it is stale.
+    pub expires_at: i64,
+}
+
+/// A session has got its device.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ByoRegisteredDevice)]
+pub struct RegisteredDevice {
+    /// Whether the user is not known to have it.
+    pub new_device_detected: bool,
+}
+
+/// A token that is verified without asking.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ByoStatelessToken)]
+pub struct StatelessToken {
+    /// A JSON Web Token: for whoever the audience is; it is not shown again.
+    pub stateless_token: String,
+    /// Until when it is good, if nobody ends its session before.
+    pub expires_at: i64,
+}
+
+/// Public keys.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ByoJwks)]
+pub struct Jwks<'a> {
+    /// RSA keys only: those that sign, that will and that did.
+    pub keys: Vec<Jwk<'a>>,
+}
+
+/// A public RSA key (RFC 7517).
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ByoJwk)]
+pub struct Jwk<'a> {
+    /// Always `RSA`.
+    kty: &'static str,
+    /// Its name in the header of tokens.
+    kid: &'a str,
+    /// Always `sig`.
+    r#use: &'static str,
+    /// Always `RS256`.
+    alg: &'static str,
+    /// The modulus.
+    n: &'a str,
+    /// The exponent.
+    e: &'a str,
+}
+
+/// A new key.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ByoKeyRotation)]
+pub struct KeyRotation {
+    /// Its name in the header of tokens.
+    pub new_key_id: String,
+    /// From then on it signs.
+    pub new_key_becomes_default_at: i64,
+    /// From then on no key that was there before verifies anything: the end of the last of them, which may be one
+    /// that an earlier rotation left a later end.
+    pub existing_keys_expire_at: i64,
+}
+
+impl<'a> Jwk<'a> {
+    /// A public key.
+    pub const fn of(key: RsaKey<'a>) -> Jwk<'a> {
+        let RsaKey { kid, modulus: n, exponent: e } = key;
+        Jwk { kty: "RSA", kid, r#use: "sig", alg: "RS256", n, e }
+    }
 }
 
 impl<'a> SessionInfo<'a> {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// Every command that is answered here.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 18] = [
     "Ping",
     "CreateSession",
     "ValidateSession",
@@ -22,6 +22,11 @@ pub const NAMES: [&str; 13] = [
     "InvalidateSessionById",
     "InvalidateAllSessionsForUser",
     "InvalidateAllSessionsForUserExceptOne",
+    "CreateDeviceChallenge",
+    "RegisterDevice",
+    "CreateStatelessToken",
+    "GetJwks",
+    "RotateStatelessTokenKey",
 ];
 
 /// Members that are objects of the protocol: in them, too, `null` is the same as left out. Whatever else is an object
@@ -297,4 +302,71 @@ pub struct InvalidateOthers {
     pub session_token_to_keep: String,
     /// Those that carry all of these.
     pub session_tags: Option<Vec<String>>,
+}
+
+/// `CreateDeviceChallenge`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = ByoCreateDeviceChallenge)]
+pub struct CreateDeviceChallenge {
+    /// The client's user agent, as the command that answers will name it.
+    pub user_agent: Option<String>,
+    /// The client's address, as the command that answers will name it.
+    pub ip_address: Option<String>,
+}
+
+/// `RegisterDevice`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = ByoRegisterDevice)]
+pub struct RegisterDevice {
+    /// The proof, with its key.
+    pub signed_device_challenge: String,
+    /// Whether the user is to be known to have the device.
+    pub remember_device: bool,
+    /// The session's token.
+    pub session_token: Option<String>,
+    /// The session's id, instead of its token; or beside it, and then it must be that session's.
+    pub session_id: Option<String>,
+    /// The URL of the client's request; left out, it is not compared.
+    pub request_url: Option<String>,
+    /// Its method; left out, it is not compared.
+    pub request_method: Option<String>,
+    /// The client's user agent.
+    pub user_agent: Option<String>,
+    /// The client's address.
+    pub ip_address: Option<String>,
+}
+
+/// `CreateStatelessToken`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = ByoCreateStatelessToken)]
+pub struct CreateStatelessToken {
+    /// Of a session of whom.
+    pub user_id: String,
+    /// Of which. Left out: of the live one that the user was active in last, and in which nobody acts in their place.
+    pub session_id: Option<String>,
+    /// Members to add to what the token says: an object, without any of its own names. At most 2 KiB.
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub custom_claims: Option<Box<RawValue>>,
+    /// What `iss` says; the server itself takes no token with another name than its own. Left out: that one.
+    pub issuer: Option<String>,
+    /// For whom. Left out: `product/environment`.
+    pub audience: Option<String>,
+    /// From when on it is good, at most a day ahead. Left out or past: now.
+    pub not_before_unixtime: Option<i64>,
+    /// Never longer than the policy's `access_token_ttl`, and never beyond the end of the session.
+    pub lifetime_secs: Option<i64>,
+}
+
+/// `RotateStatelessTokenKey`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = ByoRotateStatelessTokenKey)]
+pub struct RotateStatelessTokenKey {
+    /// From now, when the new key is published, to its first signature.
+    pub secs_before_new_key_becomes_default: i64,
+    /// From now to the end of the keys that there are. Both 0: these are in wrong hands, and end at once.
+    pub secs_before_existing_keys_are_deactivated: i64,
 }

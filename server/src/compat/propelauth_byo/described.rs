@@ -1,6 +1,7 @@
 //! The OpenAPI document of this door: one call, whose body says by its command what else it holds.
 
 use super::{PATH, answers, commands};
+use handstamp_core::tag::Tag;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -20,6 +21,10 @@ use utoipa::OpenApi;
     commands::InvalidateSessionByToken,
     commands::InvalidateSessionById,
     commands::InvalidateOthers,
+    commands::CreateDeviceChallenge,
+    commands::RegisterDevice,
+    commands::CreateStatelessToken,
+    commands::RotateStatelessTokenKey,
     answers::Pong,
     answers::Done,
     answers::Created,
@@ -31,12 +36,18 @@ use utoipa::OpenApi;
     answers::Page<'static>,
     answers::Updated,
     answers::Invalidated,
+    answers::Challenge,
+    answers::RegisteredDevice,
+    answers::StatelessToken,
+    answers::Jwks<'static>,
+    answers::Jwk<'static>,
+    answers::KeyRotation,
 )))]
 struct Shapes;
 
 /// Each command: what it is told, whether that must be there, and what it answers.
 #[rustfmt::skip]
-const CALLS: [(&str, &str, bool, &str); 13] = [
+const CALLS: [(&str, &str, bool, &str); 18] = [
     ("Ping", "ByoNothing", false, "ByoPong"),
     ("CreateSession", "ByoCreateSession", true, "ByoCreatedSession"),
     ("ValidateSession", "ByoValidateSession", false, "ByoValidSession"),
@@ -50,10 +61,15 @@ const CALLS: [(&str, &str, bool, &str); 13] = [
     ("InvalidateSessionById", "ByoInvalidateSessionById", true, "ByoDone"),
     ("InvalidateAllSessionsForUser", "ByoSessionsOfUser", true, "ByoInvalidatedCount"),
     ("InvalidateAllSessionsForUserExceptOne", "ByoInvalidateOthers", true, "ByoInvalidatedCount"),
+    ("CreateDeviceChallenge", "ByoCreateDeviceChallenge", false, "ByoDeviceChallenge"),
+    ("RegisterDevice", "ByoRegisterDevice", true, "ByoRegisteredDevice"),
+    ("CreateStatelessToken", "ByoCreateStatelessToken", true, "ByoStatelessToken"),
+    ("GetJwks", "ByoNothing", false, "ByoJwks"),
+    ("RotateStatelessTokenKey", "ByoRotateStatelessTokenKey", true, "ByoKeyRotation"),
 ];
 
 /// Every type of failure, over all commands.
-const FAILURES: [&str; 14] = [
+const FAILURES: [&str; 18] = [
     "UnexpectedError",
     "SessionLimitExceeded",
     "IpAddressError",
@@ -64,14 +80,18 @@ const FAILURES: [&str; 14] = [
     "NewDeviceChallengeRequired",
     "DeviceVerificationRequired",
     "DeviceVerificationFailed",
+    "DeviceAlreadyRegistered",
     "SessionNotFound",
     "ConflictingMetadataOptions",
     "CannotModifyOnCreateOnlyTags",
     "UpdatingTooManySessionsAtOnce",
+    "TokenCreationFailed",
+    "RotationFailed",
+    "InvalidParameters",
 ];
 
 /// Statuses of failures, and what each means.
-const STATUSES: [(&str, &str); 10] = [
+const STATUSES: [(&str, &str); 9] = [
     ("400", "The request is not right, in a command's own type where it has one."),
     ("401", "The session token or the access key will not do."),
     (
@@ -83,8 +103,7 @@ const STATUSES: [(&str, &str); 10] = [
     ("413", "The body is longer than 64 KiB."),
     ("415", "The body is not said to be JSON."),
     ("429", "The key's budget is spent."),
-    ("500", "An accident of the server."),
-    ("503", "The store does not answer. Nothing is said of any session."),
+    ("503", "An accident, such as a store that does not answer. Nothing is said of any session."),
 ];
 
 /// Paths and schemas.
@@ -94,9 +113,39 @@ pub fn described() -> Value {
         "name": "compatibility",
         "description": "Wire compatibility with other products' clients."
     }]);
+    for schema in document["components"]["schemas"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        bound(schema);
+    }
     document["components"]["schemas"]["ByoFailure"] = failure();
     document["paths"] = json!({ PATH: { "post": call() } });
     document
+}
+
+/// What members may be beyond their kind, in the words of the document that this one becomes a part of.
+fn bound(schema: &mut Value) {
+    // Answers have nothing to bound.
+    if schema["additionalProperties"] != false {
+        return;
+    }
+    for (name, member) in schema["properties"].as_object_mut().into_iter().flatten() {
+        let optional = member["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("null")));
+        let or_null =
+            |kind: Value| if optional { json!({ "anyOf": [kind, { "type": "null" }] }) } else { kind };
+        let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+        let mut narrow = match name.as_str() {
+            "userId" => or_null(named("UserId")),
+            "ipAddress" => or_null(named("IpAddress")),
+            "requestUrl" => or_null(named("HttpUrl")),
+            "requestMethod" => or_null(named("HttpMethod")),
+            "page" => or_null(json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })),
+            "tags" | "sessionTags" | "requiredTags" | "tagsToAdd" | "tagsToRemove" => {
+                or_null(json!({ "type": "array", "items": named("Tag"), "maxItems": Tag::MOST }))
+            }
+            _ => continue,
+        };
+        narrow["description"] = member["description"].take();
+        *member = narrow;
+    }
 }
 
 fn call() -> Value {
@@ -118,6 +167,10 @@ fn call() -> Value {
         }
         responses.insert(status.to_owned(), json!({ "description": means, "content": content }));
     }
+    responses.insert("500".to_owned(), json!({
+        "description": "A mistake of the server.",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } }
+    }));
     json!({
         "tags": ["compatibility"],
         "operationId": "run_command",
@@ -135,13 +188,17 @@ fn call() -> Value {
 
 fn requests() -> Vec<Value> {
     let one = |(name, data, required, _): &(&str, &str, bool, &str)| {
-        let must = if *required { json!(["command", "data"]) } else { json!(["command"]) };
+        let told = json!({ "$ref": format!("#/components/schemas/{data}") });
+        let (must, told) = match required {
+            true => (json!(["command", "data"]), told),
+            false => (json!(["command"]), json!({ "anyOf": [told, { "type": "null" }] })),
+        };
         json!({
             "type": "object",
             "required": must,
             "properties": {
                 "command": { "type": "string", "enum": [name] },
-                "data": { "$ref": format!("#/components/schemas/{data}") }
+                "data": told
             },
             "additionalProperties": false
         })

@@ -1,11 +1,63 @@
-//! Devices: what a proof must come with, and what is told when it proves nothing.
+//! Devices: challenges for them, a session gets one; what a proof must come with, and what is told when it proves nothing.
+//!
+//! A challenge is asked for in one way, without a session and without a user: it is good for whoever comes with the same
+//! address and agent. The one that comes with a refusal is the session's own.
 
-use super::commands::{DeviceRegistration, DeviceVerification};
-use super::failure::Failure;
+use super::answers::{Challenge, RegisteredDevice};
+use super::commands::{CreateDeviceChallenge, DeviceRegistration, DeviceVerification, RegisterDevice};
+use super::failure::{Failure, seconds};
+use super::{plain, read};
+use crate::app::callers::Caller;
 use crate::app::devices::prove::{Device, Introduction, Sent};
+use crate::app::devices::{Ahead, Named, Register};
+use crate::app::{App, Refused};
+use handstamp_core::caller::Scope;
 use handstamp_core::device::challenge::Given;
 use handstamp_core::device::target;
 use handstamp_core::refusal::Code;
+
+/// A challenge for whoever comes from there.
+pub(super) fn challenge(app: &App, by: &Caller, ask: &CreateDeviceChallenge) -> Result<Challenge, Failure> {
+    by.allow(Scope::SessionsRead).map_err(plain)?;
+    let client = read::client(ask.ip_address.as_deref(), ask.user_agent.as_deref())?;
+    let given = app.challenge(by, &Ahead::Login(None, client)).map_err(plain)?;
+    Ok(Challenge { device_challenge: given.text.into(), expires_at: seconds(given.until) })
+}
+
+/// A session gets its device.
+pub(super) async fn register(
+    app: &App,
+    by: &Caller,
+    ask: RegisterDevice,
+) -> Result<RegisteredDevice, Failure> {
+    by.allow(Scope::SessionsWrite).map_err(plain)?;
+    let sent = sent("/data", ask.signed_device_challenge, ask.request_method, ask.request_url)?;
+    let client = read::client(ask.ip_address.as_deref(), ask.user_agent.as_deref())?;
+    let id = ask.session_id.map(|text| read::session(&text)).transpose()?;
+    let (session, guard) = match (ask.session_token, id) {
+        (Some(token), guard) => (Named::Token(token), guard),
+        (None, Some(id)) => (Named::Id(id), None),
+        (None, None) => return Err(Failure::no_session()),
+    };
+    let device = Introduction { sent, remember: ask.remember_device };
+    let ask = Register { session, guard, device, client };
+    let done = Box::pin(app.register_device(by, &ask)).await;
+    let (_, new) = done.map_err(|stop| Failure::of(stop, not_registered))?;
+    Ok(RegisteredDevice { new_device_detected: new })
+}
+
+fn not_registered(refused: &Refused) -> Option<Failure> {
+    let code = refused.refusal.code;
+    match (code, &refused.challenge) {
+        (Code::DeviceProofStale, Some(fresh)) => Some(Failure::challenge(fresh)),
+        (code, _) if is_about_proof(code) => Some(no_registration()),
+        (Code::AlreadyExists, _) => Some(Failure::unit("DeviceAlreadyRegistered", code.status())),
+        // A token that will not do names no session; one that may only not be used from there does.
+        (Code::NotFound | Code::SessionEnded, _) => Some(Failure::no_session()),
+        (code, _) if code.status() == 401 => Some(Failure::no_session()),
+        (_, _) => None,
+    }
+}
 
 /// A device that logs in.
 ///

@@ -7,7 +7,9 @@ use axum::body::Body;
 use handstamp_core::device::challenge::Given;
 use handstamp_core::rate::Over;
 use handstamp_core::refusal::{Code, Refusal};
+use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
+use handstamp_core::transition::Impossible;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -56,7 +58,7 @@ impl Failure {
 
     /// A text that is no tag, where no type is about tags.
     pub fn no_tag(pointer: &str) -> Failure {
-        Failure::said(UNEXPECTED, Code::TagInvalid, &format!("{pointer}: {}", Code::TagInvalid.means()))
+        Failure::said(UNEXPECTED, Code::TagInvalid, &format!("{pointer}: {}", Tag::FORM))
     }
 
     /// There is no such session.
@@ -104,9 +106,16 @@ impl Failure {
             }),
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
-                Failure { fault: Some(Arc::new(fault)), ..Failure::code(code) }
+                // An accident is an accident: nobody is to be told anything else by a number.
+                let status = Code::StoreUnavailable.status();
+                Failure { status, fault: Some(Arc::new(fault)), ..Failure::code(code) }
             }
         }
+    }
+
+    /// Something that cannot be; the log is told what.
+    pub fn impossible(what: &'static str) -> Failure {
+        Failure::of(Stop::from(Impossible(what)), |_| None)
     }
 
     /// A refusal under a type whose details are a text.

@@ -6,7 +6,7 @@ use super::commands::{
     InvalidateSessionByToken, Nothing, OfUser, UpdateSession, UpdateSessions, ValidateSession,
 };
 use super::failure::{Failure, seconds};
-use super::{devices, read};
+use super::{devices, plain, read};
 use crate::app::callers::Caller;
 use crate::app::create::Create;
 use crate::app::end::{Revoke, Revoked, Target};
@@ -53,7 +53,9 @@ pub(super) async fn create(app: &App, by: &Caller, ask: CreateSession) -> Result
         login: None,
     };
     let made = app.create(by, create).await.map_err(|stop| Failure::of(stop, not_created))?;
-    let Given::Tokens(issued) = &made.given else { return Err(Failure::code(Code::InternalError)) };
+    let Given::Tokens(issued) = &made.given else {
+        return Err(Failure::impossible("a session without a token"));
+    };
     Ok(Created {
         session_id: made.view.session().id.to_string(),
         session_token: issued.session.reveal().to_owned(),
@@ -252,13 +254,8 @@ async fn end_many(
     match app.revoke(by, &ask).await.map_err(plain)? {
         Revoked::Ended { count, .. } => Ok(Invalidated { sessions_invalidated: count }),
         // Only what names no user is ended all at once.
-        Revoked::Raised { .. } => Err(Failure::code(Code::InternalError)),
+        Revoked::Raised { .. } => Err(Failure::impossible("an end of many without a user")),
     }
-}
-
-/// A refusal for which the command has no type.
-fn plain(stop: Stop) -> Failure {
-    Failure::of(stop, |_| None)
 }
 
 fn missing(stop: Stop) -> Failure {

@@ -7,7 +7,7 @@ use handstamp_core::event::EventKind;
 use handstamp_core::jose::json::{Json, Members, read_object};
 use handstamp_core::jose::key::{Algorithm, VerifyingKey};
 use handstamp_core::session::By;
-use handstamp_core::signing::{ACTIVATE_IN, Job, State, TokenKey};
+use handstamp_core::signing::{ACTIVATE_IN, Job, RETIRE_IN, State, TokenKey};
 use handstamp_server::app::history::Wanted;
 use handstamp_server::app::signing::Rotation;
 use handstamp_server::host::entropy::{Entropy, SeededEntropy};
@@ -89,6 +89,12 @@ async fn rsa_keys_are_those_of_the_public_set() {
     assert_eq!((said(&house), said(&house).len()), (all(&house), 2));
     house.pass(ACTIVATE_IN);
     assert_eq!(said(&house).len(), 2);
+    house.pass(RETIRE_IN);
+    assert_eq!(said(&house).len(), 1);
+    assert!(
+        keys(&house, Job::Rs256).iter().all(|key| !key.wrapped.is_empty()),
+        "nobody has cleared it away yet"
+    );
     let (last, _) =
         good(house.app.rotate_token_key(&house.caller(), Rotation { emergency: true, ..ask }).await);
     assert_eq!(said(&house), [last.to_string()]);

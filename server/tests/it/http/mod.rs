@@ -1,7 +1,7 @@
 //! The management door over real sockets. One file an address; what every address has in common is in `refusals`,
 //! `callers`, `outage` and `random`.
 
-mod access_tokens;
+pub(crate) mod access_tokens;
 mod agents;
 mod batch;
 mod browser;
@@ -10,7 +10,7 @@ mod confusion;
 mod cookies;
 mod cors;
 mod create;
-mod devices;
+pub(crate) mod devices;
 mod docs;
 mod environments;
 mod erase;
@@ -39,7 +39,7 @@ mod random;
 mod rates;
 pub(crate) mod refresh;
 mod refusals;
-mod revocations;
+pub(crate) mod revocations;
 mod revoke;
 mod rotation;
 mod search;

@@ -6,7 +6,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 mod changes;
+mod devices;
 mod sessions;
+mod tokens;
 mod transport;
 
 /// A command with the first access key.

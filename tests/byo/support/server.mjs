@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import process, { env } from "node:process";
+import { env } from "node:process";
 import { fileURLToPath } from "node:url";
 import { Server } from "../../browser/support/process.mjs";
 import { until } from "../../browser/support/wait.mjs";
@@ -102,11 +102,7 @@ export class Handstamp extends Server {
 
   /** The same at once, whatever runs. */
   drop() {
-    try {
-      process.kill(this.pid, "SIGKILL");
-    } catch {
-      // It has ended already.
-    }
+    void this.kill(); // of one that has ended already, nothing
     this.sweep();
   }
 

@@ -221,20 +221,58 @@ pub enum Passed {
     Proved(Challenge),
 }
 
+/// What a caller asks of a session's device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Demand {
+    /// What the policy asks.
+    #[default]
+    AsPolicy,
+    /// A proof of every session that has one.
+    IfRegistered,
+}
+
+/// How strictly a proof is asked for, and by which rule; `None`: by the caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked<'a> {
+    mode: DeviceMode,
+    by: Option<&'a Origin>,
+}
+
+impl<'a> Asked<'a> {
+    /// By the policy or by the caller, whoever is stricter. A caller can ask for more than the policy does. For less
+    /// only by leaving one request out ([`Asked::excused`]), which then leads to no successor.
+    pub fn of(policy: &'a Sourced<DeviceMode>, demand: Demand) -> Asked<'a> {
+        if demand == Demand::IfRegistered && policy.value < DeviceMode::IfRegistered {
+            return Asked { mode: DeviceMode::IfRegistered, by: None };
+        }
+        Asked { mode: policy.value, by: Some(&policy.origin) }
+    }
+
+    /// See [`DeviceMode::asks`].
+    pub const fn asks(self, registered: bool) -> bool {
+        self.mode.asks(registered)
+    }
+
+    /// What a request comes to that the caller lets pass whatever it brings.
+    pub const fn excused(self, registered: bool) -> Passed {
+        if self.asks(registered) { Passed::Excused } else { Passed::Unasked }
+    }
+}
+
 /// May this request pass, as far as its device is concerned?
 ///
 /// # Errors
 /// `device_proof_missing`, `device_proof_stale` or `device_proof_invalid`.
 pub fn judge(
-    mode: &Sourced<DeviceMode>,
+    asked: Asked<'_>,
     registered: Option<&Registered>,
     shown: Option<&Shown<'_>>,
     now: Millis,
 ) -> Result<Passed, Refusal> {
-    if !mode.value.asks(registered.is_some()) {
+    if !asked.asks(registered.is_some()) {
         return Ok(Passed::Unasked);
     }
-    let origin = || Some(mode.origin.clone());
+    let origin = || asked.by.cloned();
     let Some(registered) = registered else {
         return Err(refused(
             Code::DeviceProofMissing,
@@ -251,11 +289,6 @@ pub fn judge(
         Ok(challenge) => Ok(Passed::Proved(challenge)),
         Err(flaw) => Err(flaw.refusal(origin())),
     }
-}
-
-/// A request that the caller lets pass whatever it brings.
-pub const fn excuse(mode: DeviceMode, registered: bool) -> Passed {
-    if mode.asks(registered) { Passed::Excused } else { Passed::Unasked }
 }
 
 /// A proof that brings its key, at a login or for a session that gets it: who sends it has the key, and means this

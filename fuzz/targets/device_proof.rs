@@ -7,7 +7,7 @@ use handstamp_core::device::challenge::{self, Answerer};
 use handstamp_core::device::key::{DeviceId, PublicKey};
 use handstamp_core::device::proof::{Brings, LONGEST, Proof};
 use handstamp_core::device::{
-    DeviceMode, Flaw, Passed, Registered, Shown, Standing, Target, base64url, judge, target,
+    Asked, Demand, DeviceMode, Flaw, Passed, Registered, Shown, Standing, Target, base64url, judge, target,
 };
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::policy::{Origin, Sourced};
@@ -52,7 +52,7 @@ fn judged(text: &str) -> Result<Passed, Code> {
     let standing = found.map_or(Standing::Foreign, |challenge| Standing::Ours { challenge, used: false });
     let shown = Shown { proof: proof.as_ref().map_err(|flaw| *flaw), target: Target::default(), standing };
     let mode = Sourced { value: DeviceMode::Required, origin: Origin::Default };
-    judge(&mode, Some(&DEVICE), Some(&shown), NOW).map_err(|refusal| {
+    judge(Asked::of(&mode, Demand::AsPolicy), Some(&DEVICE), Some(&shown), NOW).map_err(|refusal| {
         assert!(!refusal.detail().chars().any(char::is_control));
         refusal.code
     })

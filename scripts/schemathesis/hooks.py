@@ -69,6 +69,24 @@ REASONS = [
     (r"rotate_signing_key", r"/algorithm", r"^a data key is for A256GCM", "hangs on another member"),
     (r"run_command", r"ConflictingMetadataOptions", r"", "two members that may not both be there"),
     (r"run_command", r"/data/filter", r"^an empty filter would name everybody", "which members may not all be null hangs on each other"),
+    (
+        r"run_command",
+        r"/data/notBeforeUnixtime",
+        r"^at most a day from now$|^is not before the end of the session$",
+        "a schema has no clock, and does not know the session",
+    ),
+    (
+        r"run_command",
+        r"/data/customClaims",
+        r"^at most \d+ bytes as JSON|^a JSON object with each member once, at most 16 deep$",
+        "a schema counts neither bytes nor depth",
+    ),
+    (
+        r"run_command",
+        r"invalid_request",
+        r"^the keys that there are (would end before the new one begins|end after \d+ seconds at the earliest)",
+        "what delays may be hangs on each other, and on the policy",
+    ),
     (r"run_command", r"except_invalid", r"", "a schema does not know the sessions"),
     (r"update_session", r"/auth/at", r"^is before the last authentication of the session$", "nor what the session has seen"),
 ]

@@ -4,8 +4,11 @@ mod world;
 
 use handstamp_core::device::challenge::{self, Client};
 use handstamp_core::device::proof::Brings;
-use handstamp_core::device::{DeviceMode, Passed, Registered, base64url, introduce, may_register};
+use handstamp_core::device::{
+    Asked, Demand, DeviceMode, Passed, Registered, base64url, introduce, judge, may_register,
+};
 use handstamp_core::id::{EnvironmentId, UserId};
+use handstamp_core::policy::{Origin, Sourced};
 use handstamp_core::refusal::Code;
 use handstamp_core::subject::Endpoint;
 use handstamp_core::time::{Millis, Span};
@@ -50,6 +53,26 @@ fn the_mode_says_who_is_asked() {
         let passed = passed.map(|passed| passed != Passed::Unasked).map_err(|refusal| refusal.code);
         assert_eq!(passed, expected, "{mode}, registered: {registered}, proof: {proof}");
         assert!(mode.asks(registered) || passed == Ok(false));
+    }
+}
+
+#[test]
+fn a_caller_asks_for_more_than_the_policy_and_never_for_less() {
+    let office = Origin::Tag("net:office".into());
+    for (mode, demand, with, without, by_policy) in [
+        (DeviceMode::Off, Demand::AsPolicy, false, false, true),
+        (DeviceMode::Off, Demand::IfRegistered, true, false, false),
+        (DeviceMode::IfRegistered, Demand::AsPolicy, true, false, true),
+        (DeviceMode::IfRegistered, Demand::IfRegistered, true, false, true),
+        (DeviceMode::Required, Demand::AsPolicy, true, true, true),
+        (DeviceMode::Required, Demand::IfRegistered, true, true, true),
+    ] {
+        let policy = Sourced { value: mode, origin: office.clone() };
+        let asked = Asked::of(&policy, demand);
+        assert_eq!((asked.asks(true), asked.asks(false)), (with, without), "{mode}, {demand:?}");
+        let refused = judge(asked, Some(&World::new().device()), None, START);
+        let expected = with.then(|| by_policy.then(|| office.clone()));
+        assert_eq!(refused.err().map(|refusal| refusal.origin), expected, "{mode}, {demand:?}");
     }
 }
 

@@ -167,7 +167,8 @@ impl App {
         let found = self.find_devices(env, user).await?;
         let mut devices = Vec::with_capacity(found.len());
         for found in &found {
-            let known = read_device(found)?;
+            let mut known = read_device(found)?;
+            self.know(&mut known.client);
             if now < known.forget_at() {
                 devices.push(known);
             }
@@ -253,7 +254,8 @@ impl App {
             let missing = || Stop::refuse(Code::NotFound, "this user is not known to have that device");
             let found = self.store.load(std::slice::from_ref(&key)).await?;
             let found = found.into_iter().next().flatten().ok_or_else(missing)?;
-            let known = read_device(&found)?;
+            let mut known = read_device(&found)?;
+            self.know(&mut known.client);
             if now >= known.forget_at() {
                 return Err(missing());
             }

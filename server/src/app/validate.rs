@@ -14,6 +14,7 @@ use super::view::{Current, View};
 use super::{App, Fault, Stop};
 use handstamp_core::agent::Agent;
 use handstamp_core::device::challenge::Given;
+use handstamp_core::device::{self, Asked};
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
 use handstamp_core::jose::jws;
@@ -54,6 +55,8 @@ pub struct Ask<'a> {
     pub strong: bool,
     /// What came of the device.
     pub device: Device,
+    /// What the caller asks of it, beside the policy.
+    pub device_demand: device::Demand,
     /// How surely it must be the user.
     pub assured: Assured,
     /// Whether an access token will do, too, and for whom it must be.
@@ -219,7 +222,7 @@ impl App {
         let seen = kept.mark.last_seen();
         let effective = env.policy.of(&session);
         // A proof is used up, which is to be committed.
-        if effective.device.value.asks(session.device().is_some()) {
+        if Asked::of(&effective.device, ask.device_demand).asks(session.device().is_some()) {
             return None;
         }
         let read = self.other_agent(&session, &effective, ask);

@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use handstamp_core::caller::Scope;
+use handstamp_core::device::Demand;
 use handstamp_core::policy::Policy;
 use handstamp_core::rate::Standing;
 use handstamp_core::refusal::Code;
@@ -307,6 +308,7 @@ fn asked<'a>(ask: &'a ValidateRequest<'_>, place: Place) -> Result<Ask<'a>, Prob
         touch: ask.touch.unwrap_or(true),
         strong: ask.consistency == Consistency::Strong,
         device: Device::Unsent,
+        device_demand: Demand::AsPolicy,
         assured: Assured::default(),
         access: Some(Access { audience: ask.audience.as_deref() }),
         order: None,

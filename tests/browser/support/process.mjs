@@ -10,7 +10,7 @@ export class Server {
   #child;
   #said = "";
 
-  /** Everything it printed, without secrets. */
+  /** Everything it printed since its last start, without secrets. */
   get said() {
     return hide(this.#said);
   }
@@ -19,6 +19,7 @@ export class Server {
   async start(command, args, options, address) {
     const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
+    this.#said = "";
     this.url = await new Promise((ready, failed) => {
       const fail = (why) => {
         clearTimeout(timer);
@@ -37,6 +38,17 @@ export class Server {
       child.on("exit", (code, signal) => fail(`ended with ${code ?? signal}`));
     });
     return this;
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** As a machine that loses its power would end it. */
+  async kill() {
+    const gone = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await gone;
   }
 
   async stop() {

@@ -7,7 +7,9 @@ use aws_lc_rs::signature::{
 use handstamp_core::device::challenge::{self, Answerer, Client};
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::device::proof::{Brings, Proof, session_hash};
-use handstamp_core::device::{DeviceMode, Passed, Registered, Shown, Standing, Target, base64url, judge};
+use handstamp_core::device::{
+    Asked, Demand, DeviceMode, Passed, Registered, Shown, Standing, Target, base64url, judge,
+};
 use handstamp_core::id::{Bucket, EnvironmentId, SessionId};
 use handstamp_core::policy::{Origin, Sourced};
 use handstamp_core::refusal::{Code, Refusal};
@@ -172,8 +174,10 @@ impl World {
     ) -> Result<Passed, Refusal> {
         let mode = Sourced { value: self.mode, origin: Origin::Default };
         match text {
-            None => judge(&mode, registered, None, self.now),
-            Some(text) => self.shown(text, |shown| judge(&mode, registered, Some(shown), self.now)),
+            None => judge(Asked::of(&mode, Demand::AsPolicy), registered, None, self.now),
+            Some(text) => self.shown(text, |shown| {
+                judge(Asked::of(&mode, Demand::AsPolicy), registered, Some(shown), self.now)
+            }),
         }
     }
     pub(crate) fn device(&self) -> Registered {

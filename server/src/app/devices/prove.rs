@@ -10,7 +10,7 @@ use handstamp_core::device::challenge::{self, Answerer, Challenge, Client as For
 use handstamp_core::device::key::PublicKey;
 use handstamp_core::device::known::{self, Known};
 use handstamp_core::device::proof::{Brings, Proof, session_hash};
-use handstamp_core::device::{self, Passed, Shown, Standing, Target};
+use handstamp_core::device::{self, Asked, Demand, Passed, Shown, Standing, Target};
 use handstamp_core::id::{Bucket, EnvironmentId, UserId};
 use handstamp_core::policy::Effective;
 use handstamp_core::refusal::{Code, Refusal};
@@ -72,20 +72,20 @@ impl App {
         env: &Env,
         policy: &Effective,
         loaded: &Loaded,
-        (came, from): (&Device, Endpoint<'_>),
+        (came, demand, from): (&Device, Demand, Endpoint<'_>),
         now: Millis,
     ) -> Result<Result<Passed, Refusal>, StoreError> {
-        let mode = &policy.device;
+        let asked = Asked::of(&policy.device, demand);
         let session = &loaded.session;
         let registered = session.device.as_deref();
         match came {
-            Device::Ignored => Ok(Ok(device::excuse(mode.value, registered.is_some()))),
-            Device::Sent(sent) if mode.value.asks(registered.is_some()) => {
+            Device::Ignored => Ok(Ok(asked.excused(registered.is_some()))),
+            Device::Sent(sent) if asked.asks(registered.is_some()) => {
                 let by = Answerer::Session(session.id, from);
-                let judge = |shown: &Shown<'_>| device::judge(mode, registered, Some(shown), now);
+                let judge = |shown: &Shown<'_>| device::judge(asked, registered, Some(shown), now);
                 self.show(env, sent, by, Brings::NoKey, judge).await
             }
-            Device::Sent(_) | Device::Unsent => Ok(device::judge(mode, registered, None, now)),
+            Device::Sent(_) | Device::Unsent => Ok(device::judge(asked, registered, None, now)),
         }
     }
 

@@ -45,7 +45,7 @@ impl App {
             let mut verdict = rule(demand);
             let mut used = None;
             if verdict.refusal.is_none() {
-                let came = (&ask.device, ask.endpoint());
+                let came = (&ask.device, ask.device_demand, ask.endpoint());
                 match self.judge_device(&env, &effective, &loaded, came, now).await? {
                     Ok(Passed::Unasked) => {}
                     Ok(Passed::Excused) => verdict = rule(Demand { can_deliver: false, ..demand }),

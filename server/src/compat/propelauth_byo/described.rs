@@ -1,6 +1,8 @@
 //! The OpenAPI document of this door: one call, whose body says by its command what else it holds.
 
 use super::{PATH, answers, commands};
+use handstamp_core::jose::claims::{AUDIENCE, LONGEST_LIFE, RESERVED};
+use handstamp_core::signing::LONGEST_DELAY;
 use handstamp_core::tag::Tag;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -138,6 +140,19 @@ fn bound(schema: &mut Value) {
             "requestUrl" => or_null(named("HttpUrl")),
             "requestMethod" => or_null(named("HttpMethod")),
             "page" => or_null(json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })),
+            "lifetimeSecs" => {
+                or_null(json!({ "type": "integer", "minimum": 1, "maximum": LONGEST_LIFE.as_secs() }))
+            }
+            "issuer" | "audience" => or_null(json!({
+                "type": "string", "minLength": 1, "maxLength": AUDIENCE, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"
+            })),
+            "customClaims" => json!({ "anyOf": [
+                { "type": "object", "propertyNames": { "not": { "enum": RESERVED } }, "maxProperties": 512 },
+                { "type": "null" }
+            ] }),
+            "secsBeforeNewKeyBecomesDefault" | "secsBeforeExistingKeysAreDeactivated" => {
+                json!({ "type": "integer", "minimum": 0, "maximum": LONGEST_DELAY.as_secs() })
+            }
             "tags" | "sessionTags" | "requiredTags" | "tagsToAdd" | "tagsToRemove" => {
                 or_null(json!({ "type": "array", "items": named("Tag"), "maxItems": Tag::MOST }))
             }

@@ -157,6 +157,8 @@ impl Failure {
 
     fn said(kind: &'static str, code: Code, sentence: &str) -> Failure {
         let own = if code == Code::InsufficientScope { " (CommandNotAllowed)" } else { "" };
+        // Where a sentence names what to send, it is by the name that it has here.
+        let sentence = sentence.replace("`ip`", "`ipAddress`").replace("`except`", "`sessionTokenToKeep`");
         let details = format!("{}: {sentence}{own}", code.text());
         Failure {
             status: code.status(),

@@ -17,6 +17,7 @@ use crate::app::{App, Refused, Stop};
 use crate::json::Object;
 use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
+use handstamp_core::device::Demand;
 use handstamp_core::expiry::Ends;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::rotation::Issued;
@@ -98,6 +99,8 @@ pub(super) async fn validate(
         rotate: refresh,
         touch: true,
         device: devices::shown(proof, ignored)?,
+        // Who registers a device there means it; what is to be left out is said with the request.
+        device_demand: Demand::IfRegistered,
         ..Ask::default()
     };
     match app.validate(&by.env, asked).await.map_err(plain)? {

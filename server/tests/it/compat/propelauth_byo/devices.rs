@@ -49,10 +49,10 @@ pub(super) fn registering(session: Value, proof: &str) -> Value {
     with(with(here(), session), with(signed(proof, "POST"), json!({ "rememberDevice": false })))
 }
 
-/// A world in which sessions with a device are asked for it.
+/// A world that says nothing of devices: at this door, sessions that have one are asked for it all the same.
 pub(super) async fn asking() -> World {
     let world = World::new().await;
-    let rules = json!({ "device": "if_registered", "max_sessions": 1_000 });
+    let rules = json!({ "max_sessions": 1_000 });
     let policy = json!({ "default": rules, "tag": { "net:office": { "ip_allow": ["198.51.100.0/24"] } } });
     world.call(Method::PUT, "/v1/policies").json(&policy).send().await.expect(200);
     world

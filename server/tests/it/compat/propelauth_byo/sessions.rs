@@ -130,7 +130,7 @@ async fn limits_and_lists_are_those_of_the_policy() {
     let body = fails(&world, "CreateSession", office(json!("203.0.113.7")), 403, "IpAddressError").await;
     assert!(text(&body).starts_with("ip_not_allowed: "), "{body}");
     let body = fails(&world, "CreateSession", office(Value::Null), 403, "IpAddressError").await;
-    assert!(text(&body).starts_with("ip_missing: "), "{body}");
+    assert!(text(&body).starts_with("ip_missing: ") && text(&body).contains("`ipAddress`"), "{body}");
     let open = json!({ "userId": "bob", "tags": ["net:open"], "ipAddress": "203.0.113.7" });
     let body = fails(&world, "CreateSession", open, 403, "IpAddressError").await;
     assert!(text(&body).starts_with("ip_blocked: "), "{body}");

@@ -199,3 +199,23 @@ async fn sessions_are_found_by_their_device_and_users_have_theirs() {
     world.post("/v1/users/ada/erase", json!({})).await;
     assert!(devices(&world, "ada").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_known_device_says_which_browser_it_is() {
+    const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0";
+    let (world, hand) = (World::new().await, Hand::new());
+    let given = challenge(&world, json!({ "user_agent": FIREFOX })).await;
+    let device = json!({ "proof": hand.introduction(&world, &given, None), "remember": true });
+    let body =
+        json!({ "user_id": "ada", "user_agent": FIREFOX, "device": device, "method": "POST", "url": URL });
+    world.post("/v1/sessions", body).await.expect(201);
+    let named = world
+        .patch(&format!("/v1/devices/{}?user_id=ada", hand.id()), json!({ "name": "Ada's laptop" }))
+        .await
+        .expect(200);
+    for known in [&devices(&world, "ada").await[0], &named] {
+        let client = &known["client"];
+        assert_eq!((&client["browser"], &client["os"]), (&json!("Firefox"), &json!("Windows")), "{known}");
+        assert_eq!(client["display_name"], "Firefox 128 on Windows");
+    }
+}

@@ -102,9 +102,8 @@ pub struct Candidate {
 /// The session of which a token is made where only the user is named: the one that was active last; of several at the same
 /// instant the greatest name, and names begin with the time at which they were made. One in which somebody acts
 /// in the user's place is never chosen: who names the user means the user.
-pub fn latest(live: impl IntoIterator<Item = Candidate>) -> Option<SessionId> {
-    let own = live.into_iter().filter(|one| !one.acting);
-    own.max_by_key(|one| (one.seen, one.id)).map(|one| one.id)
+pub fn latest(live: impl IntoIterator<Item = Candidate>) -> Option<Candidate> {
+    live.into_iter().filter(|one| !one.acting).max_by_key(|one| (one.seen, one.id))
 }
 
 /// What a token says beside what its session is and what was asked for.
@@ -338,7 +337,7 @@ mod tests {
             (&[acting(3, 9), own(1, 4), own(2, 3)], Some(1)),
             (&[own(1, 4), acting(1, 4), acting(2, 4)], Some(1)),
         ] {
-            assert_eq!(latest(live.iter().copied()), chosen.map(id), "{live:?}");
+            assert_eq!(latest(live.iter().copied()).map(|one| one.id), chosen.map(id), "{live:?}");
         }
     }
 

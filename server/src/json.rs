@@ -27,6 +27,16 @@ impl Wrong {
     }
 }
 
+/// Whether the text of a `Content-Type` says JSON. It must be said: a browser cannot send that across origins without asking
+/// first (ASVS 3.5.2).
+pub fn is_said(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+        || (kind.len() > 17
+            && kind.get(..12).is_some_and(|k| k.eq_ignore_ascii_case("application/"))
+            && kind.ends_with("+json"))
+}
+
 /// For fields that choose whom a call ends or changes: they may be left out, but `null` is refused. It is what a missing
 /// variable turns into, and taken for "left out" it would make the choice wider.
 ///

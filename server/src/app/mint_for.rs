@@ -13,8 +13,8 @@ use handstamp_core::refusal::Code;
 
 /// How often another session is chosen because the one before has ended meanwhile.
 const TRIES: usize = 8;
-/// How many sessions are loaded at once.
-const TOGETHER: usize = 500;
+/// How many sessions are looked at at once.
+const TOGETHER: u32 = 500;
 
 impl App {
     /// Makes an access token of a session of `user`: of `session`, which must be theirs, or without it of the one that
@@ -49,29 +49,27 @@ impl App {
     async fn latest_session(&self, env: EnvironmentId, user: &UserId) -> Result<Option<SessionId>, Stop> {
         let env = self.env(env)?;
         let filter = Filter { user: Some(user.clone()), ..Filter::default() };
-        let mut query = filter.query(&env, false, 1_000);
-        let mut ids = Vec::new();
+        let mut query = filter.query(&env, false, TOGETHER);
+        let mut best = None;
         loop {
             let page = self.store.search(&query).await?;
-            ids.extend(page.items.iter().filter_map(|found| session_id(&found.record.key)));
+            let ids: Vec<_> = page.items.iter().filter_map(|found| session_id(&found.record.key)).collect();
+            // Loaded again, for what is not written yet must be asked for before the store is: see `App::unwritten`.
+            let loaded = self.load_sessions(env.record.id, &ids).await?;
+            // What was ended at once is that of after the load.
+            let (env, now) = (self.env(env.record.id)?, self.now());
+            let live = loaded.iter().filter(|one| self.ended(&env, &one.session, one.seen, now).is_none());
+            let candidate = |Loaded { session, seen, .. }: &Loaded| Candidate {
+                id: session.id,
+                seen: *seen,
+                acting: session.actor.is_some(),
+            };
+            best = latest(live.map(candidate).chain(best));
             match page.next {
-                None => break,
+                None => return Ok(best.map(|one| one.id)),
                 next => query.cursor = next,
             }
         }
-        let mut all = Vec::with_capacity(ids.len());
-        // Loaded again, for what is not written yet must be asked for before the store is: see `App::unwritten`.
-        for some in ids.chunks(TOGETHER) {
-            all.extend(self.load_sessions(env.record.id, some).await?);
-        }
-        // What was ended at once is that of after the load.
-        let (env, now) = (self.env(env.record.id)?, self.now());
-        let live = all.iter().filter(|one| self.ended(&env, &one.session, one.seen, now).is_none());
-        Ok(latest(live.map(|Loaded { session, seen, .. }| Candidate {
-            id: session.id,
-            seen: *seen,
-            acting: session.actor.is_some(),
-        })))
     }
 
     /// Sessions, freshly loaded; those that are gone are left out.

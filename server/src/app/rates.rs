@@ -16,6 +16,7 @@ use debts::{Debts, Usage};
 use handstamp_core::id::{EnvironmentId, KeyId, SessionId};
 use handstamp_core::policy::modes::Rate;
 use handstamp_core::rate::{Names, Over, Payer, Standing};
+use handstamp_core::refusal::Refusal;
 use handstamp_core::subject::Subject;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::token::keyring::MasterKey;
@@ -131,6 +132,14 @@ impl App {
         match (rate, ip) {
             (Some(rate), Some(ip)) => self.rates.spend(&Payer::Address(env, ip), rate, self.now()).into(),
             (None, _) | (_, None) => Spent::Unlimited,
+        }
+    }
+
+    /// Puts a backend's refused request on the account of its client's address, where the refusal says that there is no good
+    /// token: never on the caller's; and whatever comes of it, the verdict stays.
+    pub fn spend_refusal(&self, env: &Env, refusal: &Refusal, ip: Option<IpAddr>) {
+        if refusal.code.status() == 401 {
+            let _ = self.spend_address(env.record.id, ip);
         }
     }
 

@@ -39,6 +39,10 @@ impl App {
         ask: &Update,
     ) -> Result<UpdatedAll, Stop> {
         caller.allow(Scope::SessionsWrite)?;
+        if filter.is_empty() {
+            let message = "an empty filter would name everybody: say which sessions, by their user, by tags";
+            return Err(Stop::field("/filter", message));
+        }
         let (mut ids, mut fixed, mut refused) = (Vec::new(), Vec::<Fixed>::new(), 0);
         let mut demand = Demand::default();
         let mut cursor = None;

@@ -136,11 +136,7 @@ fn recognise(app: &App, headers: &HeaderMap) -> Result<Caller, Failure> {
 
 fn is_json(headers: &HeaderMap) -> Result<(), Failure> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case("application/json") {
-        return Ok(());
-    }
-    Err(Failure::code(Code::UnsupportedMediaType))
+    if json::is_said(kind) { Ok(()) } else { Err(Failure::code(Code::UnsupportedMediaType)) }
 }
 
 async fn collect(body: Body) -> Result<Bytes, Failure> {

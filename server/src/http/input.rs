@@ -1,7 +1,7 @@
 //! What requests look like, and how they are read: JSON with a bound, unknown fields refused by name.
 
 use super::problem::Problem;
-use crate::json::{parse, sound};
+use crate::json::{is_said, parse, sound};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
 use handstamp_core::id::{SessionId, UserId};
@@ -99,15 +99,10 @@ pub(super) fn header_once<'a>(
     text.transpose()
 }
 
-/// JSON must be said to be JSON: a browser cannot send that across origins without asking first (ASVS 3.5.2).
+/// JSON must be said to be JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    let json = kind.eq_ignore_ascii_case("application/json")
-        || (kind.len() > 17
-            && kind.get(..12).is_some_and(|k| k.eq_ignore_ascii_case("application/"))
-            && kind.ends_with("+json"));
-    if json { Ok(()) } else { Err(Problem::code(Code::UnsupportedMediaType)) }
+    if is_said(kind) { Ok(()) } else { Err(Problem::code(Code::UnsupportedMediaType)) }
 }
 
 /// A read and an ending take no body. One that came is refused rather than ignored: a guard in it would guard nothing.

@@ -139,6 +139,10 @@ impl Problem {
     pub fn with_code(self, code: Code) -> Problem {
         Problem { code, ..self }
     }
+    /// Whether it is about this place in the input.
+    pub fn is_about(&self, pointer: &str) -> bool {
+        self.errors.iter().any(|error| error.pointer == pointer)
+    }
     /// The same, about a part of the input: `prefix` is where that part lies in the body.
     pub fn under(mut self, prefix: &str) -> Problem {
         for error in &mut self.errors {

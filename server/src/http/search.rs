@@ -264,7 +264,10 @@ pub async fn bulk_update(
 ) -> Answer {
     let (filter, update) = ask.read()?;
     let done = web.app.update_all(&caller, &filter, &update).await;
-    let done = done.map_err(|stop| Problem::from(stop).under("/update"))?;
+    let done = done.map_err(|stop| {
+        let problem = Problem::from(stop);
+        if problem.is_about("/filter") { problem } else { problem.under("/update") }
+    })?;
     let (sessions, evicted) = (ids(&done.sessions), ids(&done.evicted));
     Ok(json(StatusCode::OK, &BulkUpdated { updated: done.count, sessions, evicted }))
 }
@@ -276,9 +279,6 @@ impl BulkUpdateRequest {
     /// `invalid_request` or `tag_invalid`, with a JSON pointer to the place.
     pub fn read(self) -> Result<(Filter, Update), Problem> {
         let filter = self.filter.0.read("/filter")?;
-        if filter.is_empty() {
-            return Err(Problem::field("/filter", "say which sessions: user_id, tags, ip, before or after"));
-        }
         Ok((filter, self.update.0.read("/update")?))
     }
 }

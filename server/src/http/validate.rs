@@ -362,10 +362,7 @@ async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) ->
             Ok(())
         }
         Validated::Refused { refusal, session, challenge } => {
-            if refusal.code.status() == 401 {
-                // On the client's account, never on the caller's; and whatever comes of it, the verdict stays.
-                let _ = web.app.spend_address(caller.env.record.id, ip);
-            }
+            web.app.spend_refusal(&caller.env, &refusal, ip);
             let body = ValidateResponse::Invalid {
                 valid: false,
                 code: refusal.code.text(),

@@ -5,6 +5,7 @@ use crate::json::{self, Object};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::collections::HashMap;
 use std::fmt;
 
 /// Every command that is answered here.
@@ -76,7 +77,13 @@ fn without_nulls(object: &str, own: &[&str]) -> Option<String> {
     let Members(members) = serde_json::from_str(object).ok()?;
     let mut text = String::with_capacity(object.len());
     text.push('{');
-    for (name, value) in members.iter().filter(|(_, value)| value.get() != "null") {
+    let mut seen = HashMap::new();
+    members.iter().for_each(|(name, _)| *seen.entry(name.as_str()).or_insert(0_u32) += 1);
+    // A member that is there twice stays so, and is refused by who reads it.
+    let said = |(name, value): &&(String, Box<RawValue>)| {
+        value.get() != "null" || seen.get(name.as_str()) != Some(&1)
+    };
+    for (name, value) in members.iter().filter(said) {
         if text.len() > 1 {
             text.push(',');
         }

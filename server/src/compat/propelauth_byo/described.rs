@@ -1,5 +1,6 @@
 //! The OpenAPI document of this door: one call, whose body says by its command what else it holds.
 
+use super::sessions::LAST_PAGE;
 use super::{PATH, answers, commands};
 use handstamp_core::jose::claims::{AUDIENCE, LONGEST_LIFE, RESERVED};
 use handstamp_core::signing::LONGEST_DELAY;
@@ -139,7 +140,7 @@ fn bound(schema: &mut Value) {
             "ipAddress" => or_null(named("IpAddress")),
             "requestUrl" => or_null(named("HttpUrl")),
             "requestMethod" => or_null(named("HttpMethod")),
-            "page" => or_null(json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })),
+            "page" => or_null(json!({ "type": "integer", "minimum": 0, "maximum": LAST_PAGE })),
             "lifetimeSecs" => {
                 or_null(json!({ "type": "integer", "minimum": 1, "maximum": LONGEST_LIFE.as_secs() }))
             }

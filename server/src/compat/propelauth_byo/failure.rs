@@ -1,7 +1,7 @@
 //! What went wrong, in the words of the clients: a type out of the command's own list, and details in the one form that
 //! this type has. Where details are a free text, it is our code and sentence.
 
-use crate::app::{Fault, Stop};
+use crate::app::{Fault, Refused, Stop};
 use crate::json::Wrong;
 use axum::body::Body;
 use handstamp_core::device::challenge::Given;
@@ -98,11 +98,20 @@ impl Failure {
     }
 
     /// A refusal of a verb: `by` says which type a code has here. An accident is never a type of the command.
-    pub fn of(stop: Stop, by: impl FnOnce(&crate::app::Refused) -> Option<Failure>) -> Failure {
+    pub fn of(stop: Stop, by: impl FnOnce(&Refused) -> Option<Failure>) -> Failure {
+        Failure::of_placed(stop, &[], by)
+    }
+
+    /// The same of a verb that names places in what it was told; `places` are their names, and where that lies here.
+    pub fn of_placed(
+        stop: Stop,
+        places: &[(&str, &str)],
+        by: impl FnOnce(&Refused) -> Option<Failure>,
+    ) -> Failure {
         match stop {
             Stop::Refused(refused) => by(&refused).unwrap_or_else(|| Failure {
                 over: refused.over,
-                ..Failure::said(UNEXPECTED, refused.refusal.code, &refused.sentence())
+                ..Failure::said(UNEXPECTED, refused.refusal.code, &sentence(&refused, places))
             }),
             Stop::Fault(fault) => {
                 let code = if fault.is_outage() { Code::StoreUnavailable } else { Code::InternalError };
@@ -119,8 +128,8 @@ impl Failure {
     }
 
     /// A refusal under a type whose details are a text.
-    pub fn text(kind: &'static str, refused: &crate::app::Refused) -> Failure {
-        Failure::said(kind, refused.refusal.code, &refused.sentence())
+    pub fn text(kind: &'static str, refused: &Refused) -> Failure {
+        Failure::said(kind, refused.refusal.code, &sentence(refused, &[]))
     }
 
     /// Why the integration key will not do. Their own types for that make most of the clients crash, so each goes by the
@@ -157,8 +166,6 @@ impl Failure {
 
     fn said(kind: &'static str, code: Code, sentence: &str) -> Failure {
         let own = if code == Code::InsufficientScope { " (CommandNotAllowed)" } else { "" };
-        // Where a sentence names what to send, it is by the name that it has here.
-        let sentence = sentence.replace("`ip`", "`ipAddress`").replace("`except`", "`sessionTokenToKeep`");
         let details = format!("{}: {sentence}{own}", code.text());
         Failure {
             status: code.status(),
@@ -193,6 +200,27 @@ impl Failure {
             answer.extensions_mut().insert(fault);
         }
         answer
+    }
+}
+
+/// A refusal in words; what it names of the request is by the name that it has here.
+fn sentence(refused: &Refused, places: &[(&str, &str)]) -> String {
+    let Some((pointer, message)) = refused.fields.first() else {
+        let sentence = refused.sentence();
+        return match refused.refusal.code {
+            Code::IpMissing => sentence.replace("`ip`", "`ipAddress`"),
+            Code::ExceptInvalid => sentence.replace("`except`", "`sessionTokenToKeep`"),
+            _ => sentence,
+        };
+    };
+    let within = |place: &str| {
+        pointer.strip_prefix(place).filter(|rest| rest.is_empty() || rest.starts_with('/')).map(str::to_owned)
+    };
+    let placed = places.iter().find_map(|(place, here)| Some(format!("{here}{}", within(place)?)));
+    let pointer = placed.unwrap_or_else(|| pointer.clone());
+    match refused.fields.len() {
+        1 => format!("{pointer}: {message}"),
+        many => format!("{pointer}: {message} (and {} more)", many - 1),
     }
 }
 

@@ -26,6 +26,8 @@ use serde_json::value::RawValue;
 
 /// Sessions of a full page.
 const PAGE: usize = 100;
+/// Each page is walked to from the first one: beyond this that would be no work for one call.
+pub(super) const LAST_PAGE: u32 = 999;
 
 /// What time it is.
 pub(super) fn ping(app: &App, Nothing {}: Nothing) -> Pong {
@@ -53,7 +55,9 @@ pub(super) async fn create(app: &App, by: &Caller, ask: CreateSession) -> Result
         access: None,
         login: None,
     };
-    let made = app.create(by, create).await.map_err(|stop| Failure::of(stop, not_created))?;
+    let places = [("/data", "/data/metadata"), ("/tags", "/data/tags")];
+    let made = app.create(by, create).await;
+    let made = made.map_err(|stop| Failure::of_placed(stop, &places, not_created))?;
     let Given::Tokens(issued) = &made.given else {
         return Err(Failure::impossible("a session without a token"));
     };
@@ -114,10 +118,7 @@ pub(super) async fn validate(
             Ok(valid(view.session(), data, &view.ends, issued.as_ref()))
         }
         Validated::Refused { refusal, challenge, .. } => {
-            if refusal.code.status() == 401 {
-                // On the client's account, never on the caller's; and whatever comes of it, the verdict stays.
-                let _ = app.spend_address(by.env.record.id, client.ip);
-            }
+            app.spend_refusal(&by.env, &refusal, client.ip);
             Err(match (refusal.code, challenge) {
                 (Code::IpNotAllowed | Code::IpBlocked | Code::IpMissing, _) => {
                     Failure::refusal(ADDRESS, &refusal)
@@ -159,6 +160,10 @@ pub(super) async fn of_user(app: &App, by: &Caller, ask: OfUser) -> Result<Vec<u
 pub(super) async fn all(app: &App, by: &Caller, ask: FetchAllSessions) -> Result<Vec<u8>, Failure> {
     let filter = read::filter("/data", ask.user_id.as_deref(), ask.session_tags)?;
     let page = ask.page.unwrap_or(0);
+    if page > LAST_PAGE {
+        let message = format!("at most {LAST_PAGE}; go through more with GET /v1/sessions and its cursor");
+        return Err(Failure::invalid("/data/page", &message));
+    }
     let number = usize::try_from(page).unwrap_or(usize::MAX);
     let found = app.numbered(by, &filter, number, PAGE).await.map_err(plain)?;
     super::told(&Page {
@@ -183,7 +188,13 @@ pub(super) async fn update(app: &App, by: &Caller, ask: UpdateSession) -> Result
     by.allow(Scope::SessionsWrite).map_err(plain)?;
     let change = read::change(ask.tags_to_remove, ask.tags_to_add, ask.new_metadata, ask.patch_metadata)?;
     let id = read::session(&ask.session_id)?;
-    app.update(by, id, &change).await.map_err(|stop| Failure::of(stop, not_changed))?;
+    let done = app.update(by, id, &change).await;
+    done.map_err(|stop| {
+        Failure::of_placed(stop, CHANGED, |refused| match refused.refusal.code {
+            Code::NotFound | Code::SessionEnded => Some(Failure::no_session()),
+            _ => not_changed(refused),
+        })
+    })?;
     Ok(Done {})
 }
 
@@ -193,17 +204,22 @@ pub(super) async fn update_many(app: &App, by: &Caller, ask: UpdateSessions) -> 
     let change = read::change(ask.tags_to_remove, ask.tags_to_add, ask.new_metadata, ask.patch_metadata)?;
     let Object(filter) = ask.filter;
     let filter = read::filter("/data/filter", filter.user_id.as_deref(), filter.session_tags)?;
-    if filter.is_empty() {
-        let message = "an empty filter would name everybody; name a user or a tag";
-        return Err(Failure::invalid("/data/filter", message));
-    }
-    let done = app.update_all(by, &filter, &change).await.map_err(|stop| Failure::of(stop, not_changed))?;
+    let done = app.update_all(by, &filter, &change).await;
+    let done = done.map_err(|stop| Failure::of_placed(stop, CHANGED, not_changed))?;
     Ok(Updated { updated_count: done.count })
 }
 
+/// Where a change has what the verb calls by its own names.
+const CHANGED: &[(&str, &str)] = &[
+    ("/tags/add", "/data/tagsToAdd"),
+    ("/tags/remove", "/data/tagsToRemove"),
+    ("/data_patch", "/data/patchMetadata"),
+    ("/data", "/data/newMetadata"),
+    ("/filter", "/data/filter"),
+];
+
 fn not_changed(refused: &Refused) -> Option<Failure> {
     match refused.refusal.code {
-        Code::NotFound | Code::SessionEnded => Some(Failure::no_session()),
         Code::TooManyMatches => {
             Some(Failure::unit("UpdatingTooManySessionsAtOnce", refused.refusal.code.status()))
         }

@@ -53,6 +53,22 @@ async fn changes() {
         "SessionNotFound",
     )
     .await;
+    // Places are those of this protocol.
+    let tags: Vec<String> = (0..31).map(|n| format!("t:{n}")).collect();
+    let long = "x".repeat(16 * 1_024 - 10);
+    for (member, value, place) in [
+        ("tagsToAdd", json!(tags), "/data/tagsToAdd: "),
+        ("patchMetadata", json!({ "y": long, "z": "1234" }), "/data/patchMetadata: "),
+    ] {
+        if member == "patchMetadata" {
+            good(&world, "UpdateSession", json!({ "sessionId": id, "newMetadata": { "x": "0123456789" } }))
+                .await;
+        }
+        let mut ask = json!({ "sessionId": id });
+        ask[member] = value;
+        let body = fails(&world, "UpdateSession", ask, 400, "UnexpectedError").await;
+        assert!(text(&body).starts_with(&format!("invalid_request: {place}")), "{body}");
+    }
     // Nothing to change is no change.
     let before = world.get(&format!("/v1/sessions/{id}/events")).await.expect(200);
     good(&world, "UpdateSession", json!({ "sessionId": id })).await;

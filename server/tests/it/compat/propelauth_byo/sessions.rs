@@ -246,12 +246,16 @@ async fn lists_are_of_live_sessions_newest_first() {
         (ids(&second["items"]), &second["hasMoreResults"], &second["page"]),
         (live[100..].to_vec(), &json!(false), &json!(1))
     );
-    for beyond in [2_u32, 40, u32::MAX] {
+    for beyond in [2_u32, 40, 999] {
         let none = page(json!(beyond), json!("ada")).await;
         assert_eq!(
             (&none["items"], &none["totalCount"], &none["hasMoreResults"]),
             (&json!([]), &json!(104), &json!(false))
         );
+    }
+    for beyond in [1_000, u32::MAX] {
+        let body = fails(&world, "FetchAllSessions", json!({ "page": beyond }), 400, "UnexpectedError").await;
+        assert!(text(&body).starts_with("invalid_request: /data/page: at most 999"), "{body}");
     }
     assert_eq!(page(json!(1), Value::Null).await["totalCount"], 105);
     // A page that is just full is the last one.

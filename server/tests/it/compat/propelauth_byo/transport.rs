@@ -82,6 +82,10 @@ async fn what_is_wrong_is_named_with_its_place() {
             "invalid_request: /data/userId: is there twice",
         ),
         (
+            r#"{"command":"CreateSession","data":{"userId":"ada","ipAddress":"::1","ipAddress":null}}"#,
+            "invalid_request: /data/ipAddress: is there twice",
+        ),
+        (
             r#"{"command":"CreateSession","data":{"userId":"ada","deviceRegistration":{"signedDeviceChallenge":null}}}"#,
             "invalid_request: /data/deviceRegistration/signedDeviceChallenge: is missing",
         ),

@@ -140,6 +140,20 @@ impl Code {
         Code::DeviceProofInvalid,
     ];
 
+    /// Whether it says that the request came with no good token: the client is to log in, or to get another token. Any
+    /// other refusal is of a session that is good.
+    pub fn denies_session(self) -> bool {
+        self.status() == 401 && Code::VERDICTS.contains(&self)
+    }
+
+    /// Whether a rule of the policy has refused what somebody asked for, which history tells; and not that they asked wrongly, or
+    /// may not ask at all.
+    pub const fn is_by_rule(self) -> bool {
+        let of_a_rule = matches!(self, Code::SessionLimitReached | Code::TagCreateOnly);
+        let of_the_key = matches!(self, Code::InsufficientScope | Code::PublishableKeyForbidden);
+        of_a_rule || (self.status() == 403 && !of_the_key)
+    }
+
     /// The codes of the network edge, which turns a client away before any call has seen the request.
     pub const EDGE: &'static [Code] = &[
         Code::RequestMalformed,
@@ -310,7 +324,30 @@ mod tests {
             assert!(code.means().ends_with('.') && code.remedy().ends_with('.'), "{code:?}");
         }
         assert_eq!(Code::parse("nonsense"), None);
-        assert!(Code::ENDINGS.iter().all(|c| c.status() == 401 && Code::VERDICTS.contains(c)));
+        assert!(Code::ENDINGS.iter().all(|c| c.denies_session()));
+    }
+
+    #[test]
+    fn what_a_code_says_of_the_session_and_of_the_rules() {
+        for (code, denies, by_rule) in [
+            (Code::TokenMissing, true, false),
+            (Code::SessionIdle, true, false),
+            (Code::IpChanged, true, false),
+            (Code::TagMissing, false, true),
+            (Code::IpNotAllowed, false, true),
+            (Code::ReauthenticationRequired, false, true),
+            (Code::ImpersonationForbidden, false, true),
+            (Code::SessionLimitReached, false, true),
+            (Code::TagCreateOnly, false, true),
+            (Code::SessionEnded, false, false),
+            (Code::InvalidRequest, false, false),
+            (Code::AccessKeyInvalid, false, false),
+            (Code::InsufficientScope, false, false),
+            (Code::PublishableKeyForbidden, false, false),
+            (Code::StoreUnavailable, false, false),
+        ] {
+            assert_eq!((code.denies_session(), code.is_by_rule()), (denies, by_rule), "{code:?}");
+        }
     }
 
     #[test]

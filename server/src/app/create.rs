@@ -219,8 +219,7 @@ impl App {
     fn note_refused(&self, asking: &Asking<'_>, stop: &Stop) {
         let Stop::Refused(refused) = stop else { return };
         let refusal = &refused.refusal;
-        let by_rule = refusal.code.status() == 403 || refusal.code == Code::SessionLimitReached;
-        if by_rule {
+        if refusal.code.is_by_rule() {
             let event = Event::refused_login(&asking.new, refusal, self.now());
             self.behind.note_login(asking.caller.env.record.id, &asking.new.user, refusal, event);
         }

@@ -20,7 +20,7 @@ impl App {
         outcome: Result<T, Stop>,
     ) -> Result<T, Stop> {
         if let Err(Stop::Refused(refused)) = &outcome
-            && by_rule(refused.refusal.code)
+            && refused.refusal.code.is_by_rule()
         {
             self.note_change(party, id, client, refused).await;
         }
@@ -35,15 +35,6 @@ impl App {
         let event = Event::refused(&loaded.session, refusal, now, party.by.clone(), client);
         let event = Event { note: refused.detail.as_deref().map(Into::into), ..event };
         self.behind.note(env, &loaded.session, refusal, event, now);
-    }
-}
-
-/// Not what a caller asked for wrongly, or may not do at all.
-fn by_rule(code: Code) -> bool {
-    match code {
-        Code::SessionLimitReached | Code::TagCreateOnly => true,
-        Code::InsufficientScope => false,
-        _ => code.status() == 403,
     }
 }
 

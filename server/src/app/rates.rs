@@ -138,7 +138,7 @@ impl App {
     /// Puts a backend's refused request on the account of its client's address, where the refusal says that there is no good
     /// token: never on the caller's; and whatever comes of it, the verdict stays.
     pub fn spend_refusal(&self, env: &Env, refusal: &Refusal, ip: Option<IpAddr>) {
-        if refusal.code.status() == 401 {
+        if refusal.code.denies_session() {
             let _ = self.spend_address(env.record.id, ip);
         }
     }

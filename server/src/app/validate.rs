@@ -262,7 +262,7 @@ impl App {
     /// Counts the verdict.
     fn told(&self, ask: &Ask<'_>, answer: Validated) -> Validated {
         if let (Some(tab), Validated::Refused { refusal, .. }) = (ask.tab, &answer)
-            && refusal.code.status() == 401
+            && refusal.code.denies_session()
         {
             tab.fail();
         }

@@ -234,7 +234,7 @@ impl Question<'_> {
     fn refused(&self, refusal: &Refusal) -> Response<Body> {
         let problem = Problem::of_browser(refusal);
         let code = problem.named();
-        let wanted = self.wish.login.filter(|_| code.status() == 401 && self.asked.is_navigation());
+        let wanted = self.wish.login.filter(|_| code.denies_session() && self.asked.is_navigation());
         let login = wanted.and_then(|how| Some((how, self.login_page()?)));
         let mut answer = match login {
             Some((Login::Redirect, _)) => {

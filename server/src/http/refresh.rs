@@ -115,9 +115,8 @@ pub async fn refresh(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Ra
     let ask = Ask { order: order.as_ref(), ..body.read()? };
     let ip = ask.ip;
     let done = web.app.refresh(&caller, ask).await.inspect_err(|stop| {
-        if matches!(stop, Stop::Refused(refused) if is_failure(refused.refusal.code)) {
-            // On the client's account, never on the caller's; and whatever comes of it, the answer stays.
-            let _ = web.app.spend_address(caller.env.record.id, ip);
+        if let Stop::Refused(refused) = stop {
+            web.app.spend_refusal(&caller.env, &refused.refusal, ip);
         }
     })?;
     let missing = || Problem::accident(Code::InternalError, &"a refresh gave no refresh token");
@@ -131,11 +130,6 @@ pub async fn refresh(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Ra
         device_challenge: done.challenge.map(|challenge| ChallengeBody::from(*challenge)),
     };
     Ok(json(StatusCode::OK, &body))
-}
-
-/// What a client does wrong; not what its key may not do.
-fn is_failure(code: Code) -> bool {
-    code.status() == 401 && REFUSALS.contains(&code)
 }
 
 impl RefreshRequest<'_> {

@@ -58,7 +58,7 @@ impl App {
                 }
             }
             // Paid before anything is noted or changed: a request over its budget leaves no trace in the session.
-            let good = verdict.refusal.as_ref().is_none_or(|refusal| refusal.code.status() != 401);
+            let good = verdict.refusal.as_ref().is_none_or(|refusal| !refusal.code.denies_session());
             if good && self.is_over(ask, &env, &loaded.session) {
                 return Ok(Decision::Answer((over_budget(id), None)));
             }

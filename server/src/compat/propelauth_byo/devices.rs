@@ -54,7 +54,7 @@ fn not_registered(refused: &Refused) -> Option<Failure> {
         (Code::AlreadyExists, _) => Some(Failure::unit("DeviceAlreadyRegistered", code.status())),
         // A token that will not do names no session; one that may only not be used from there does.
         (Code::NotFound | Code::SessionEnded, _) => Some(Failure::no_session()),
-        (code, _) if code.status() == 401 => Some(Failure::no_session()),
+        (code, _) if code.denies_session() => Some(Failure::no_session()),
         (_, _) => None,
     }
 }

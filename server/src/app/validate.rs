@@ -145,9 +145,11 @@ impl App {
     pub async fn validate(&self, env: &Arc<Env>, ask: Ask<'_>) -> Result<Validated, Stop> {
         match open(Kind::Session, env.record.id, ask.token, &self.keys) {
             Ok(token) => self.validate_shown(env, Shown::Token(&token), ask).await,
-            Err(_) if ask.access.is_some() && jws::looks_like(ask.token) => {
-                Box::pin(self.validate_access(env, ask)).await
-            }
+            Err(_) if jws::looks_like(ask.token) => match ask.access {
+                Some(_) => Box::pin(self.validate_access(env, ask)).await,
+                // Whether it is a genuine one does not matter where none is taken.
+                None => Ok(self.told(&ask, refused(unreadable(Unreadable::WrongKind), None))),
+            },
             Err(why) => Ok(self.told(&ask, refused(unreadable(why), None))),
         }
     }

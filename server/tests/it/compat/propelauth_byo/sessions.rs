@@ -166,6 +166,7 @@ async fn why_a_token_is_refused_is_in_the_text() {
         (token(""), 401, "token_missing: "),
         (token("abc"), 401, "token_malformed: "),
         (token(&world.key), 401, "token_wrong_kind: "),
+        (token("eyJhbGciOiJSUzI1NiJ9.e30.c2ln"), 401, "token_wrong_kind: "),
         (tagged, 403, "tag_missing: "),
         (elsewhere, 401, "user_agent_changed: "),
     ] {

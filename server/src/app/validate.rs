@@ -17,6 +17,7 @@ use handstamp_core::device::challenge::Given;
 use handstamp_core::device::{self, Asked};
 use handstamp_core::expiry;
 use handstamp_core::id::SessionId;
+use handstamp_core::jose::claims::TYPE;
 use handstamp_core::jose::jws;
 use handstamp_core::judge::{Demand, Shown, Verdict, judge_shown};
 use handstamp_core::policy::Effective;
@@ -145,11 +146,13 @@ impl App {
     pub async fn validate(&self, env: &Arc<Env>, ask: Ask<'_>) -> Result<Validated, Stop> {
         match open(Kind::Session, env.record.id, ask.token, &self.keys) {
             Ok(token) => self.validate_shown(env, Shown::Token(&token), ask).await,
-            Err(_) if jws::looks_like(ask.token) => match ask.access {
-                Some(_) => Box::pin(self.validate_access(env, ask)).await,
-                // Whether it is a genuine one does not matter where none is taken.
-                None => Ok(self.told(&ask, refused(unreadable(Unreadable::WrongKind), None))),
-            },
+            Err(_) if ask.access.is_some() && jws::looks_like(ask.token) => {
+                Box::pin(self.validate_access(env, ask)).await
+            }
+            // Where none is taken it does not matter whether it is a good one.
+            Err(_) if jws::Unverified::read(ask.token, TYPE).is_ok() => {
+                Ok(self.told(&ask, refused(unreadable(Unreadable::WrongKind), None)))
+            }
             Err(why) => Ok(self.told(&ask, refused(unreadable(why), None))),
         }
     }

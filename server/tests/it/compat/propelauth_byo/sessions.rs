@@ -161,12 +161,14 @@ async fn why_a_token_is_refused_is_in_the_text() {
     let refresh = world.get(&format!("/v1/sessions/{}", refresh.id)).await.expect(200)["id"].to_string();
     assert!(refresh.contains("ses_"));
     let elsewhere = json!({ "sessionToken": made.token, "userAgent": FIREFOX.replace("Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10.15") });
+    let stateless = good(&world, "CreateStatelessToken", json!({ "userId": "ada" })).await;
     for (ask, status, told) in [
         (json!({}), 401, "token_missing: "),
         (token(""), 401, "token_missing: "),
         (token("abc"), 401, "token_malformed: "),
         (token(&world.key), 401, "token_wrong_kind: "),
-        (token("eyJhbGciOiJSUzI1NiJ9.e30.c2ln"), 401, "token_wrong_kind: "),
+        (token(stateless["statelessToken"].as_str().unwrap()), 401, "token_wrong_kind: "),
+        (token("eyJhbGciOiJub25lIn0.e30."), 401, "token_malformed: "),
         (tagged, 403, "tag_missing: "),
         (elsewhere, 401, "user_agent_changed: "),
     ] {

@@ -2,6 +2,7 @@
 
 use super::{fails, good, login, names, text};
 use crate::world::World;
+use handstamp_core::policy::setting::Budget;
 use handstamp_core::time::Span;
 use http::Method;
 use serde_json::{Value, json};
@@ -277,4 +278,24 @@ async fn lists_are_of_live_sessions_newest_first() {
 
 async fn good_page(world: &World, page: Value, user: Value) -> Value {
     good(world, "FetchAllSessions", json!({ "page": page, "userId": user })).await
+}
+
+/// Tokens that a backend asks about: whoever brought them pays, and no verdict is another for it.
+#[tokio::test]
+async fn failing_validations_count_on_the_clients_address() {
+    let world = World::new().await;
+    world.app.set_anonymous_limit(Budget::parse("3/1h").unwrap().0);
+    let made = login(&world, json!({ "userId": "ada" })).await;
+    let held = || world.app.debts().iter().find(|(of, _)| *of == "address").map(|(_, usage)| usage.held);
+    let from = |token: &str| json!({ "sessionToken": token, "ipAddress": "203.0.113.7" });
+    good(&world, "ValidateSession", from(&made.token)).await;
+    let tagged = json!({ "sessionToken": made.token, "ipAddress": "203.0.113.7", "requiredTags": ["a:b"] });
+    fails(&world, "ValidateSession", tagged, 403, "InvalidSessionToken").await;
+    fails(&world, "ValidateSession", json!({ "sessionToken": "x" }), 401, "InvalidSessionToken").await;
+    assert_eq!(held(), Some(0), "a good session, and nobody known");
+    for _ in 0..5 {
+        fails(&world, "ValidateSession", from("x"), 401, "InvalidSessionToken").await;
+    }
+    assert_eq!(held(), Some(1));
+    good(&world, "ValidateSession", from(&made.token)).await;
 }

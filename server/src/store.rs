@@ -5,9 +5,11 @@
 //! under races on every store. Bodies and facets are bytes: a new field changes the codec and no store.
 
 use async_trait::async_trait;
+pub use changes::{Change, Changes};
 use handstamp_core::time::Millis;
 
 pub mod bounds;
+pub mod changes;
 pub mod faulty;
 pub mod memory;
 mod query;
@@ -283,6 +285,19 @@ pub trait Store: Send + Sync + 'static {
     async fn clock_floor(&self) -> Result<Millis, StoreError>;
     /// Whether the store can be read and written right now.
     async fn probe(&self) -> Result<(), StoreError>;
+    /// What other nodes change from now on. `None`: nobody else can write to this store. To be asked for once.
+    ///
+    /// What a `commit` of any node changed and had acknowledged before [`Store::say`] was called on any node comes before
+    /// what was said there. What is missed (a lost connection) is told as [`Change::Anything`], before anything that comes
+    /// after it.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
+    /// Tells all nodes, and this one: at most [`bounds::LONGEST_SAYING`] bytes. Nothing of it is kept: who is away
+    /// misses it. Returns the time that the store has, at an instant between the call and its return.
+    async fn say(&self, _message: &[u8]) -> Result<Millis, StoreError> {
+        Err(StoreError::Unavailable("nobody else uses this store".to_owned()))
+    }
     /// Finishes what runs and closes; later calls are [`StoreError::Unavailable`].
     async fn close(&self);
 }

@@ -14,6 +14,8 @@ pub const LONGEST_FACET: usize = 512;
 pub const LONGEST_TALLY: usize = 80;
 /// The most bytes of a record's or an event's body: far above what the service writes (64 KiB).
 pub const LONGEST_BODY: usize = 4 << 20;
+/// The most bytes of what is said to other nodes at once.
+pub const LONGEST_SAYING: usize = 4 << 10;
 /// The most items of one page of records or of history.
 pub const LARGEST_PAGE: u32 = 1_000;
 

@@ -5,8 +5,8 @@
 //! a delay is a number of turns of the scheduler, or a gate that the test opens.
 
 use super::{
-    Amend, Batch, EventQuery, Key, Millis, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally,
-    Versioned,
+    Amend, Batch, Changes, EventQuery, Key, Millis, Page, Query, Scrubbed, Store, StoreError, StoredEvent,
+    Tally, Versioned,
 };
 use async_trait::async_trait;
 use std::collections::{HashMap, VecDeque};
@@ -40,6 +40,8 @@ pub enum Call {
     ClockFloor,
     /// [`Store::probe`]
     Probe,
+    /// [`Store::say`]
+    Say,
 }
 
 /// What happens to one call.
@@ -190,6 +192,12 @@ impl Store for Faulty {
     }
     async fn probe(&self) -> Result<(), StoreError> {
         self.around(Call::Probe, self.inner.probe()).await
+    }
+    fn changes(&self) -> Option<Changes> {
+        self.inner.changes()
+    }
+    async fn say(&self, message: &[u8]) -> Result<Millis, StoreError> {
+        self.around(Call::Say, self.inner.say(message)).await
     }
     async fn close(&self) {
         self.inner.close().await;

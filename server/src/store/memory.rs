@@ -1,7 +1,9 @@
 //! The store in memory, under one lock: the reference for how every store behaves, and the store of tests.
 //!
-//! It forgets everything when it is dropped. It is written to be read, not to be fast.
+//! It forgets everything when it is dropped. It is written to be read, not to be fast. [`Memory::shared`] is one that
+//! several nodes use: each has a handle of its own, whose ear a test can close and open.
 
+use super::changes::{Change, Changes, Teller, channel};
 use super::query::{self, Place};
 use super::{
     Amend, Batch, EventQuery, Expect, Key, Millis, Op, Page, Query, Scrubbed, Store, StoreError, StoredEvent,
@@ -10,17 +12,43 @@ use super::{
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A store in memory.
-#[derive(Debug, Default)]
+/// A store in memory, or one node's handle of it.
+#[derive(Default)]
 pub struct Memory {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Which of several nodes.
+    node: Option<usize>,
 }
 
+/// Where a node hears of others.
+struct Ear {
+    teller: Teller,
+    changes: Option<Changes>,
+    hears: Hears,
+    /// The node is closed.
+    closed: bool,
+}
+
+/// How a node hears of others.
 #[derive(Debug, Default)]
+enum Hears {
+    /// At once.
+    #[default]
+    All,
+    /// Later: what waits.
+    Held(Vec<Change>),
+    /// Nothing: it is cut off.
+    Nothing,
+}
+
+#[derive(Default)]
 struct State {
     closed: bool,
+    ears: Vec<Ear>,
+    /// What the store says the time is, for several nodes.
+    time: Millis,
     records: BTreeMap<Key, Versioned>,
     /// Deleted records whose history is still to be swept.
     orphans: BTreeSet<(Millis, Key)>,
@@ -36,14 +64,82 @@ impl Memory {
         Memory::default()
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+    /// An empty store that several nodes use; this is the first of them.
+    pub fn shared() -> Memory {
+        Memory::default().node()
+    }
+
+    /// Another node of the same store. Closing one does not close the others.
+    pub fn node(&self) -> Memory {
+        let mut state = self.lock();
+        let (teller, changes) = channel();
+        state.ears.push(Ear { teller, changes: Some(changes), hears: Hears::All, closed: false });
+        Memory { state: self.state.clone(), node: Some(state.ears.len() - 1) }
+    }
+
+    /// What the store says the time is from now on.
+    pub fn set_time(&self, now: Millis) {
+        self.lock().time = now;
+    }
+
+    /// From now on this node hears nothing until [`Memory::release`], and then everything in order: a slow stream.
+    pub fn hold(&self) {
+        self.hear(Hears::Held(Vec::new()));
+    }
+
+    /// From now on this node hears nothing until [`Memory::release`], and is then told that it missed something.
+    pub fn cut(&self) {
+        self.hear(Hears::Nothing);
+    }
+
+    /// It hears again.
+    pub fn release(&self) {
+        self.hear(Hears::All);
+    }
+
+    fn hear(&self, hears: Hears) {
+        let mut state = self.lock();
+        if let Some(ear) = self.node.and_then(|node| state.ears.get_mut(node)) {
+            match std::mem::replace(&mut ear.hears, hears) {
+                Hears::All => {}
+                Hears::Held(waiting) => waiting.into_iter().for_each(|change| ear.tell(change)),
+                Hears::Nothing => ear.tell(Change::Anything),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock can only come from a failed allocation; what is inside is still whole.
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.closed { Err(StoreError::Unavailable("it is closed".to_owned())) } else { Ok(state) }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.lock();
+        let gone = self.node.and_then(|node| state.ears.get(node)).is_some_and(|ear| ear.closed);
+        if state.closed || gone { Err(StoreError::Unavailable("it is closed".to_owned())) } else { Ok(state) }
+    }
+}
+
+impl Ear {
+    fn tell(&mut self, change: Change) {
+        match &mut self.hears {
+            Hears::All => self.teller.tell(change),
+            Hears::Held(waiting) => waiting.push(change),
+            Hears::Nothing => {}
+        }
     }
 }
 
 impl State {
+    /// Tells all nodes but `but`.
+    fn tell(&mut self, but: Option<usize>, change: &Change) {
+        for (number, ear) in self.ears.iter_mut().enumerate() {
+            if Some(number) != but {
+                ear.tell(change.clone());
+            }
+        }
+    }
+
     fn holds(&self, key: &Key, expect: Expect) -> bool {
         match (self.records.get(key), expect) {
             (None, Expect::Absent) => true,
@@ -88,6 +184,17 @@ impl Store for Memory {
         bounds::check(&batch)?;
         if !batch.ops.iter().all(|op| state.holds(bounds::key_of(op), bounds::expect_of(op))) {
             return Err(StoreError::Conflict);
+        }
+        if !state.ears.is_empty() {
+            let known = |op: &&Op| !matches!(op, Op::Check { .. }) && bounds::expect_of(op) != Expect::Absent;
+            let records: Vec<Key> =
+                batch.ops.iter().filter(known).map(|op| bounds::key_of(op).clone()).collect();
+            let told: BTreeSet<u64> = batch.events.iter().map(|event| event.subject.space.env).collect();
+            let change = Change::Committed { records, told: told.into_iter().collect() };
+            if !matches!(&change, Change::Committed { records, told } if records.is_empty() && told.is_empty())
+            {
+                state.tell(self.node, &change);
+            }
         }
         batch.ops.into_iter().for_each(|op| state.apply(op));
         for event in batch.events {
@@ -216,7 +323,27 @@ impl Store for Memory {
         self.open().map(|_| ())
     }
 
+    fn changes(&self) -> Option<Changes> {
+        self.lock().ears.get_mut(self.node?)?.changes.take()
+    }
+
+    async fn say(&self, message: &[u8]) -> Result<Millis, StoreError> {
+        let mut state = self.open()?;
+        if message.len() > bounds::LONGEST_SAYING {
+            return Err(StoreError::Unavailable("a message is longer than 4 KiB".to_owned()));
+        }
+        state.tell(None, &Change::Said(message.into()));
+        Ok(state.time)
+    }
+
     async fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        let mut state = self.lock();
+        match self.node.and_then(|node| state.ears.get_mut(node)) {
+            // The changes end with what tells of them.
+            Some(ear) => {
+                *ear = Ear { teller: channel().0, changes: None, hears: Hears::Nothing, closed: true }
+            }
+            None => state.closed = true,
+        }
     }
 }

@@ -69,6 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("regex_automata", &["agents", "schema::pattern"]),
     ("regex_syntax", &["agents"]),
     ("rusqlite", &["store::sqlite"]),
+    ("tokio_postgres", &["store::postgres"]),
     // The wire owns its shapes and the codec its bytes: neither may freeze the domain.
     ("serde", &["http", "cli", "config", "compat", "json"]),
     ("tokio", &["app", "cli", "host", "http", "run", "store"]),

@@ -13,6 +13,7 @@ pub mod changes;
 pub mod faulty;
 pub mod memory;
 mod query;
+mod rows;
 pub mod sqlite;
 
 /// A family of records inside of which can be searched: a kind of record in one environment (0: no environment).

@@ -14,6 +14,7 @@ pub mod faulty;
 pub mod memory;
 pub mod postgres;
 mod query;
+mod rows;
 pub mod sqlite;
 
 /// A family of records inside of which can be searched: a kind of record in one environment (0: no environment).

@@ -4,6 +4,7 @@ mod address;
 mod connect;
 mod fault;
 mod notices;
+mod schema;
 mod tls;
 
 pub use address::{Address, AddressError};

@@ -42,11 +42,14 @@ pub(super) enum Trust {
 pub struct AddressError(&'static str);
 
 const FORM: &str = "write postgres://USER:PASSWORD@HOST:PORT/DATABASE, in which special characters of user and password stand as %XX";
-const PARAMETERS: &str = "behind the `?` may stand sslmode, sslrootcert, schema and target_session_attrs, each once";
+const PARAMETERS: &str =
+    "behind the `?` may stand sslmode, sslrootcert, schema and target_session_attrs, each once";
 const SSLMODE: &str = "sslmode is verify-full (the server's certificate is checked) or disable (no TLS at all): the modes between \
      them can be talked out of it by whoever sits in the middle";
-const ROOT: &str = "sslrootcert is a file of certificates (or `system`), and goes with sslmode=verify-full only";
-const SCHEMA: &str = "schema has 1 to 40 lower-case letters, digits and `_`, begins with a letter, and not with `pg_`";
+const ROOT: &str =
+    "sslrootcert is a file of certificates (or `system`), and goes with sslmode=verify-full only";
+const SCHEMA: &str =
+    "schema has 1 to 40 lower-case letters, digits and `_`, begins with a letter, and not with `pg_`";
 const TARGET: &str = "target_session_attrs can only be read-write: every node writes";
 const HOST: &str = "each host is a name or an address, with a port from 1 to 65535 behind a colon; IPv6 stands in brackets; sockets \
      of the file system cannot be used";
@@ -171,7 +174,10 @@ fn host(text: &str) -> Result<Host, AddressError> {
         None => PORT,
         Some(port) => {
             let digits = port.strip_prefix(':').filter(|d| d.bytes().all(|byte| byte.is_ascii_digit()));
-            digits.and_then(|digits| digits.parse().ok()).filter(|port| *port > 0).ok_or(AddressError(HOST))?
+            digits
+                .and_then(|digits| digits.parse().ok())
+                .filter(|port| *port > 0)
+                .ok_or(AddressError(HOST))?
         }
     };
     Ok(Host { name: name.to_owned(), port })

@@ -115,7 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Conne
 
 fn sentence(error: io::Error) -> TlsError {
     let known = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(why)) = known else { return TlsError::Other(error.to_string()) };
+    let Some(rustls::Error::InvalidCertificate(why)) = known else {
+        return TlsError::Other(error.to_string());
+    };
     match why {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsError::Issuer,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -143,7 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_read(cx, into)
     }
 }
@@ -168,32 +174,31 @@ fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, _, rest) = element(whole)?;
     let (0x30, algorithm, _) = element(rest)? else { return None };
     let (0x06, oid, parameters) = element(algorithm)? else { return None };
-    let hash = match oid {
-        // RSA with MD5, SHA-1, SHA-256; ECDSA with SHA-1, SHA-256
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 4 | 5 | 11]
-        | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 1]
-        | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 3, 2] => &digest::SHA256,
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 12] | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 3, 3] => {
-            &digest::SHA384
-        }
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 13] | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 3, 4] => {
-            &digest::SHA512
-        }
-        // RSA-PSS names its hash in the parameters: SEQUENCE { [0] { SEQUENCE { OID } } ... }
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 10] => {
-            let (0x30, inner, _) = element(parameters)? else { return None };
-            let (0xa0, inner, _) = element(inner)? else { return None };
-            let (0x30, inner, _) = element(inner)? else { return None };
-            let (0x06, oid, _) = element(inner)? else { return None };
-            match oid {
-                [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 1] => &digest::SHA256,
-                [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 2] => &digest::SHA384,
-                [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 3] => &digest::SHA512,
-                _ => return None,
+    let hash =
+        match oid {
+            // RSA with MD5, SHA-1, SHA-256; ECDSA with SHA-1, SHA-256
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 4 | 5 | 11]
+            | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 1]
+            | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 3, 2] => &digest::SHA256,
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 12]
+            | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 3, 3] => &digest::SHA384,
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 13]
+            | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 3, 4] => &digest::SHA512,
+            // RSA-PSS names its hash in the parameters: SEQUENCE { [0] { SEQUENCE { OID } } ... }
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 10] => {
+                let (0x30, inner, _) = element(parameters)? else { return None };
+                let (0xa0, inner, _) = element(inner)? else { return None };
+                let (0x30, inner, _) = element(inner)? else { return None };
+                let (0x06, oid, _) = element(inner)? else { return None };
+                match oid {
+                    [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 1] => &digest::SHA256,
+                    [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 2] => &digest::SHA384,
+                    [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 3] => &digest::SHA512,
+                    _ => return None,
+                }
             }
-        }
-        _ => return None,
-    };
+            _ => return None,
+        };
     Some(digest::digest(hash, certificate).as_ref().to_vec())
 }
 
@@ -205,7 +210,12 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         short @ 0..=0x7f => (usize::from(short), rest),
         long @ 0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
-            (bytes.iter().try_fold(0_usize, |len, byte| len.checked_mul(256)?.checked_add(usize::from(*byte)))?, rest)
+            (
+                bytes
+                    .iter()
+                    .try_fold(0_usize, |len, byte| len.checked_mul(256)?.checked_add(usize::from(*byte)))?,
+                rest,
+            )
         }
         _ => return None,
     };

@@ -4,6 +4,7 @@ mod address;
 mod connect;
 mod fault;
 mod notices;
+mod pool;
 mod schema;
 mod tls;
 

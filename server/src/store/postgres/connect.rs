@@ -10,6 +10,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, Socket};
@@ -42,6 +43,8 @@ pub(super) struct Connector {
     tls: Tls,
     /// The host that was good last.
     good: AtomicUsize,
+    /// Rung when the server seems to be gone without a word.
+    alarm: Notify,
 }
 
 /// What the server said of itself when it was connected.
@@ -91,7 +94,7 @@ impl Connector {
     /// They cannot be read.
     pub(super) fn new(address: Address) -> Result<Arc<Connector>, TlsError> {
         let tls = Tls::new(&address.trust)?;
-        Ok(Arc::new(Connector { address, tls, good: AtomicUsize::new(0) }))
+        Ok(Arc::new(Connector { address, tls, good: AtomicUsize::new(0), alarm: Notify::new() }))
     }
 
     /// Where it connects to, for people.
@@ -108,18 +111,18 @@ impl Connector {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: what each host said.
-    pub(super) async fn link(&self, purpose: Purpose) -> Result<Link, StoreError> {
+    pub(super) async fn link(self: &Arc<Connector>, purpose: Purpose) -> Result<Link, StoreError> {
         let (client, driver, _) = self.raw(purpose).await?;
-        Ok(attend(client, driver))
+        Ok(self.attend(client, driver))
     }
 
     /// The same, with what the server says of itself.
     ///
     /// # Errors
     /// As [`Connector::link`].
-    pub(super) async fn known(&self, purpose: Purpose) -> Result<(Link, Facts), StoreError> {
+    pub(super) async fn known(self: &Arc<Connector>, purpose: Purpose) -> Result<(Link, Facts), StoreError> {
         let (client, driver, facts) = self.raw(purpose).await?;
-        Ok((attend(client, driver), facts))
+        Ok((self.attend(client, driver), facts))
     }
 
     /// A connection whose driver the caller moves, to hear notifications.
@@ -143,6 +146,28 @@ impl Connector {
             }
         }
         Err(StoreError::Unavailable(failed.join("; ")))
+    }
+
+    /// The server does not answer: all connections are cut, for none of them can be better.
+    pub(super) fn ring(&self) {
+        self.alarm.notify_waiters();
+    }
+
+    /// Waits for the next [`Connector::ring`].
+    pub(super) async fn rung(&self) {
+        self.alarm.notified().await;
+    }
+
+    fn attend(self: &Arc<Connector>, client: Client, driver: Driver) -> Link {
+        let connector = Arc::clone(self);
+        let work = tokio::spawn(async move {
+            // Its end is told to whoever waits for an answer.
+            tokio::select! {
+                _ = driver => {}
+                () = connector.rung() => {}
+            }
+        });
+        Link { client, work: work.abort_handle() }
     }
 
     async fn one(&self, host: &Host, purpose: Purpose) -> Result<(Client, Driver, Facts), String> {
@@ -246,10 +271,3 @@ impl Purpose {
     }
 }
 
-fn attend(client: Client, driver: Driver) -> Link {
-    let work = tokio::spawn(async move {
-        // Its end is told to whoever waits for an answer.
-        let _ = driver.await;
-    });
-    Link { client, work: work.abort_handle() }
-}

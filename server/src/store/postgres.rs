@@ -5,7 +5,10 @@ mod connect;
 mod fault;
 mod notices;
 mod pool;
+mod read;
 mod schema;
+mod search;
+mod searching;
 mod tls;
 
 pub use address::{Address, AddressError};

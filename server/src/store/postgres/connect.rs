@@ -238,7 +238,8 @@ impl Connector {
             "SET search_path = {schema}; SET statement_timeout = {statement};
              SET idle_in_transaction_session_timeout = 3000; SET tcp_keepalives_idle = 2;
              SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000;
-             SET TimeZone = 'UTC'; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
+             SET TimeZone = 'UTC'; SET jit = off; SET plan_cache_mode = force_generic_plan;
+             SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off; SET enable_bitmapscan = off;
              SET enable_hashjoin = off; SET enable_mergejoin = off;",
             schema = self.schema()
         )
@@ -270,4 +271,3 @@ impl Purpose {
         }
     }
 }
-

@@ -66,12 +66,21 @@ pub(super) struct Pool<S> {
 
 impl<S: Prepared> Pool<S> {
     /// Begins to connect; callers wait until it has.
-    pub(super) fn new(connector: &Arc<Connector>, purpose: Purpose, size: usize, seed: u64, longest: Duration) -> Pool<S> {
+    pub(super) fn new(
+        connector: &Arc<Connector>,
+        purpose: Purpose,
+        size: usize,
+        seed: u64,
+        longest: Duration,
+    ) -> Pool<S> {
         let (closing, closes) = watch::channel(false);
         let lane = |number: usize| {
-            let (tell, state) = watch::channel(State::Down(StoreError::Unavailable("it is not connected yet".to_owned())));
-            let seed = seed.wrapping_add(u64::try_from(number).unwrap_or(0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let keeper = Keeper { connector: Arc::clone(connector), purpose, tell, closes: closes.clone(), seed };
+            let (tell, state) =
+                watch::channel(State::Down(StoreError::Unavailable("it is not connected yet".to_owned())));
+            let seed =
+                seed.wrapping_add(u64::try_from(number).unwrap_or(0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let keeper =
+                Keeper { connector: Arc::clone(connector), purpose, tell, closes: closes.clone(), seed };
             tokio::spawn(keeper.keep());
             Lane { state, busy: AtomicUsize::new(0) }
         };
@@ -83,16 +92,19 @@ impl<S: Prepared> Pool<S> {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: no connection, or no answer in time.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T, F>(
         &self,
         again: bool,
-        act: impl AsyncFn(&Line<S>) -> Result<T, Error>,
-    ) -> Result<T, StoreError> {
+        act: impl Fn(Arc<Line<S>>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let mut tries = if again { 2 } else { 1 };
         loop {
             tries -= 1;
             let (line, _busy) = self.line().await?;
-            match tokio::time::timeout(self.longest, act(&line)).await {
+            match tokio::time::timeout(self.longest, act(Arc::clone(&line))).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => {
                     if lost(&error) {
@@ -105,7 +117,10 @@ impl<S: Prepared> Pool<S> {
                 }
                 Err(_) => {
                     line.cut.notify_one();
-                    return Err(StoreError::Unavailable(format!("it did not answer within {:?}", self.longest)));
+                    return Err(StoreError::Unavailable(format!(
+                        "it did not answer within {:?}",
+                        self.longest
+                    )));
                 }
             }
         }

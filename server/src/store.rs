@@ -12,6 +12,7 @@ pub mod bounds;
 pub mod changes;
 pub mod faulty;
 pub mod memory;
+pub mod postgres;
 mod query;
 mod rows;
 pub mod sqlite;

@@ -5,7 +5,7 @@
 
 use super::super::StoreError;
 use super::connect::{Connector, Driver, Purpose};
-use super::fault::{fault, lost};
+use super::fault::{Trouble, fault, lost};
 use async_trait::async_trait;
 use std::pin::pin;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl<S: Prepared> Pool<S> {
         act: impl Fn(Arc<Line<S>>) -> F,
     ) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, Trouble>>,
     {
         let mut tries = if again { 2 } else { 1 };
         loop {
@@ -106,7 +106,8 @@ impl<S: Prepared> Pool<S> {
             let (line, _busy) = self.line().await?;
             match tokio::time::timeout(self.longest, act(Arc::clone(&line))).await {
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => {
+                Ok(Err(Trouble::Store(error))) => return Err(error),
+                Ok(Err(Trouble::Asking(error))) => {
                     if lost(&error) {
                         line.cut.notify_one();
                         if tries > 0 && !*self.closing.borrow() {

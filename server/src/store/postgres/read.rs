@@ -5,6 +5,7 @@
 
 use super::super::rows::{self, KeyBytes, decode_facets};
 use super::super::{EventQuery, Key, Millis, Record, StoreError, StoredEvent, Tally, Versioned, bounds};
+use super::fault::Trouble;
 use super::pool::{Line, Prepared};
 use super::searching::{exact, forgotten, forgotten_record, ids, space};
 use async_trait::async_trait;
@@ -97,6 +98,19 @@ statements! { Long:
     space = space!("records", forgotten_record!());
     space_hot = space!("records_hot", "");
     tallies = "SELECT name, value FROM tallies WHERE value <> 0";
+    // Nothing but a line of the log, which commits as everything else does; and the tables are there.
+    probe = "SELECT pg_logical_emit_message(true, 'handstamp', ''), floor FROM meta WHERE one";
+}
+
+statements! { Says:
+    // The time is read while it is asked for, before what is said can be heard.
+    say = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_notify($1, $2)";
+}
+
+/// Says it to all nodes; the time that the store has.
+pub(super) async fn say(line: &Line<Says>, channel: &str, text: &str) -> Result<Millis, Trouble> {
+    let row = line.client.query_one(&line.statements.say, &[&channel, &text]).await?;
+    Ok(Millis(row.try_get(0)?))
 }
 
 /// Records by key, in the order of `keys`.
@@ -104,7 +118,7 @@ pub(super) async fn load(
     line: &Line<Short>,
     resting: &[u8],
     keys: &[Key],
-) -> Result<Result<Vec<Option<Versioned>>, StoreError>, Error> {
+) -> Result<Vec<Option<Versioned>>, Trouble> {
     let bytes: Vec<KeyBytes> = keys.iter().map(KeyBytes::new).collect();
     let all: Vec<&[u8]> = bytes.iter().map(|key| &**key).collect();
     let mut rows = line.client.query(&line.statements.load_hot, &[&all]).await?;
@@ -118,7 +132,7 @@ pub(super) async fn load(
     if !may_rest.is_empty() {
         rows = line.client.query(&line.statements.load, &[&all, &may_rest_of(keys, &all, resting)]).await?;
     }
-    Ok(in_order(keys, &all, &rows))
+    Ok(in_order(keys, &all, &rows)?)
 }
 
 /// All keys of kinds that may rest.
@@ -138,11 +152,11 @@ fn in_order(keys: &[Key], bytes: &[&[u8]], rows: &[Row]) -> Result<Vec<Option<Ve
 }
 
 /// The last position, and the clock's floor.
-pub(super) async fn meta(line: &Line<Short>) -> Result<Result<(u64, Millis), StoreError>, Error> {
+pub(super) async fn meta(line: &Line<Short>) -> Result<(u64, Millis), Trouble> {
     let row = line.client.query_one(&line.statements.meta, &[]).await?;
     let position = u64::try_from(row.get::<_, i64>(0))
         .map_err(|_| StoreError::Damaged("the position of the last event is below zero".to_owned()));
-    Ok(position.map(|position| (position, Millis(row.get(1)))))
+    Ok((position?, Millis(row.get(1))))
 }
 
 /// Lines of history.
@@ -150,7 +164,7 @@ pub(super) async fn history(
     line: &Line<Long>,
     resting: &[u8],
     query: &EventQuery,
-) -> Result<Result<Vec<StoredEvent>, StoreError>, Error> {
+) -> Result<Vec<StoredEvent>, Trouble> {
     // No position is that high: nothing comes after it.
     let after = i64::try_from(query.after.unwrap_or(0)).unwrap_or(i64::MAX);
     let limit = i64::try_from(bounds::page(query.limit)).unwrap_or(1);
@@ -170,14 +184,20 @@ pub(super) async fn history(
         }
         (None, None) => client.query(&statements.history, &[&after, &limit, &since, &hour]).await?,
     };
-    Ok(rows.iter().map(event).collect())
+    Ok(rows.iter().map(event).collect::<Result<_, _>>()?)
 }
 
 /// Counters.
-pub(super) async fn tallies(line: &Line<Long>) -> Result<Result<Vec<(Tally, i64)>, StoreError>, Error> {
+pub(super) async fn tallies(line: &Line<Long>) -> Result<Vec<(Tally, i64)>, Trouble> {
     let rows = line.client.query(&line.statements.tallies, &[]).await?;
     let damaged = || StoreError::Damaged("a counter's name cannot be read".to_owned());
-    Ok(rows.iter().map(|row| Ok((rows::tally(row.get(0)).ok_or_else(damaged)?, row.get(1)))).collect())
+    let tally = |row: &Row| Ok::<_, StoreError>((rows::tally(row.get(0)).ok_or_else(damaged)?, row.get(1)));
+    Ok(rows.iter().map(tally).collect::<Result<_, _>>()?)
+}
+
+/// Whether writes go through, to the disk.
+pub(super) async fn probe(line: &Line<Long>) -> Result<(), Trouble> {
+    Ok(line.client.query_one(&line.statements.probe, &[]).await.map(drop)?)
 }
 
 fn event(row: &Row) -> Result<StoredEvent, StoreError> {

@@ -9,6 +9,7 @@ use super::super::lead::{self, Lead, normalize};
 use super::super::query::{Place, holds, in_bounds, matches};
 use super::super::rows::{KeyBytes, decode_facets, place_bytes, space_bytes};
 use super::super::{Facet, FacetRange, Key, Page, Query, StoreError, Versioned, bounds};
+use super::fault::Trouble;
 use super::pool::Line;
 use super::read::{Long, record};
 use super::searching::{Search, Set};
@@ -37,24 +38,6 @@ pub(super) struct Wanted<'q> {
     after: Option<(u16, Facet, Box<[u8]>)>,
     /// Whether records of the kind may rest.
     rests: bool,
-}
-
-/// Why there is no page.
-pub(super) enum Trouble {
-    Asking(Error),
-    Store(StoreError),
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Asking(error)
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Trouble {
-        Trouble::Store(error)
-    }
 }
 
 impl<'q> Wanted<'q> {
@@ -102,7 +85,7 @@ impl<'q> Wanted<'q> {
 pub(super) async fn plain(
     line: &Line<Long>,
     wanted: &Wanted<'_>,
-) -> Result<Result<Page<Versioned>, StoreError>, Error> {
+) -> Result<Page<Versioned>, Trouble> {
     let limit = bounds::page(wanted.query.limit);
     // One more than fits says whether there is a next page.
     let count = count(limit + 1);
@@ -118,11 +101,9 @@ pub(super) async fn plain(
             .await?
     };
     let whole = |row: &Row| whole(wanted, row);
-    let items: Result<Vec<Versioned>, StoreError> = rows.iter().take(limit).map(whole).collect();
-    Ok(items.map(|items| {
-        let last = items.last().filter(|_| rows.len() > limit).map(|last| last.record.key.id.clone());
-        Page { next: last.map(|id| Place::Id(id).seal(wanted.query)), items }
-    }))
+    let items: Vec<Versioned> = rows.iter().take(limit).map(whole).collect::<Result<_, _>>()?;
+    let last = items.last().filter(|_| rows.len() > limit).map(|last| last.record.key.id.clone());
+    Ok(Page { next: last.map(|id| Place::Id(id).seal(wanted.query)), items })
 }
 
 /// A connection in a transaction that sees one snapshot. It ends with its owner, also with one who does not wait.

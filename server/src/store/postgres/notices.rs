@@ -28,9 +28,9 @@ const ROOM: usize = LONGEST / 4 * 3 - HEAD;
 
 /// Where nodes that use this schema hear each other. Channels belong to the database, so the schema is a part of the name.
 pub fn channel(schema: &str) -> String {
-    let hash = schema
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = schema.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("handstamp_{hash:016x}")
 }
 

@@ -66,12 +66,21 @@ pub(super) struct Pool<S> {
 
 impl<S: Prepared> Pool<S> {
     /// Begins to connect; callers wait until it has.
-    pub(super) fn new(connector: &Arc<Connector>, purpose: Purpose, size: usize, seed: u64, longest: Duration) -> Pool<S> {
+    pub(super) fn new(
+        connector: &Arc<Connector>,
+        purpose: Purpose,
+        size: usize,
+        seed: u64,
+        longest: Duration,
+    ) -> Pool<S> {
         let (closing, closes) = watch::channel(false);
         let lane = |number: usize| {
-            let (tell, state) = watch::channel(State::Down(StoreError::Unavailable("it is not connected yet".to_owned())));
-            let seed = seed.wrapping_add(u64::try_from(number).unwrap_or(0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let keeper = Keeper { connector: Arc::clone(connector), purpose, tell, closes: closes.clone(), seed };
+            let (tell, state) =
+                watch::channel(State::Down(StoreError::Unavailable("it is not connected yet".to_owned())));
+            let seed =
+                seed.wrapping_add(u64::try_from(number).unwrap_or(0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let keeper =
+                Keeper { connector: Arc::clone(connector), purpose, tell, closes: closes.clone(), seed };
             tokio::spawn(keeper.keep());
             Lane { state, busy: AtomicUsize::new(0) }
         };
@@ -105,7 +114,10 @@ impl<S: Prepared> Pool<S> {
                 }
                 Err(_) => {
                     line.cut.notify_one();
-                    return Err(StoreError::Unavailable(format!("it did not answer within {:?}", self.longest)));
+                    return Err(StoreError::Unavailable(format!(
+                        "it did not answer within {:?}",
+                        self.longest
+                    )));
                 }
             }
         }

@@ -35,13 +35,13 @@ use super::{
 };
 pub use address::{Address, AddressError};
 use async_trait::async_trait;
-use connect::{Connector, Purpose};
 pub use connect::Facts;
+use connect::{Connector, Purpose};
 use lane::Sender;
 use listen::Listener;
 pub use notices::Node;
 use pool::Pool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use writer::Writer;
 
@@ -146,9 +146,11 @@ impl Postgres {
         &self.place
     }
 
-    /// Every statement that reads, for the test that looks at their query plans.
-    pub fn reading_statements() -> impl Iterator<Item = &'static str> {
-        [read::Short::SQL, read::Long::SQL, &searching::HOT, &searching::ALL].into_iter().flatten().copied()
+    /// Every statement this store runs, for the test that looks at their query plans.
+    pub fn statements() -> impl Iterator<Item = &'static str> {
+        let reading = [read::Short::SQL, read::Long::SQL, read::Says::SQL, &searching::HOT, &searching::ALL];
+        let writing = [statements::SQL, chores::SQL, parts::SQL];
+        reading.into_iter().chain(writing).flatten().copied()
     }
 }
 

@@ -34,8 +34,9 @@ pub(super) enum Failed {
     Occupied,
     /// A partition is not there any more: again, when it has been made.
     NoPartition,
-    /// It cannot be done now. `cut`: the connection is of no more use, and whether the commit went through is not known.
-    Fault { error: StoreError, cut: bool },
+    /// It cannot be done now. `cut`: the connection is of no more use; `begun`: the commit was on its way, and whether it
+    /// went through is not known.
+    Fault { error: StoreError, cut: bool, begun: bool },
 }
 
 impl From<Error> for Failed {
@@ -52,18 +53,17 @@ impl From<Error> for Failed {
         if code == Some(&SqlState::CHECK_VIOLATION) {
             return Failed::NoPartition;
         }
-        Failed::Fault { error: fault(&error), cut: lost(&error) }
+        Failed::Fault { error: fault(&error), cut: lost(&error), begun: false }
     }
 }
 
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Failed {
-        Failed::Fault { error, cut: false }
+        Failed::Fault { error, cut: false, begun: false }
     }
 }
 
 type Ask<'a> = BoxFuture<'a, Result<Rows, Error>>;
-type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Session<'_> {
     /// Commits a group; what each of its batches is told.
@@ -97,27 +97,31 @@ impl Session<'_> {
             return Ok(answers);
         }
         let changes = Changes::of(group, decided, &horizon)?;
-        self.write(&changes, make_room).await?;
-        Ok(answers)
+        match self.write(&changes, make_room).await {
+            Ok(()) => Ok(answers),
+            Err(Failed::Fault { error, cut, .. }) => Err(Failed::Fault { error, cut, begun: true }),
+            Err(failed) => Err(failed),
+        }
     }
 
     /// The first round trip, and a second one for what rests.
     async fn read(&self, group: &mut Group<'_>) -> Result<Horizon, Failed> {
         let s = self.statements;
-        let (known, may_rest, rests) =
-            (group.known(), group.new_that_may_rest(), !group.days().is_empty());
+        let (known, may_rest, rests) = (group.known(), group.new_that_may_rest(), !group.days().is_empty());
         let mut new = Records::default();
         for (key, record) in group.new_places() {
             new.push_new(key, record);
         }
-        let reserve: Params<'_> =
-            &[&new.keys, &new.buckets, &new.seen, &new.forget_at, &new.facets, &new.bodies];
-        let (lock, suspects): (Params<'_>, Params<'_>) = (&[&known], &[&may_rest]);
         let mut asked: Vec<Ask<'_>> = vec![Box::pin(self.begin(rests))];
-        let locked_at = self.ask(&mut asked, &s.lock, lock, !known.is_empty());
-        let reserved_at = self.ask(&mut asked, &s.reserve, reserve, !new.keys.is_empty());
-        let suspects_at = self.ask(&mut asked, &s.suspects, suspects, !may_rest.is_empty());
-        let horizon_at = self.ask(&mut asked, &s.horizon, &[], rests);
+        let locked_at = self.ask(&mut asked, &s.lock, !known.is_empty(), [&known]);
+        let reserved_at = self.ask(
+            &mut asked,
+            &s.reserve,
+            !new.keys.is_empty(),
+            [&new.keys, &new.buckets, &new.seen, &new.forget_at, &new.facets, &new.bodies],
+        );
+        let suspects_at = self.ask(&mut asked, &s.suspects, !may_rest.is_empty(), [&may_rest]);
+        let horizon_at = self.ask(&mut asked, &s.horizon, rests, []);
         let answers = in_line(asked).await?;
         let rows = |at: Option<usize>| at.and_then(|at| answers.get(at)).map_or(&[][..], Vec::as_slice);
         for row in rows(locked_at) {
@@ -156,91 +160,109 @@ impl Session<'_> {
     async fn write(&self, changes: &Changes<'_>, make_room: bool) -> Result<(), Failed> {
         let s = self.statements;
         let c = changes;
-        let mut asked: Vec<Ask<'_>> = Vec::new();
-        let some = |keys: &[Vec<u8>]| !keys.is_empty();
-        let (rewritten, placed) = (&c.rewritten, &c.placed);
-        let (rested, moved) = (&c.rested, &c.moved);
-        let drop_hot: Params<'_> = &[&c.drop_hot];
-        self.ask(&mut asked, &s.drop_hot, drop_hot, some(&c.drop_hot));
-        let rewrite: Params<'_> = &[
-            &rewritten.keys,
-            &rewritten.versions,
-            &rewritten.buckets,
-            &rewritten.seen,
-            &rewritten.forget_at,
-            &rewritten.facets,
-            &rewritten.bodies,
-        ];
-        self.ask(&mut asked, &s.rewrite, rewrite, some(&rewritten.keys));
-        let drop_resting: Params<'_> = &[&c.dropped_resting.days, &c.dropped_resting.keys];
-        self.ask(&mut asked, &s.drop_resting, drop_resting, some(&c.dropped_resting.keys));
-        let f = &c.resting_facets_dropped;
-        let drop_resting_facets: Params<'_> = &[&f.days, &f.places, &f.values, &f.ids];
-        self.ask(&mut asked, &s.drop_resting_facets, drop_resting_facets, some(&f.ids));
-        let p = &c.facets_placed;
-        let forgotten: Params<'_> = &[&placed.keys];
-        self.ask(&mut asked, &s.drop_forgotten, forgotten, make_room && some(&placed.keys));
-        let forgotten_facets: Params<'_> = &[&p.days, &p.places, &p.values, &p.ids];
-        self.ask(&mut asked, &s.drop_forgotten_facets, forgotten_facets, make_room && some(&p.ids));
-        let place: Params<'_> = &[
-            &placed.days,
-            &placed.keys,
-            &placed.versions,
-            &placed.buckets,
-            &placed.seen,
-            &placed.forget_at,
-            &placed.facets,
-            &placed.bodies,
-        ];
-        self.ask(&mut asked, &s.place, place, some(&placed.keys));
-        let f = &c.facets_dropped;
-        let drop_facets: Params<'_> = &[&f.places, &f.values, &f.ids];
-        self.ask(&mut asked, &s.drop_facets, drop_facets, some(&f.ids));
-        let f = &c.facets_added;
-        let add_facets: Params<'_> = &[&f.places, &f.values, &f.ids];
-        self.ask(&mut asked, &s.add_facets, add_facets, some(&f.ids));
-        let place_facets: Params<'_> = &[&p.days, &p.places, &p.values, &p.ids, &p.forget_at];
-        self.ask(&mut asked, &s.place_facets, place_facets, some(&p.ids));
-        let rest: Params<'_> = &[&rested.subjects, &rested.days, &rested.forget_at];
-        self.ask(&mut asked, &s.rest_events, rest, some(&rested.subjects));
-        let move_: Params<'_> = &[
-            &moved.old_days,
-            &moved.old_forget_at,
-            &moved.subjects,
-            &moved.days,
-            &moved.forget_at,
-        ];
-        self.ask(&mut asked, &s.move_events, move_, some(&moved.subjects));
         let (spaces, tops): (Vec<&[u8]>, Vec<&[u8]>) =
             c.tops.iter().map(|(space, top)| (space.as_slice(), top.as_slice())).unzip();
-        let raise: Params<'_> = &[&spaces, &tops];
-        self.ask(&mut asked, &s.raise_top, raise, !tops.is_empty());
         let (ats, orphans): (Vec<i64>, Vec<&[u8]>) =
             c.orphans.iter().map(|(at, key)| (*at, key.as_slice())).unzip();
-        let add_orphans: Params<'_> = &[&ats, &orphans];
-        self.ask(&mut asked, &s.add_orphans, add_orphans, !orphans.is_empty());
         let (names, deltas) = c.counted();
-        let count: Params<'_> = &[&names, &deltas];
-        self.ask(&mut asked, &s.count, count, some(&names));
         let lines = &c.lines;
         let many = i64::try_from(lines.days.len()).unwrap_or(i64::MAX);
         let hour = lines.hours.last().copied().unwrap_or(i64::MIN);
         let notices = notices::committed(self.node, &c.told.0, &c.told.1);
-        let finish: Params<'_> = &[
-            &many,
-            &c.floor,
-            &hour,
-            &lines.days,
-            &lines.subjects,
-            &lines.ats,
-            &lines.bodies,
-            &lines.forget_at,
-            &lines.hours,
-            &lines.firsts,
-            &self.channel,
-            &notices,
-        ];
-        self.ask(&mut asked, &s.finish, finish, true);
+        let mut asked: Vec<Ask<'_>> = Vec::new();
+        let some = |keys: &[Vec<u8>]| !keys.is_empty();
+        let (rewritten, placed) = (&c.rewritten, &c.placed);
+        let (rested, moved) = (&c.rested, &c.moved);
+        self.ask(&mut asked, &s.drop_hot, some(&c.drop_hot), [&c.drop_hot]);
+        self.ask(
+            &mut asked,
+            &s.rewrite,
+            some(&rewritten.keys),
+            [
+                &rewritten.keys,
+                &rewritten.versions,
+                &rewritten.buckets,
+                &rewritten.seen,
+                &rewritten.forget_at,
+                &rewritten.facets,
+                &rewritten.bodies,
+            ],
+        );
+        self.ask(
+            &mut asked,
+            &s.drop_resting,
+            some(&c.dropped_resting.keys),
+            [&c.dropped_resting.days, &c.dropped_resting.keys],
+        );
+        let f = &c.resting_facets_dropped;
+        self.ask(&mut asked, &s.drop_resting_facets, some(&f.ids), [&f.days, &f.places, &f.values, &f.ids]);
+        let p = &c.facets_placed;
+        self.ask(&mut asked, &s.drop_forgotten, make_room && some(&placed.keys), [&placed.keys]);
+        self.ask(
+            &mut asked,
+            &s.drop_forgotten_facets,
+            make_room && some(&p.ids),
+            [&p.days, &p.places, &p.values, &p.ids],
+        );
+        self.ask(
+            &mut asked,
+            &s.place,
+            some(&placed.keys),
+            [
+                &placed.days,
+                &placed.keys,
+                &placed.versions,
+                &placed.buckets,
+                &placed.seen,
+                &placed.forget_at,
+                &placed.facets,
+                &placed.bodies,
+            ],
+        );
+        let f = &c.facets_dropped;
+        self.ask(&mut asked, &s.drop_facets, some(&f.ids), [&f.places, &f.values, &f.ids]);
+        let f = &c.facets_added;
+        self.ask(&mut asked, &s.add_facets, some(&f.ids), [&f.places, &f.values, &f.ids]);
+        self.ask(
+            &mut asked,
+            &s.place_facets,
+            some(&p.ids),
+            [&p.days, &p.places, &p.values, &p.ids, &p.forget_at],
+        );
+        self.ask(
+            &mut asked,
+            &s.rest_events,
+            some(&rested.subjects),
+            [&rested.subjects, &rested.days, &rested.forget_at],
+        );
+        self.ask(
+            &mut asked,
+            &s.move_events,
+            some(&moved.subjects),
+            [&moved.old_days, &moved.old_forget_at, &moved.subjects, &moved.days, &moved.forget_at],
+        );
+        self.ask(&mut asked, &s.raise_top, !tops.is_empty(), [&spaces, &tops]);
+        self.ask(&mut asked, &s.add_orphans, !orphans.is_empty(), [&ats, &orphans]);
+        self.ask(&mut asked, &s.count, some(&names), [&names, &deltas]);
+        self.ask(
+            &mut asked,
+            &s.finish,
+            true,
+            [
+                &many,
+                &c.floor,
+                &hour,
+                &lines.days,
+                &lines.subjects,
+                &lines.ats,
+                &lines.bodies,
+                &lines.forget_at,
+                &lines.hours,
+                &lines.firsts,
+                &self.channel,
+                &notices,
+            ],
+        );
         // Had anything before it failed, this would be a rollback: the error is seen below.
         asked.push(Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| Vec::new()) }));
         in_line(asked).await?;
@@ -248,15 +270,15 @@ impl Session<'_> {
     }
 
     /// Puts a statement in line if it is wanted; at which place.
-    fn ask<'a>(
+    fn ask<'a, const N: usize>(
         &'a self,
         asked: &mut Vec<Ask<'a>>,
         statement: &'a Statement,
-        params: Params<'a>,
         wanted: bool,
+        params: [&'a (dyn ToSql + Sync); N],
     ) -> Option<usize> {
         wanted.then(|| {
-            asked.push(Box::pin(self.client.query(statement, params)));
+            asked.push(Box::pin(async move { self.client.query(statement, &params).await }));
             asked.len() - 1
         })
     }

@@ -76,11 +76,6 @@ impl Deref for Link {
 }
 
 impl Link {
-    /// For transactions, which need it alone.
-    pub(super) fn client(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
     /// Cuts it at once: nobody waits for answers that do not come.
     pub(super) fn cut(&self) {
         self.work.abort();
@@ -95,11 +90,6 @@ impl Connector {
     pub(super) fn new(address: Address) -> Result<Arc<Connector>, TlsError> {
         let tls = Tls::new(&address.trust)?;
         Ok(Arc::new(Connector { address, tls, good: AtomicUsize::new(0), alarm: Notify::new() }))
-    }
-
-    /// Where it connects to, for people.
-    pub(super) fn place(&self) -> String {
-        self.address.place()
     }
 
     /// The name of the schema.

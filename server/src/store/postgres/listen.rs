@@ -94,7 +94,9 @@ impl Ear {
         };
         let mut early = Vec::new();
         let listen = format!("LISTEN {}", self.channel);
-        if let Err(why) = answered(&mut driver, client.batch_execute(&listen), |change| early.push(change)).await {
+        if let Err(why) =
+            answered(&mut driver, client.batch_execute(&listen), |change| early.push(change)).await
+        {
             return why;
         }
         match ready.take() {

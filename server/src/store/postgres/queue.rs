@@ -107,6 +107,11 @@ impl<T> Queue<T> {
         self.news.notify_one();
     }
 
+    /// Whether nothing is taken any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Lets go of what is in line: whoever asked is told that the store is closed.
     pub(super) fn abandon(&self) {
         self.close();

@@ -57,8 +57,6 @@ macro_rules! first {
         "greatest($1::bigint, (SELECT position - 1 FROM hours WHERE hour <= $4 ORDER BY hour DESC LIMIT 1))"
     };
 }
-use first;
-
 statements! { Short:
     load_hot = concat!("SELECT key, ", columns!(), " FROM records_hot WHERE key = ANY($1)");
     // One snapshot for both: nothing is missed on its way from one to the other.

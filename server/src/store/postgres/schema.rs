@@ -29,7 +29,9 @@ pub(super) fn partition(table: &str, day: i32) -> String {
 pub(super) fn make_partition(table: &str, day: i32) -> String {
     let name = partition(table, day);
     let indexes = match table {
-        "records" => format!("ALTER TABLE {name} ADD PRIMARY KEY (key); CREATE INDEX ON {name} (forget_at, key);"),
+        "records" => {
+            format!("ALTER TABLE {name} ADD PRIMARY KEY (key); CREATE INDEX ON {name} (forget_at, key);")
+        }
         "facets" => format!("ALTER TABLE {name} ADD PRIMARY KEY (place, value, id) INCLUDE (forget_at);"),
         _ => format!(
             "ALTER TABLE {name} ADD PRIMARY KEY (position); CREATE INDEX ON {name} (subject, position);

@@ -7,7 +7,7 @@
 
 use super::super::lead::{self, Lead, normalize};
 use super::super::query::{Place, holds, in_bounds, matches};
-use super::super::rows::{KeyBytes, decode_facets, place_bytes, space_bytes};
+use super::super::rows::{decode_facets, place_bytes, space_bytes};
 use super::super::{Facet, FacetRange, Key, Page, Query, StoreError, Versioned, bounds};
 use super::fault::Trouble;
 use super::pool::Line;
@@ -82,10 +82,7 @@ impl<'q> Wanted<'q> {
 }
 
 /// A page that one statement finds: all that it gives meets the query.
-pub(super) async fn plain(
-    line: &Line<Long>,
-    wanted: &Wanted<'_>,
-) -> Result<Page<Versioned>, Trouble> {
+pub(super) async fn plain(line: &Line<Long>, wanted: &Wanted<'_>) -> Result<Page<Versioned>, Trouble> {
     let limit = bounds::page(wanted.query.limit);
     // One more than fits says whether there is a next page.
     let count = count(limit + 1);

@@ -7,22 +7,23 @@ use futures_util::future::BoxFuture;
 use std::task::Poll;
 use tokio_postgres::{Client, Error, Row, Statement};
 
+/// Statements by their names, prepared together.
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
-        /// Every statement of a connection that writes.
-        pub(super) struct Statements {
+    ($(#[$about:meta])* $all:ident; $($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $(#[$about])*
+        pub(super) struct $all {
             $($(#[$doc])* pub(super) $name: Statement,)*
         }
 
         /// Their text; a test reads the query plan of each.
         pub(super) const SQL: &[&str] = &[$($sql),*];
 
-        impl Statements {
+        impl $all {
             /// Prepares all of them, in about one round trip.
-            pub(super) async fn new(client: &Client) -> Result<Statements, Error> {
+            pub(super) async fn new(client: &Client) -> Result<$all, Error> {
                 let all: Vec<BoxFuture<'_, Result<Statement, Error>>> = vec![$(Box::pin(client.prepare($sql))),*];
                 let mut done = in_line(all).await?.into_iter();
-                Ok(Statements {
+                Ok($all {
                     $($name: match done.next() {
                         Some(statement) => statement,
                         None => client.prepare($sql).await?,
@@ -32,8 +33,11 @@ macro_rules! statements {
         }
     };
 }
+pub(super) use statements;
 
 statements! {
+    /// Every statement of a connection that commits.
+    Statements;
     /// Reads and locks what lives.
     lock = "SELECT key, version, seen, forget_at, facets FROM records_hot
         WHERE key = ANY($1) ORDER BY key FOR UPDATE";
@@ -131,10 +135,6 @@ statements! {
           FROM moved, unnest($9::bigint[], $10::bigint[]) AS u (hour, n)
           WHERE u.hour > moved.earlier ON CONFLICT DO NOTHING)
         SELECT pg_notify($11, u.notice) FROM moved, unnest($12::text[]) AS u (notice)";
-    /// Raises activity. The rows are met in the order of the array.
-    touch = "UPDATE records_hot SET seen = u.seen FROM unnest($1::bytea[], $2::bigint[]) AS u (key, seen)
-        WHERE records_hot.key = u.key AND records_hot.seen < u.seen";
-    amend = "UPDATE events SET body = $3 WHERE position = $1 AND body = $2";
 }
 
 /// Asks all of these in this order, without waiting for one another; the first error, when all have been answered.

@@ -11,6 +11,7 @@ use handstamp_core::time::Millis;
 pub mod bounds;
 pub mod changes;
 pub mod faulty;
+mod lead;
 pub mod memory;
 pub mod postgres;
 mod query;

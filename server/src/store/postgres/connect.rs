@@ -76,11 +76,6 @@ impl Deref for Link {
 }
 
 impl Link {
-    /// For transactions, which need it alone.
-    pub(super) fn client(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
     /// Cuts it at once: nobody waits for answers that do not come.
     pub(super) fn cut(&self) {
         self.work.abort();
@@ -95,11 +90,6 @@ impl Connector {
     pub(super) fn new(address: Address) -> Result<Arc<Connector>, TlsError> {
         let tls = Tls::new(&address.trust)?;
         Ok(Arc::new(Connector { address, tls, good: AtomicUsize::new(0), alarm: Notify::new() }))
-    }
-
-    /// Where it connects to, for people.
-    pub(super) fn place(&self) -> String {
-        self.address.place()
     }
 
     /// The name of the schema.
@@ -238,7 +228,8 @@ impl Connector {
             "SET search_path = {schema}; SET statement_timeout = {statement};
              SET idle_in_transaction_session_timeout = 3000; SET tcp_keepalives_idle = 2;
              SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000;
-             SET TimeZone = 'UTC'; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
+             SET TimeZone = 'UTC'; SET jit = off; SET plan_cache_mode = force_generic_plan;
+             SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off; SET enable_bitmapscan = off;
              SET enable_hashjoin = off; SET enable_mergejoin = off;",
             schema = self.schema()
         )

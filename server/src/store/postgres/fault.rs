@@ -46,3 +46,23 @@ pub(super) fn lost(error: &Error) -> bool {
         }
     }
 }
+
+/// Why something that was asked has no answer.
+pub(super) enum Trouble {
+    /// It could not be asked, or was refused.
+    Asking(Error),
+    /// What came back makes no sense.
+    Store(StoreError),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Asking(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Trouble {
+        Trouble::Store(error)
+    }
+}

@@ -5,7 +5,7 @@
 
 use super::super::StoreError;
 use super::connect::{Connector, Driver, Purpose};
-use super::fault::{fault, lost};
+use super::fault::{Trouble, fault, lost};
 use async_trait::async_trait;
 use std::pin::pin;
 use std::sync::Arc;
@@ -92,18 +92,22 @@ impl<S: Prepared> Pool<S> {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: no connection, or no answer in time.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T, F>(
         &self,
         again: bool,
-        act: impl AsyncFn(&Line<S>) -> Result<T, Error>,
-    ) -> Result<T, StoreError> {
+        act: impl Fn(Arc<Line<S>>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
         let mut tries = if again { 2 } else { 1 };
         loop {
             tries -= 1;
             let (line, _busy) = self.line().await?;
-            match tokio::time::timeout(self.longest, act(&line)).await {
+            match tokio::time::timeout(self.longest, act(Arc::clone(&line))).await {
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => {
+                Ok(Err(Trouble::Store(error))) => return Err(error),
+                Ok(Err(Trouble::Asking(error))) => {
                     if lost(&error) {
                         line.cut.notify_one();
                         if tries > 0 && !*self.closing.borrow() {

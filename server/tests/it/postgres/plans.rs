@@ -68,7 +68,7 @@ async fn no_statement_reads_a_whole_table() {
             client.batch_execute("ANALYZE").await.unwrap();
         }
         let mut seen = 0;
-        for sql in Postgres::writing_statements() {
+        for sql in Postgres::statements() {
             let plan = plan(&client, sql).await;
             assert_eq!(scans(&plan), Vec::<&String>::new(), "{sql}\n{}", plan.join("\n"));
             let parts = plan.iter().filter(|line| line.contains("_d2")).count();

@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, Stop, shared};
 use super::nodes::{look, node, number};
 use crate::conformance::world::{Ask, batch, create, event, facet, key, record, rewrite, tally, with_facets};
-use handstamp_server::store::{Batch, EventQuery, Expect, Op, Record, Store, StoreError};
+use handstamp_server::store::{Batch, EventQuery, Expect, Op, Record, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

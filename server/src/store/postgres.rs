@@ -36,6 +36,7 @@ use super::{
 pub use address::{Address, AddressError};
 use async_trait::async_trait;
 pub use connect::Facts;
+pub use days::day_of;
 use connect::{Connector, Purpose};
 use lane::Sender;
 use listen::Listener;

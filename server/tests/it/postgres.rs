@@ -2,6 +2,11 @@
 
 pub(crate) mod cluster;
 mod fixture;
+mod nodes;
+mod partitions;
+mod plans;
+mod side_by_side;
+mod versions;
 
 use handstamp_server::store::postgres::Node;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -195,9 +195,10 @@ async fn a_line_that_swallows_everything() {
     for round in 1..3 {
         wire.swallow();
         let began = clock();
+        let (keys, all) = ([key(1)], crate::conformance::world::query([]));
         let (load, search, write, said) = tokio::join!(
-            store.load(&[key(1)]),
-            store.search(&crate::conformance::world::query([])),
+            store.load(&keys),
+            store.search(&all),
             store.commit(batch([rewrite(round, record(1))])),
             store.say(b"hello"),
         );

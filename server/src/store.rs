@@ -14,6 +14,7 @@ pub mod faulty;
 pub mod memory;
 mod query;
 pub mod sqlite;
+pub mod transfer;
 
 /// A family of records inside of which can be searched: a kind of record in one environment (0: no environment).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -10,6 +10,8 @@ use async_trait::async_trait;
 pub use digest::{Digest, of_line, of_record};
 
 mod digest;
+mod merge;
+pub mod rounds;
 
 /// The most things of one page of digests.
 pub const LARGEST_LIST: u32 = 10_000;
@@ -79,11 +81,8 @@ pub trait Transfer: Send + Sync {
     async fn size(&self) -> Result<Size, StoreError>;
 
     /// Every record's key and digest ([`of_record`]), over all spaces, from behind `after` on.
-    async fn record_digests(
-        &self,
-        after: Option<&Key>,
-        limit: u32,
-    ) -> Result<Vec<(Key, Digest)>, StoreError>;
+    async fn record_digests(&self, after: Option<&Key>, limit: u32)
+    -> Result<Vec<(Key, Digest)>, StoreError>;
 
     /// Records with their facets, in the order of `keys` (at most 1,000).
     async fn records(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, StoreError>;

@@ -13,6 +13,7 @@ pub mod changes;
 pub mod faulty;
 pub mod memory;
 mod query;
+mod rows;
 pub mod sqlite;
 pub mod transfer;
 

@@ -5,7 +5,7 @@
 //! saves a read per new record). Only inserts can have to be taken back, and that is one delete each.
 
 use super::super::{Amend, Batch, Expect, Facet, Key, Millis, NewEvent, Op, Record, StoreError};
-use super::rows::{KeyBytes, decode_facets, encode_facets, place_bytes};
+use super::super::rows::{KeyBytes, decode_facets, encode_facets, place_bytes};
 use super::writer::Marks;
 use rusqlite::{Connection, OptionalExtension, Statement};
 

@@ -7,7 +7,8 @@ use super::super::{EventQuery, Key, Millis, Page, Query, StoreError, StoredEvent
 use super::apply::hour_of;
 use super::fault::fault;
 use super::queue::{Reply, Worker};
-use super::rows::{self, KeyBytes, record_columns, versioned};
+use super::super::rows::{self, KeyBytes};
+use super::rows::{record_columns, versioned};
 use super::search;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use std::collections::VecDeque;

@@ -13,7 +13,8 @@ use super::super::query::{Place, holds, in_bounds, matches};
 use super::super::{Facet, FacetRange, Key, Page, Query, StoreError, Versioned, bounds};
 use super::lead::{self, Lead};
 use super::readers::Trouble;
-use super::rows::{KeyBytes, decode_facets, place_bytes, record_columns, versioned};
+use super::super::rows::{KeyBytes, decode_facets, place_bytes};
+use super::rows::{record_columns, versioned};
 use rusqlite::{Connection, OptionalExtension, Statement};
 use std::collections::VecDeque;
 

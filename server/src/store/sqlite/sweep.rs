@@ -5,7 +5,7 @@
 
 use super::super::Millis;
 use super::apply::corrupt;
-use super::rows::{self, decode_facets};
+use super::super::rows::{self, decode_facets};
 use rusqlite::{Connection, OptionalExtension, Statement};
 
 /// The most records of one slice.

@@ -1,9 +1,9 @@
 //! What a difference does to the tables, inside one transaction: rows are put and taken away as they are told.
 
+use super::super::rows::{self, KeyBytes};
 use super::super::transfer::{Difference, Marks};
 use super::super::{Key, StoreError, Versioned};
 use super::readers::Trouble;
-use super::rows::{self, KeyBytes};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 /// The SQL of it; a test reads the query plan of each.

@@ -1,7 +1,7 @@
 //! Which condition leads a search: the one with the fewest entries, as far as it pays to count.
 
-use super::super::{FacetRange, Query};
 use super::super::rows::{KeyBytes, place_bytes};
+use super::super::{FacetRange, Query};
 use super::search::Bounds;
 use rusqlite::{Connection, Statement};
 

@@ -10,10 +10,10 @@
 //! The work of a page is bounded: after so many candidates it ends, with a cursor, however few records it found.
 
 use super::super::query::{Place, holds, in_bounds, matches};
+use super::super::rows::{KeyBytes, decode_facets, place_bytes};
 use super::super::{Facet, FacetRange, Key, Page, Query, StoreError, Versioned, bounds};
 use super::lead::{self, Lead};
 use super::readers::Trouble;
-use super::super::rows::{KeyBytes, decode_facets, place_bytes};
 use super::rows::{record_columns, versioned};
 use rusqlite::{Connection, OptionalExtension, Statement};
 use std::collections::VecDeque;

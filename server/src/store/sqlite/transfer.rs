@@ -3,6 +3,7 @@
 //! Each page is a statement of its own, so that the server's write-ahead log is never held for longer than a page takes.
 //! A claim is the lock that a server holds.
 
+use super::super::rows::{self, KeyBytes};
 use super::super::transfer::{
     Difference, Digest, LARGEST_LIST, Marks, Orphan, Size, Transfer, of_line, of_record,
 };
@@ -11,7 +12,7 @@ use super::bring::{bring, damaged, set_marks};
 use super::fault::fault;
 use super::open::{Lock, OpenError, first_look, lock, onlooker, writer};
 use super::readers::{self, Trouble};
-use super::rows::{self, KeyBytes, record_columns, versioned};
+use super::rows::{record_columns, versioned};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,8 @@
 //!   (4), facets, body. A facet is its name (1), the length of its value (2) and its value.
 //! * A line of history: length of the subject (4), subject, `at` (8), body. A subject is kind (1), environment (8) and id.
 
-use super::super::{Facet, Key, Millis, StoredEvent, Versioned};
+use super::super::rows::{KeyBytes, encode_facets};
+use super::super::{Millis, StoredEvent, Versioned};
 use aws_lc_rs::digest::{Context, SHA256};
 
 /// SHA-256.
@@ -15,11 +16,7 @@ pub type Digest = [u8; 32];
 pub fn of_record(found: &Versioned) -> Digest {
     let record = &found.record;
     let mut facets = Vec::new();
-    for Facet { name, value } in &record.facets {
-        facets.push(*name);
-        facets.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
-        facets.extend_from_slice(value);
-    }
+    encode_facets(&record.facets, &mut facets);
     let mut hash = Context::new(&SHA256);
     hash.update(&found.version.to_be_bytes());
     hash.update(&u32::from(record.bucket).to_be_bytes());
@@ -40,14 +37,10 @@ pub fn of_record(found: &Versioned) -> Digest {
 /// The digest of a line of history. Its position is not in it.
 pub fn of_line(line: &StoredEvent) -> Digest {
     let mut hash = Context::new(&SHA256);
-    part(&mut hash, &key_bytes(&line.subject));
+    part(&mut hash, &KeyBytes::new(&line.subject));
     hash.update(&line.at.0.to_be_bytes());
     hash.update(&line.body);
     finish(hash)
-}
-
-fn key_bytes(key: &Key) -> Vec<u8> {
-    [&[key.space.kind], key.space.env.to_be_bytes().as_slice(), &key.id].concat()
 }
 
 fn part(hash: &mut Context, bytes: &[u8]) {

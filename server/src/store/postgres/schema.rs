@@ -24,26 +24,24 @@ pub(super) fn partition(table: &str, day: i32) -> String {
     format!("{table}_d{day}")
 }
 
-/// Makes the partitions of one day, where they are not there yet. Attaching takes no lock on the parent that would keep
-/// anybody from reading or writing. In one transaction, under the lock of partitions.
-pub(super) fn make_day(day: i32) -> String {
-    let [records, facets, events] = PARTED.map(|table| partition(table, day));
-    let mut sql = String::new();
-    for (table, name) in PARTED.iter().zip([&records, &facets, &events]) {
-        sql.push_str(&format!("CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS);\n"));
-    }
-    sql.push_str(&format!(
-        "ALTER TABLE {records} ADD PRIMARY KEY (key);
-         CREATE INDEX ON {records} (forget_at, key);
-         ALTER TABLE {facets} ADD PRIMARY KEY (place, value, id) INCLUDE (forget_at);
-         ALTER TABLE {events} ADD PRIMARY KEY (position);
-         CREATE INDEX ON {events} (subject, position);
-         CREATE INDEX ON {events} (substring(subject, 2, 8), position);\n"
-    ));
-    for (table, name) in PARTED.iter().zip([&records, &facets, &events]) {
-        sql.push_str(&format!("ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES IN ({day});\n"));
-    }
-    sql
+/// Makes the partition of one table and one day. Attaching takes no lock on the parent that would keep anybody from reading
+/// or writing.
+pub(super) fn make_partition(table: &str, day: i32) -> String {
+    let name = partition(table, day);
+    let indexes = match table {
+        "records" => {
+            format!("ALTER TABLE {name} ADD PRIMARY KEY (key); CREATE INDEX ON {name} (forget_at, key);")
+        }
+        "facets" => format!("ALTER TABLE {name} ADD PRIMARY KEY (place, value, id) INCLUDE (forget_at);"),
+        _ => format!(
+            "ALTER TABLE {name} ADD PRIMARY KEY (position); CREATE INDEX ON {name} (subject, position);
+             CREATE INDEX ON {name} (substring(subject, 2, 8), position);"
+        ),
+    };
+    format!(
+        "CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS); {indexes}
+         ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES IN ({day});"
+    )
 }
 
 // Room is left in pages where rows are written over (a refresh, a touch, a counter): the new version of a row then fits

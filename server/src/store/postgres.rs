@@ -15,7 +15,7 @@ mod group;
 mod lane;
 mod listen;
 mod migrate;
-mod notices;
+pub mod notices;
 mod parts;
 mod pool;
 mod queue;

@@ -49,7 +49,6 @@ macro_rules! columns {
         "version, bucket, seen, forget_at, facets, body"
     };
 }
-pub(super) use columns;
 
 /// What comes after the position $1, and not before the hour $4: all lines below a mark are older than its hour.
 macro_rules! first {

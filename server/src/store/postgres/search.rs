@@ -72,12 +72,13 @@ impl<'q> Wanted<'q> {
         self.key(&[])
     }
 
-    /// The ranges of a condition, one array a column.
-    fn columns(&self, condition: usize) -> (Vec<Vec<u8>>, Vec<&[u8]>, Vec<&[u8]>) {
-        let ranges = self.conditions.get(condition).map_or(&[][..], Vec::as_slice);
-        let places = ranges.iter().map(|range| place_bytes(self.query.space, range.name).to_vec()).collect();
-        let lows = ranges.iter().map(|range| &*range.low).collect();
-        (places, lows, ranges.iter().map(|range| &*range.high).collect())
+    /// The ranges of a condition.
+    fn columns(&self, condition: usize) -> Columns<'_> {
+        let mut columns = Columns::default();
+        for range in self.conditions.get(condition).into_iter().flatten() {
+            columns.add(0, self.query, range);
+        }
+        columns
     }
 }
 
@@ -92,9 +93,12 @@ pub(super) async fn plain(line: &Line<Long>, wanted: &Wanted<'_>) -> Result<Page
         client.query(statement, &[&wanted.key(wanted.low), &wanted.key(&wanted.high), &count]).await?
     } else {
         let statement = if wanted.rests { &statements.exact } else { &statements.exact_hot };
-        let (places, values, _) = wanted.columns(0);
+        let values = wanted.columns(0);
         client
-            .query(statement, &[&places, &values, &wanted.low, &&*wanted.high, &count, &wanted.space()])
+            .query(
+                statement,
+                &[&values.places, &values.lows, &wanted.low, &&*wanted.high, &count, &wanted.space()],
+            )
             .await?
     };
     let whole = |row: &Row| whole(wanted, row);
@@ -182,10 +186,7 @@ impl Alone<'_> {
         for (number, condition) in (0_i32..).zip(&wanted.conditions) {
             let into = if lead::exact(condition) { &mut exact } else { &mut ranges };
             for range in condition {
-                into.numbers.push(number);
-                into.places.push(place_bytes(wanted.query.space, range.name).to_vec());
-                into.lows.push(&range.low);
-                into.highs.push(&range.high);
+                into.add(number, wanted.query, range);
             }
         }
         let most = i64::from(probe);
@@ -253,10 +254,13 @@ impl Alone<'_> {
         let chunk = count(chunk);
         let rows = match lead {
             Lead::Exact(condition) => {
-                let (places, values, _) = wanted.columns(condition);
+                let values = wanted.columns(condition);
                 let space = wanted.space();
                 self.client
-                    .query(&self.set.exact, &[&places, &values, &wanted.low, &high, &chunk, &space])
+                    .query(
+                        &self.set.exact,
+                        &[&values.places, &values.lows, &wanted.low, &high, &chunk, &space],
+                    )
                     .await?
             }
             Lead::Space | Lead::Gather(_) | Lead::Value(_) => {
@@ -274,10 +278,13 @@ impl Alone<'_> {
         wanted: &Wanted<'_>,
         condition: usize,
     ) -> Result<VecDeque<(Box<[u8]>, i32)>, Error> {
-        let (places, lows, highs) = wanted.columns(condition);
+        let ranges = wanted.columns(condition);
         let rows = self
             .client
-            .query(&self.set.gather, &[&places, &lows, &highs, &wanted.low, &&*wanted.high])
+            .query(
+                &self.set.gather,
+                &[&ranges.places, &ranges.lows, &ranges.highs, &wanted.low, &&*wanted.high],
+            )
             .await?;
         let mut ids: Vec<(Box<[u8]>, i32)> =
             rows.iter().map(|row| (row.get::<_, &[u8]>(0).into(), row.get(1))).collect();
@@ -373,13 +380,22 @@ impl Alone<'_> {
     }
 }
 
-/// Ranges of several conditions, one array a column.
+/// Ranges, one array a column; of several conditions, with their numbers.
 #[derive(Default)]
 struct Columns<'w> {
     numbers: Vec<i32>,
     places: Vec<Vec<u8>>,
     lows: Vec<&'w [u8]>,
     highs: Vec<&'w [u8]>,
+}
+
+impl<'w> Columns<'w> {
+    fn add(&mut self, number: i32, query: &Query, range: &'w FacetRange) {
+        self.numbers.push(number);
+        self.places.push(place_bytes(query.space, range.name).to_vec());
+        self.lows.push(&range.low);
+        self.highs.push(&range.high);
+    }
 }
 
 fn count(items: usize) -> i64 {

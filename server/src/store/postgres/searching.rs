@@ -1,7 +1,7 @@
 //! The statements of searches, each twice: for kinds of which all records live, and for those that may rest.
 
 use super::pool::Prepared;
-use super::read::{columns, horizon};
+use super::read::horizon;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Error, Statement};

@@ -34,7 +34,7 @@ fn nothing_is_lost() {
     let (live, token) = server.create("ada");
     let (ended, gone) = server.create("bob");
     assert_eq!(server.validate(&token), None);
-    let (status, _) = server.call("POST", &format!("/v1/sessions/{ended}/revoke"), Some(json!({})));
+    let (status, _) = server.call("DELETE", &format!("/v1/sessions/{ended}"), None);
     assert_eq!(status, 200);
     assert_eq!(server.validate(&gone).as_deref(), Some("session_revoked"));
     server.kill();

@@ -44,14 +44,14 @@ macro_rules! of_record {
             instant!("seen"),
             " || ",
             instant!("forget_at"),
-            " || int4send(length(facets)) || facets || int4send(length(body)) || body)"
+            " || int4send(length(facets)) || facets || body)"
         )
     };
 }
 /// The digest of a line.
 macro_rules! of_line {
     () => {
-        "sha256(int4send(length(subject)) || subject || int8send(at) || int4send(length(body)) || body)"
+        "sha256(int4send(length(subject)) || subject || int8send(at) || body)"
     };
 }
 

@@ -28,6 +28,7 @@ async fn claim(raw: &RawDatabase) {
 async fn carry(from: &dyn Transfer, to: &dyn Transfer) {
     round(from, to, &[], &mut Blind).await.unwrap();
     to.set_marks(&from.marks().await.unwrap()).await.unwrap();
+    assert_eq!(everything(to).await, everything(from).await);
     assert!(matches!(compare(from, to, &[], &mut Blind).await.unwrap(), Compared::Same(_)));
 }
 

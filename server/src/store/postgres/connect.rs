@@ -225,7 +225,7 @@ impl Connector {
         // transaction loses it soon, and with it the locks that others wait for. Plans are made once, when a table may
         // still be empty: they must not change their minds about indexes.
         format!(
-            "SET search_path = {schema}; SET statement_timeout = {statement};
+            "SET search_path = \"{schema}\"; SET statement_timeout = {statement};
              SET idle_in_transaction_session_timeout = 3000; SET tcp_keepalives_idle = 2;
              SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000;
              SET TimeZone = 'UTC'; SET jit = off; SET plan_cache_mode = force_generic_plan;

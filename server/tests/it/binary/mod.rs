@@ -8,6 +8,7 @@ mod kill;
 mod master_key;
 mod operate;
 mod owners;
+mod postgres;
 pub(crate) mod process;
 mod refresh;
 mod revocations;

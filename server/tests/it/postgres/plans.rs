@@ -37,13 +37,15 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn filled(address: &str) -> Client {
     let store = node(address).await;
     for part in 0..10_u32 {
-        let live = (0..200).map(|n| with_facets(part * 1_000 + n, [facet(1, n.to_be_bytes()), facet(2, "all")]));
+        let live =
+            (0..200).map(|n| with_facets(part * 1_000 + n, [facet(1, n.to_be_bytes()), facet(2, "all")]));
         let over = (0..20).map(|day| Record {
             facets: vec![facet(1, "over")],
             ..ended(100_000 + part * 1_000 + day, NOW.0 + i64::from(day + 1) * DAY)
         });
         let all: Vec<Record> = live.chain(over).collect();
-        let events = all.iter().map(|record| event(crate::conformance::world::number(&record.key), "e")).collect();
+        let events =
+            all.iter().map(|record| event(crate::conformance::world::number(&record.key), "e")).collect();
         store.done(Batch { events, ..batch(all.into_iter().map(create)) }).await;
     }
     let client = look(shared(), address).await;
@@ -72,7 +74,8 @@ async fn no_statement_reads_a_whole_table() {
             let plan = plan(&client, sql).await;
             assert_eq!(scans(&plan), Vec::<&String>::new(), "{sql}\n{}", plan.join("\n"));
             let parts = plan.iter().filter(|line| line.contains("_d2")).count();
-            let all = ["FROM records ", "FROM facets ", "FROM events ", "DELETE FROM records U", "FROM records\n"];
+            let all =
+                ["FROM records ", "FROM facets ", "FROM events ", "DELETE FROM records U", "FROM records\n"];
             let about_all = all.iter().any(|all| sql.contains(all)) || sql.starts_with("UPDATE events");
             assert!(about_all || parts == 0, "it looks into what rests: {sql}\n{}", plan.join("\n"));
             seen += 1;

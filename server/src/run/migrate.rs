@@ -8,12 +8,14 @@ pub mod course;
 use self::course::{Begun, Course, End};
 use super::restore::Owner;
 use crate::cli::{Failure, MoveDone, MoveNews, MoveOrder, MoveWatch};
+use crate::codec::kind;
 use crate::codec::moving::moving_key;
 use crate::config::setting::Word;
 use crate::config::store::StoreUrl;
 use crate::host::clock::{Clock, SystemClock, pause};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::run::presence::beside;
+use crate::store::postgres::{Address, RawDatabase};
 use crate::store::sqlite::RawFile;
 use crate::store::transfer::rounds::{Compared, Contents, Part, Round, Watch, compare};
 use crate::store::transfer::{Size, Transfer};
@@ -108,7 +110,13 @@ async fn open(url: &StoreUrl) -> Result<Opened, Failure> {
             let new_file = (!path.exists()).then_some(path);
             Ok(Opened { store: Box::new(store), name, new_file })
         }
-        StoreUrl::Postgres(_) => Err(Failure::new("not yet")),
+        StoreUrl::Postgres(text) => {
+            let address = Address::parse(text)
+                .map_err(|why| Failure::new(format!("it is no address of a PostgreSQL database: {why}")))?;
+            let store = RawDatabase::at(&address, &[kind::SESSION])
+                .map_err(|why| Failure::new(format!("PostgreSQL {why}")))?;
+            Ok(Opened { store: Box::new(store), name: url.text(), new_file: None })
+        }
         StoreUrl::Redis(_) => Err(Failure::new("this version keeps nothing in Redis")),
     }
 }

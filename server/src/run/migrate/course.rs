@@ -120,6 +120,7 @@ impl<'t> Course<'t> {
             }
             Some(Moving { stage: Stage::Arrived, .. }) => return Err(living(to.name)),
         }
+        to.store.shut(None).await.map_err(|why| named(to, &why))?;
         Ok(Some(course))
     }
 
@@ -179,6 +180,8 @@ impl<'t> Course<'t> {
             }
         };
         self.note(self.from, self.id, self.to.name, Stage::Gone).await?;
+        let why = format!("everything in it was moved to {} at {}", self.to.name, self.now);
+        self.from.store.shut(Some(&why)).await.map_err(|why| self.failed(&why))?;
         self.note(self.to, self.id, self.from.name, Stage::Arrived).await?;
         self.from.store.release().await;
         self.to.store.release().await;
@@ -237,6 +240,7 @@ pub async fn undo(end: End<'_>) -> Result<Moving, Failure> {
     }
     match note(end).await? {
         Some(gone @ Moving { stage: Stage::Gone, .. }) => {
+            end.store.shut(None).await.map_err(|why| named(end, &why))?;
             let change = Difference { gone_records: vec![moving_key()], ..Difference::default() };
             end.store.write(&change).await.map_err(|why| named(end, &why))?;
             end.store.release().await;

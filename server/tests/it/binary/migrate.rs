@@ -4,6 +4,7 @@ use super::kill::Worker;
 use super::process::{Client, eventually};
 use super::revocations::{Known, Stream};
 use super::{Place, Ran, Server};
+use crate::postgres::cluster::shared;
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -203,4 +204,21 @@ fn from_file_to_file() {
     let place = Place::new();
     let (from, to) = (place.path("one.db"), place.path("two.db"));
     moves(&place, &format!("sqlite:{}", from.display()), &format!("sqlite:{}", to.display()));
+}
+
+/// The master key is in the data directory, as it was; with PostgreSQL it must be there already.
+#[test]
+fn from_file_to_database_and_back() {
+    let place = Place::new();
+    let from = place.path("one.db");
+    moves(&place, &format!("sqlite:{}", from.display()), &shared().fresh());
+}
+
+#[test]
+fn from_database_to_database() {
+    let place = Place::new();
+    place.configure(RULES);
+    // Makes the master key.
+    serve_on(&place, &format!("sqlite:{}", place.path("other.db").display())).unwrap().stop();
+    moves(&place, &shared().fresh(), &shared().fresh());
 }

@@ -129,14 +129,11 @@ impl Postgres {
         let connector = Connector::new(address.clone()).map_err(|why| OpenError::trust(address, &why))?;
         let (link, facts) = connector.known(Purpose::Schema).await.map_err(failed)?;
         migrate::migrate(&link, connector.schema()).await.map_err(failed)?;
-        let shares = link.query_one(transfer::SHARE, &[]).await.and_then(|row| row.try_get(0));
-        if !shares.map_err(|error| failed(fault::fault(&error)))? {
-            return Err(failed(StoreError::Unavailable(transfer::CLAIMED.to_owned())));
-        }
-        drop(link);
         let seed = options.node.iter().fold(1_u64, |seed, byte| seed.wrapping_mul(257) ^ u64::from(*byte));
         let (teller, changes) = channel();
         let listener = Listener::start(&connector, options.node, seed, teller).await.map_err(failed)?;
+        // Not before another connection holds whoever moves stores off.
+        drop(link);
         let sender = Sender { node: options.node, channel: notices::channel(connector.schema()) };
         let writer = Writer::start(&connector, &sender, &options.resting);
         Ok(Postgres {

@@ -6,6 +6,7 @@
 
 mod address;
 mod apply;
+mod bring;
 mod changes;
 mod chores;
 mod connect;
@@ -27,6 +28,7 @@ mod searching;
 mod statements;
 mod sweep;
 mod tls;
+mod transfer;
 mod wanted;
 mod writer;
 
@@ -48,6 +50,7 @@ pub use notices::Node;
 use pool::Pool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+pub use transfer::RawDatabase;
 use writer::Writer;
 
 /// How long a short answer is waited for: a server that is gone without a word is noticed then.
@@ -127,10 +130,11 @@ impl Postgres {
         let connector = Connector::new(address.clone()).map_err(|why| OpenError::trust(address, &why))?;
         let (link, facts) = connector.known(Purpose::Schema).await.map_err(failed)?;
         migrate::migrate(&link, connector.schema()).await.map_err(failed)?;
-        drop(link);
         let seed = options.node.iter().fold(1_u64, |seed, byte| seed.wrapping_mul(257) ^ u64::from(*byte));
         let (teller, changes) = channel();
         let listener = Listener::start(&connector, options.node, seed, teller).await.map_err(failed)?;
+        // Not before another connection holds whoever moves stores off.
+        drop(link);
         let sender = Sender { node: options.node, channel: notices::channel(connector.schema()) };
         let writer = Writer::start(&connector, &sender, &options.resting);
         Ok(Postgres {
@@ -161,7 +165,7 @@ impl Postgres {
     /// Every statement this store runs, for the test that looks at their query plans.
     pub fn statements() -> impl Iterator<Item = &'static str> {
         let reading = [read::Short::SQL, read::Long::SQL, read::Says::SQL, &searching::HOT, &searching::ALL];
-        let writing = [statements::SQL, chores::SQL, parts::SQL];
+        let writing = [statements::SQL, chores::SQL, parts::SQL, transfer::SQL, bring::SQL];
         reading.into_iter().chain(writing).flatten().copied()
     }
 }

@@ -6,6 +6,7 @@ mod disk;
 mod first_key;
 mod kill;
 mod master_key;
+pub(crate) mod migrate;
 mod operate;
 mod owners;
 mod postgres;

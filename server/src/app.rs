@@ -9,6 +9,7 @@
 //! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`] (but for [`spared`]), [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
 //! * [`feed`], [`status_lists`]: what those must know who verify access tokens themselves.
+//! * [`nodes`]: what other nodes on the same store do and say.
 //! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
@@ -54,6 +55,7 @@ mod limits;
 pub mod login;
 pub mod master_key;
 mod mint_for;
+pub mod nodes;
 mod objections;
 pub mod observe;
 pub mod open;
@@ -120,6 +122,8 @@ pub struct App {
     feeds: Arc<feed::Feeds>,
     status: Box<status_lists::StatusLists>,
     leaving: AtomicBool,
+    /// Where other nodes write to the same store.
+    nodes: Option<Box<nodes::Nodes>>,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.

@@ -5,13 +5,14 @@ use super::activity::Activity;
 use super::cache::Cache;
 use super::control::{Control, batch, load, put};
 use super::master_key::{Followers, new_root};
+use super::nodes::Nodes;
 use super::observe::Observer;
 use super::origins::FileOrigins;
 use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, Stop, callers, keys, rates, tighter, verdicts};
+use super::{App, Fault, Stop, callers, keys, nodes, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
 use crate::host::clock::Clock;
@@ -83,6 +84,12 @@ impl App {
     where
         F: FnOnce() -> Result<Parts, OpenError>,
     {
+        // Before anything is read: what is changed from now on is heard of.
+        let changes = parts.store.changes();
+        if changes.is_some() {
+            // Nobody listens to it; the answer says what time it is.
+            nodes::say(parts.store.as_ref(), parts.clock.as_ref(), &[]).await?;
+        }
         parts.clock.raise_to(parts.store.clock_floor().await?);
         let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
         let (root, fresh) = match &found {
@@ -97,6 +104,7 @@ impl App {
         if !parts.entropy.fill(&mut process) {
             return Err(Fault::Entropy.into());
         }
+        let nodes = changes.map(|changes| Box::new(Nodes::new(process, changes)));
         let activity = Arc::new(Activity::default());
         let app = App {
             cache: Arc::new(Cache::new(parts.cache_bytes, activity.clone())),
@@ -133,6 +141,7 @@ impl App {
             feeds: Arc::default(),
             status: Box::default(),
             leaving: AtomicBool::new(false),
+            nodes,
         };
         if fresh {
             Box::pin(app.begin(&root, &first_key()?)).await?;

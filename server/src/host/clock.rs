@@ -1,5 +1,6 @@
 //! The only place that reads the time of day.
 
+use handstamp_core::offline::clock::Tick;
 use handstamp_core::time::Millis;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -9,6 +10,13 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Millis;
     /// From here on time is not before `floor`: the store has seen it.
     fn raise_to(&self, floor: Millis);
+    /// How long ago something is that is always the same for this process: it goes on while the machine sleeps and while
+    /// this process does not run, and nobody can set it. No session is judged by it.
+    fn ticks(&self) -> Tick {
+        ticks()
+    }
+    /// A store said what time it is, at an instant between two readings of [`Clock::ticks`].
+    fn store_said(&self, _told: Millis, _asked: Tick, _heard: Tick) {}
 }
 
 /// The clock of the machine.
@@ -52,6 +60,18 @@ impl Clock for ManualClock {
     fn raise_to(&self, floor: Millis) {
         self.0.fetch_max(floor.0, Ordering::Relaxed);
     }
+    fn ticks(&self) -> Tick {
+        Tick(self.0.load(Ordering::SeqCst).saturating_mul(1_000))
+    }
+}
+
+fn ticks() -> Tick {
+    #[cfg(target_os = "linux")]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(CLOCK);
+    Tick(now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1_000))
 }
 
 /// For waiting and measuring; not for judging.

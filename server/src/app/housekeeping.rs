@@ -26,6 +26,7 @@ impl App {
         tokio::select! {
             () = self.keep_activity() => {}
             () = self.keep_tidy() => {}
+            () = self.keep_sharing() => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }
@@ -44,6 +45,13 @@ impl App {
                 tracing::warn!(%error, "activity could not be written; it is kept and tried again");
                 pause(Duration::from_secs(1)).await;
             }
+        }
+    }
+
+    async fn keep_sharing(&self) {
+        loop {
+            pause(Duration::from_secs(1)).await;
+            self.share_rates().await;
         }
     }
 

@@ -15,10 +15,10 @@ use crate::host::clock::pause;
 use crate::store::{Changes, Store, StoreError};
 use handstamp_core::licence::{self, Probes};
 use handstamp_core::offline::clock::Tick;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use message::{Message, NodeId, Said};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -34,10 +34,14 @@ pub(super) struct Nodes {
     probes: Mutex<Probes>,
     /// When each of the others was last heard of.
     others: Mutex<HashMap<NodeId, Tick>>,
+    /// The last probe that was sent, and the last one that came back.
+    last: [AtomicU64; 2],
 }
 
 /// The most other nodes that are told apart; more are not waited for.
 const MOST: usize = 256;
+/// How long nodes that are not heard of are still talked to.
+const AWAY: Span = Span::secs(10);
 /// There is no licence.
 const NONE: i64 = i64::MIN;
 
@@ -58,6 +62,7 @@ impl Nodes {
             until: AtomicI64::new(NONE),
             probes: Mutex::default(),
             others: Mutex::default(),
+            last: Default::default(),
         }
     }
 
@@ -74,10 +79,18 @@ impl Nodes {
 
     /// A probe of this node came back, and what came before it has been acted on.
     fn came_back(&self, number: u64) {
+        let [_, back] = &self.last;
+        back.fetch_max(number, Ordering::AcqRel);
         let mut probes = self.probes();
         if let Some(until) = probes.came_back(number) {
             self.until.store(until.0, Ordering::Release);
         }
+    }
+
+    /// Whether another node was heard of in the last [`AWAY`].
+    pub(super) fn are_others(&self, now: Tick) -> bool {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.values().any(|heard| now.since(*heard) < AWAY)
     }
 
     /// Another node lives.
@@ -128,7 +141,17 @@ impl App {
     pub async fn probe(&self) -> Result<(), StoreError> {
         let Some(nodes) = &self.nodes else { return Ok(()) };
         let number = nodes.probes().send(self.clock.ticks());
+        let [sent, _] = &nodes.last;
+        sent.fetch_max(number, Ordering::AcqRel);
         self.tell_nodes(nodes, Said::Probe(number)).await.map(drop)
+    }
+
+    /// Whether everything was acted on that other nodes had done before the last probe was sent.
+    pub fn has_heard(&self) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| {
+            let [sent, back] = &nodes.last;
+            sent.load(Ordering::Acquire) == back.load(Ordering::Acquire)
+        })
     }
 
     /// Says something to all nodes. `None`: there can be no other.

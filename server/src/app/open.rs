@@ -111,7 +111,7 @@ impl App {
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
-            rates: Box::new(rates::Rates::new(&parts.master)),
+            rates: Box::new(rates::Rates::new(&parts.master, nodes.is_some())),
             master: Arc::new(parts.master),
             keys: Box::new(keys),
             erasing: Box::new([pseudonyms, statements]),

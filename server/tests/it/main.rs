@@ -27,6 +27,8 @@ mod listener;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod tidy;

@@ -69,6 +69,8 @@ pub mod kind {
     pub const TOKEN_KEYS: u8 = 27;
     /// How many places in the status lists of an environment were given away.
     pub const STATUS_PLACES: u8 = 28;
+    /// The one record that changes with every change of control records.
+    pub const STAMP: u8 = 29;
 }
 
 /// Where control records live.

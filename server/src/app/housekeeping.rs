@@ -153,7 +153,7 @@ impl App {
 
     /// Writes down what raised epochs have ended.
     async fn settle_epochs(&self, env: &Env) -> Result<(), Stop> {
-        let unsettled: Vec<_> = env.ledger.raised.iter().filter(|r| !r.settled).collect();
+        let unsettled = self.to_settle(env);
         for raised in &unsettled {
             let filter = match &raised.scope {
                 Whom::All => Filter::default(),

@@ -3,7 +3,7 @@
 use super::access_tokens::Makers;
 use super::activity::Activity;
 use super::cache::Cache;
-use super::control::{Control, batch, load, put};
+use super::control::{batch, put, stamp};
 use super::master_key::{Followers, new_root};
 use super::nodes::Nodes;
 use super::observe::Observer;
@@ -14,7 +14,9 @@ use super::room::Room;
 use super::seats::Era;
 use super::{App, Fault, Stop, callers, keys, nodes, rates, tighter, verdicts};
 use crate::agents::Agents;
-use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
+use crate::codec::control::{
+    Root, read_root, root_key, write_access_key, write_environment, write_root, write_stamp,
+};
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::schema::session_type::SessionTypes;
@@ -122,6 +124,7 @@ impl App {
                     origins: Arc::new(parts.origins),
                 },
                 Era::new(process),
+                nodes.is_none(),
             )),
             turns: Turns::new(),
             ledgers: Turns::new(),
@@ -146,14 +149,13 @@ impl App {
         if fresh {
             Box::pin(app.begin(&root, &first_key()?)).await?;
         } else {
-            let held = app.control.load().emptied();
-            let control = Box::pin(load(app.store.as_ref(), &app.master, held)).await?;
-            app.control.replace(control);
+            Box::pin(app.have_stamp()).await?;
+            Box::pin(app.control.refresh(app.store.as_ref(), &app.master, true)).await?;
         }
-        let mut control = Control::clone(&app.control.load());
-        control.put_key(callers::root_entry(&app.master, app.keys.current()));
-        control.envs().iter().for_each(|env| env.seats.has_settled());
-        app.control.replace(control);
+        app.control.change(|control| {
+            control.put_key(callers::root_entry(&app.master, app.keys.current()));
+            control.envs().iter().for_each(|env| env.seats.has_settled());
+        });
         Box::pin(app.recall_rules(fresh)).await?;
         Box::pin(app.complete_token_keys()).await.map_err(|stop| match stop {
             Stop::Fault(fault) => fault,
@@ -173,12 +175,26 @@ impl App {
             put(write_environment(&env.record), 0),
             put(token_keys, 0),
             put(write_access_key(&key, Millis(0)), 0),
+            put(write_stamp(), 0),
         ];
         self.store.commit(batch(self.now(), ops)).await?;
-        let mut control = self.control.load().emptied();
-        control.put_env(env);
-        control.put_key(keys::entry(key, 1, Millis(0)));
-        self.control.replace(control);
+        self.control.change(|control| {
+            control.put_env(env);
+            control.put_key(keys::entry(key, 1, Millis(0)));
+            control.is_stamped(1);
+        });
         Ok(())
+    }
+
+    /// A store of before there were several nodes has no stamp. Others hear only of what changes, and not of what is new: so it
+    /// is there before anything changes.
+    async fn have_stamp(&self) -> Result<(), StoreError> {
+        if self.nodes.is_none() || stamp(self.store.as_ref()).await? > 0 {
+            return Ok(());
+        }
+        match self.store.commit(batch(self.now(), vec![put(write_stamp(), 0)])).await {
+            Ok(()) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -4,9 +4,14 @@
 use super::Nodes;
 use super::message::{Message, Said};
 use crate::app::App;
-use crate::codec::session_id;
-use crate::store::{Change, Key};
+use crate::codec::{kind, session_id};
+use crate::host::clock::pause;
+use crate::store::Change;
 use handstamp_core::id::EnvironmentId;
+use std::time::Duration;
+
+/// When something is tried again that the store did not do.
+const AGAIN: Duration = Duration::from_millis(100);
 
 impl App {
     pub(super) async fn keep_hearing(&self, nodes: &Nodes) {
@@ -16,11 +21,22 @@ impl App {
         }
     }
 
+    /// Works off what waits by now; where [`App::keep_up`] does not run.
+    pub async fn hear_waiting(&self) {
+        let Some(nodes) = &self.nodes else { return };
+        let mut changes = nodes.changes.lock().await;
+        while let Some(change) = changes.take() {
+            self.hear(nodes, change).await;
+        }
+    }
+
     async fn hear(&self, nodes: &Nodes, change: Change) {
         match change {
             Change::Committed { records, told } => {
                 records.iter().filter_map(session_id).for_each(|id| self.cache.forget(id));
-                self.hear_of_control(&records).await;
+                if records.iter().any(|key| key.space.kind == kind::STAMP) {
+                    self.read_control().await;
+                }
                 if !told.is_empty() {
                     self.told.send_modify(|count| *count = count.wrapping_add(1));
                     told.into_iter().for_each(|env| self.feeds.news(EnvironmentId(env)));
@@ -29,7 +45,7 @@ impl App {
             Change::Anything => {
                 nodes.gap();
                 self.cache.forget_all();
-                self.read_control_again().await;
+                self.read_control().await;
                 self.told.send_modify(|count| *count = count.wrapping_add(1));
                 self.all_environments().iter().for_each(|env| self.feeds.news(env.record.id));
             }
@@ -61,7 +77,12 @@ impl App {
         }
     }
 
-    async fn hear_of_control(&self, _records: &[Key]) {}
-
-    async fn read_control_again(&self) {}
+    /// Reads the control records as they are now. Nothing that comes later is looked at before that is done: what is held of
+    /// them would go on being answered from, and nobody would know.
+    async fn read_control(&self) {
+        while let Err(error) = self.newest().await {
+            tracing::warn!(%error, "control records that another node changed could not be read; tried again");
+            pause(AGAIN).await;
+        }
+    }
 }

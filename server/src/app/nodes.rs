@@ -66,6 +66,10 @@ impl Nodes {
         }
     }
 
+    pub(super) const fn id(&self) -> NodeId {
+        self.id
+    }
+
     fn probes(&self) -> MutexGuard<'_, Probes> {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }

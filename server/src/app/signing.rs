@@ -78,12 +78,13 @@ impl App {
     }
 
     /// What a backup knows of keys is old: one that was removed since, because it was in wrong hands, would sign or seal again, what
-    /// a key has sealed since was not counted, and of sessions that were made since nobody would tell an end. So every key
-    /// behind access tokens is replaced, as in an emergency; who has a live session gets new tokens with the next refresh.
+    /// a key has sealed since was not counted, and of sessions that were made since nobody would tell an end. So positions of history that
+    /// were told are known no longer, and every key behind access tokens is replaced, as in an emergency; who has a live session gets new tokens with the next refresh.
     ///
     /// # Errors
     /// Faults; some environments may be done by then.
     pub async fn replace_token_keys(&self) -> Result<(), Stop> {
+        self.begin_line().await?;
         for env in self.all_environments() {
             let now = self.now();
             let published = env.tokens.stored().into_iter().filter(|key| key.life.is_published(now));

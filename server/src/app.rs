@@ -14,7 +14,7 @@
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
 use crate::agents::Agents;
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, pause};
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
 use handstamp_core::device::challenge::Given;
@@ -29,6 +29,7 @@ use handstamp_core::transition::update::Fixed;
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub mod access_tokens;
@@ -291,7 +292,14 @@ impl App {
     /// # Errors
     /// What the store says.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.store.probe().await
+        if !self.has_others() {
+            return self.store.probe().await;
+        }
+        // Over a network it may also say nothing at all.
+        tokio::select! {
+            outcome = self.store.probe() => outcome,
+            () = pause(Duration::from_secs(1)) => Err(StoreError::Unavailable("it does not answer".to_owned())),
+        }
     }
 
     /// How many bytes the cache holds, and of how many.

@@ -241,10 +241,10 @@ impl App {
 
     async fn settle_living(&self, env: EnvironmentId, id: SessionId, look: Look) -> Result<(), Stop> {
         self.decide(id.bucket(), || async {
-            let env = self.env(env)?;
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+            let Some(loaded) = self.load_session(env, id).await? else {
                 return Ok(Decision::Answer(()));
             };
+            let env = self.env(env)?;
             if !loaded.session.is_live() {
                 return Ok(Decision::Answer(()));
             }

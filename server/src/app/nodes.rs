@@ -42,6 +42,8 @@ pub(super) struct Nodes {
 const MOST: usize = 256;
 /// How long nodes that are not heard of are still talked to.
 const AWAY: Span = Span::secs(10);
+/// How long a request waits for control records.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// There is no licence.
 const NONE: i64 = i64::MIN;
 
@@ -172,6 +174,35 @@ impl App {
     async fn tell_nodes(&self, nodes: &Nodes, said: Said) -> Result<Millis, StoreError> {
         let message = Message { from: nodes.id, said }.write();
         say(self.store.as_ref(), self.clock.as_ref(), &message).await
+    }
+
+    /// Whether other nodes may write to the same store.
+    pub const fn has_others(&self) -> bool {
+        self.nodes.is_some()
+    }
+
+    /// Sees to it that what is in memory of keys, environments and rules may be gone by: under the licence, or as the store has it
+    /// now. To be called before anything is looked up for a request.
+    ///
+    /// # Errors
+    /// What the store says, or that it says nothing.
+    pub async fn look_up(&self) -> Result<(), StoreError> {
+        if self.licence().is_some() { Ok(()) } else { self.look_up_newest().await }
+    }
+
+    /// The same as the store has it now, whatever the licence says: for who answers from memory without another look at the
+    /// store.
+    ///
+    /// # Errors
+    /// What the store says, or that it says nothing.
+    pub async fn look_up_newest(&self) -> Result<(), StoreError> {
+        if !self.has_others() {
+            return Ok(());
+        }
+        tokio::select! {
+            outcome = self.newest() => outcome,
+            () = pause(PATIENCE) => Err(StoreError::Unavailable("it does not answer".to_owned())),
+        }
     }
 
     /// Until when what is in memory now may be told; `None`: not at all. To be asked before memory is.

@@ -149,8 +149,8 @@ impl App {
         guest: &Guest<'_>,
         evicted: &Mutex<Vec<SessionId>>,
     ) -> Result<Decision<Taking>, Stop> {
+        let (mut ledger, expect) = self.load_ledger(env, tag).await?;
         let env = self.env(env)?;
-        let (mut ledger, expect) = self.load_ledger(&env, tag).await?;
         if let Some(known) = ledger.take_if(|known| known.held.len() >= LISTED) {
             ledger = Some(self.tidied(&env, tag, known).await?);
         }
@@ -192,8 +192,8 @@ impl App {
         Ok(Decision::Commit(stage, Taking::Held(held, !going.is_empty())))
     }
 
-    async fn load_ledger(&self, env: &Env, tag: &Tag) -> Result<(Option<Ledger>, Expect), StoreError> {
-        let found = self.store.load(&[seats_key(env.record.id, tag)]).await?.into_iter().next().flatten();
+    async fn load_ledger(&self, env: EnvironmentId, tag: &Tag) -> Result<(Option<Ledger>, Expect), StoreError> {
+        let found = self.load(&[seats_key(env, tag)]).await?.into_iter().next().flatten();
         let expect = found.as_ref().map_or(Expect::Absent, |found| Expect::Version(found.version));
         Ok((found.as_ref().map(read_seats).transpose()?, expect))
     }
@@ -278,10 +278,10 @@ impl App {
         current: u32,
     ) -> Result<bool, Stop> {
         self.decide(id.bucket(), || async {
-            let env = self.env(env)?;
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+            let Some(loaded) = self.load_session(env, id).await? else {
                 return Ok(Decision::Answer(false));
             };
+            let env = self.env(env)?;
             if !loaded.session.is_live() || !limit.counts(&loaded.session) {
                 return Ok(Decision::Answer(false));
             }
@@ -305,8 +305,8 @@ impl App {
         for (limit, held) in &seats.held {
             let Some(tag) = &limit.tag else { continue };
             let left = self.try_again(|| async {
+                let (ledger, expect) = self.load_ledger(env, tag).await?;
                 let env = self.env(env)?;
-                let (ledger, expect) = self.load_ledger(&env, tag).await?;
                 let next = ledger.and_then(|ledger| ledger.release(held));
                 Ok(match next {
                     Some(next) => Decision::Commit(self.seat_stage(&env, tag, expect, &next), ()),

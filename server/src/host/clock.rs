@@ -1,8 +1,10 @@
 //! The only place that reads the time of day.
 
 use handstamp_core::offline::clock::Tick;
+use handstamp_core::store_time::{Offset, StoreTime};
 use handstamp_core::time::Millis;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Tells the time; never runs backwards, also not over a restart (see [`SystemClock::raise_to`]).
 pub trait Clock: Send + Sync + 'static {
@@ -36,6 +38,46 @@ impl Clock for SystemClock {
     }
     fn raise_to(&self, floor: Millis) {
         self.0.fetch_max(floor.0, Ordering::Relaxed);
+    }
+}
+
+/// The clock of a store that several nodes use, as far as it is known from what the store said. The time of this machine does not
+/// matter. Until the store has said anything, it is what it was raised to.
+pub struct StoreClock {
+    measured: Mutex<StoreTime>,
+    /// In microseconds; [`i64::MIN`] until it was measured.
+    offset: AtomicI64,
+    /// Time does not run backwards, whatever is measured.
+    last: AtomicI64,
+}
+
+impl Default for StoreClock {
+    fn default() -> StoreClock {
+        let (measured, last) = (Mutex::default(), AtomicI64::default());
+        StoreClock { measured, offset: AtomicI64::new(i64::MIN), last }
+    }
+}
+
+impl Clock for StoreClock {
+    fn now(&self) -> Millis {
+        let offset = self.offset.load(Ordering::Relaxed);
+        let before = self.last.load(Ordering::Relaxed);
+        if offset == i64::MIN {
+            return Millis(before);
+        }
+        let now = Offset(offset).at(ticks());
+        if now.0 <= before {
+            return Millis(before);
+        }
+        Millis(self.last.fetch_max(now.0, Ordering::Relaxed).max(now.0))
+    }
+    fn raise_to(&self, floor: Millis) {
+        self.last.fetch_max(floor.0, Ordering::Relaxed);
+    }
+    fn store_said(&self, told: Millis, asked: Tick, heard: Tick) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let Offset(offset) = measured.measured(told, asked, heard);
+        self.offset.store(offset, Ordering::Relaxed);
     }
 }
 

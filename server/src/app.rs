@@ -126,6 +126,8 @@ pub struct App {
     status: Box<status_lists::StatusLists>,
     leaving: AtomicBool,
     keeping: keeper::Keeping,
+    /// For keys that other nodes have just made.
+    looked: Box<signing::Looked>,
     doubted: Box<seats::Doubts>,
     /// Where other nodes write to the same store.
     nodes: Option<Box<nodes::Nodes>>,

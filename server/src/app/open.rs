@@ -142,6 +142,7 @@ impl App {
             leaving: AtomicBool::new(false),
             keeping: keeper::Keeping::default(),
             doubted: Box::default(),
+            looked: Box::default(),
             nodes,
         };
         let fresh = if let Fresh::Yes { lease } = fresh {
@@ -219,9 +220,13 @@ enum Fresh {
 /// What the store says of itself; of an empty one what it will say. Of several nodes that come at once one makes it ready, and
 /// the others wait.
 async fn root_of(parts: &Setup, node: Option<[u8; 16]>) -> Result<(Root, Fresh), OpenError> {
+    let find = async || {
+        let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
+        Ok::<_, OpenError>(found.as_ref().map(read_root).transpose()?)
+    };
     loop {
-        if let Some(found) = parts.store.load(&[root_key()]).await?.into_iter().next().flatten() {
-            return Ok((read_root(&found)?, Fresh::No));
+        if let Some(root) = find().await? {
+            return Ok((root, Fresh::No));
         }
         let lease = match node {
             None => None,
@@ -232,6 +237,10 @@ async fn root_of(parts: &Setup, node: Option<[u8; 16]>) -> Result<(Root, Fresh),
                 }
             }
         };
+        // Who had the lease before has made it ready by now, or never will.
+        if let Some(root) = find().await? {
+            return Ok((root, Fresh::No));
+        }
         return Ok((new_root(&parts.master, parts.entropy.as_ref())?, Fresh::Yes { lease }));
     }
 }

@@ -4,8 +4,11 @@
 //! All keys of an environment are in one record, so two rotations at once cannot both go through: the second finds other
 //! keys than it decided about, and says so.
 
+mod elsewhere;
 mod first;
 mod handover;
+
+pub(super) use elsewhere::Looked;
 
 use super::callers::Caller;
 use super::control::{Env, put};

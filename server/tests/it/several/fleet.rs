@@ -3,6 +3,8 @@
 use crate::engine::house::{House, NOW, Plan};
 use handstamp_core::time::Span;
 use handstamp_server::host::clock::{ManualClock, instant, pause};
+use handstamp_server::store::Store;
+use handstamp_server::store::faulty::Faulty;
 use handstamp_server::store::memory::Memory;
 use std::ops::Index;
 use std::sync::Arc;
@@ -46,18 +48,32 @@ impl Fleet {
 
     /// One more, with a plan of its own.
     pub(crate) async fn join_with(&mut self, plan: Plan) {
+        let store = self.ear_of_next();
+        self.join_through(store, plan).await;
+    }
+
+    /// One more, behind a store that can have accidents.
+    pub(crate) async fn join_behind(&mut self) -> Arc<Faulty> {
+        let store = Arc::new(Faulty::new(self.ear_of_next()));
+        let plan = self.plan.clone();
+        self.join_through(store.clone(), plan).await;
+        store
+    }
+
+    fn ear_of_next(&mut self) -> Arc<Memory> {
         let store = Arc::new(self.ears.first().map_or_else(Memory::shared, |first| first.node()));
-        let seed = plan.seed + 1_000 * u64::try_from(self.nodes.len()).unwrap();
         self.ears.push(store.clone());
+        store
+    }
+
+    async fn join_through(&mut self, store: Arc<dyn Store>, plan: Plan) {
+        let seed = plan.seed + 1_000 * u64::try_from(self.nodes.len()).unwrap();
         let house = House::at(store, self.clock.clone(), Plan { seed, ..plan }).await;
         let (app, stopped) = (house.app.clone(), self.stopped.clone());
         tokio::spawn(async move { app.keep_up(stopped).await });
         self.nodes.push(house);
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
-    }
     pub(crate) fn nodes(&self) -> &[House] {
         &self.nodes
     }

@@ -110,6 +110,9 @@ async fn a_consumer_that_hops_between_nodes_misses_no_end() {
         }
     });
     let (mut dice, mut consumer) = (Dice(99), Consumer::default());
+    // Who breaks off before the first position begins again.
+    while !consumer.listen(&fleet[0], 3).await {}
+    let resets = consumer.resets;
     loop {
         let last = done.load(Ordering::Acquire);
         let node = dice.roll(3);
@@ -122,7 +125,7 @@ async fn a_consumer_that_hops_between_nodes_misses_no_end() {
     let missed: Vec<_> = ended.iter().filter(|id| !consumer.ended.contains_key(id)).collect();
     assert!(missed.is_empty(), "{} of {} were never told", missed.len(), ended.len());
     assert_eq!(consumer.epochs.len(), raised);
-    assert_eq!(consumer.resets, 1, "in {} connections", consumer.connections);
+    assert_eq!(consumer.resets, resets, "in {} connections", consumer.connections);
     assert!(consumer.connections > 5);
     // Each was told once, but for those between a connection's last beat and its end.
     let twice = consumer.ended.values().filter(|n| **n > 1).count();

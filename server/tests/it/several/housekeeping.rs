@@ -10,7 +10,6 @@ use handstamp_server::app::end::Target;
 use handstamp_server::app::history::Wanted;
 use handstamp_server::app::keeper::is_kept;
 use handstamp_server::app::search::Which;
-use handstamp_server::store::Store;
 use std::time::Duration;
 use tokio::sync::watch;
 

@@ -25,6 +25,8 @@ mod http;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod several;

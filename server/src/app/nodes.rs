@@ -1,12 +1,13 @@
 //! Several equal nodes on one store: what each holds in memory is a copy, and may be answered from only while it is known
 //! to be no more than a second old (design, section 6).
 //!
-//! * [`hear`](self::hear): what other nodes changed is acted on, in order. [`message`]: what they say.
+//! * [`alike`](self::alike): whether they are configured alike. [`hear`](self::hear): what other nodes changed is acted on, in order. [`message`]: what they say.
 //! * The probe: this node says something to itself through the same stream. What comes of that is for
 //!   [`handstamp_core::licence`] to say.
 //!
 //! Where nobody else can write to the store there is nothing of all this, and no licence is needed.
 
+pub(super) mod alike;
 mod hear;
 pub mod message;
 

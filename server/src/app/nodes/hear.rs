@@ -67,6 +67,16 @@ impl App {
                 }
             }
             // What was spent here is counted here already.
+            Said::Erased { env, name } => {
+                if from != nodes.id {
+                    self.forget_erased(env, &name);
+                }
+            }
+            Said::Configured(digest) => {
+                if from != nodes.id {
+                    self.alike.heard(from, digest, self.clock.ticks());
+                }
+            }
             Said::Spent(spent) => {
                 if from != nodes.id {
                     self.hear_spent(&spent);

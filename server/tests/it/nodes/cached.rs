@@ -41,7 +41,11 @@ async fn an_end_that_is_not_heard_of_is_known_after_a_second() {
         let (id, token) = a.create("ada", &[]).await;
         b.keep_up().await;
         assert_eq!(b.validate(&token).await, ALLOWED);
-        if lost { b.ear.cut() } else { b.ear.hold() }
+        if lost {
+            b.ear.cut()
+        } else {
+            b.ear.hold()
+        }
         assert!(good(a.end(id).await));
         for _ in 0..3 {
             b.keep_up().await;

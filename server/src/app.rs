@@ -124,7 +124,7 @@ pub struct App {
     status: Box<status_lists::StatusLists>,
     leaving: AtomicBool,
     /// Where other nodes write to the same store.
-    nodes: Option<Box<nodes::Nodes>>,
+    nodes: Option<Arc<nodes::Nodes>>,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.

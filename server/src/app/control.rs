@@ -190,7 +190,8 @@ impl Control {
         gone.iter().for_each(|id| self.remove_env(*id));
         stored.envs.into_iter().for_each(|env| self.put_env(env));
         let before = std::mem::take(&mut self.keys);
-        self.keys = before.iter().filter(|(_, key)| key.version == 0).map(|(id, key)| (*id, key.clone())).collect();
+        self.keys =
+            before.iter().filter(|(_, key)| key.version == 0).map(|(id, key)| (*id, key.clone())).collect();
         for key in stored.keys {
             if let Some(known) = before.get(&key.key.id) {
                 key.used.fetch_max(known.used.load(Ordering::Relaxed), Ordering::Relaxed);

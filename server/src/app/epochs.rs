@@ -50,8 +50,7 @@ impl App {
             None => next.ledger.counter.max(next.reserved),
         };
         self.forget_raises(&mut next, &[], now);
-        let raised =
-            next.ledger.raise_except(scope.clone(), now, by.clone(), reason.clone(), spared);
+        let raised = next.ledger.raise_except(scope.clone(), now, by.clone(), reason.clone(), spared);
         let told = vec![new_event(env, &Event::revoked(&raised))];
         self.store_ledger(turn, next, told).await?;
         Ok(raised.at)

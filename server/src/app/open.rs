@@ -106,7 +106,7 @@ impl App {
         if !parts.entropy.fill(&mut process) {
             return Err(Fault::Entropy.into());
         }
-        let nodes = changes.map(|changes| Box::new(Nodes::new(process, changes)));
+        let nodes = changes.map(|changes| Arc::new(Nodes::new(process, changes)));
         let activity = Arc::new(Activity::default());
         let app = App {
             cache: Arc::new(Cache::new(parts.cache_bytes, activity.clone())),

@@ -72,7 +72,8 @@ impl Room {
         let known = Arc::clone(&self.load());
         let stored = read(store, master, &known, !first && !self.alone).await?;
         // Who reads later and is done sooner has read what is newer.
-        let gone = self.change(|held| if held.is_older_than(&stored) { held.take_over(stored) } else { Vec::new() });
+        let gone =
+            self.change(|held| if held.is_older_than(&stored) { held.take_over(stored) } else { Vec::new() });
         self.stale.store(false, Ordering::Release);
         Ok(gone)
     }

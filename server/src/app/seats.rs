@@ -220,7 +220,11 @@ impl App {
         Ok(Decision::Commit(stage, Taking::Held(held, !going.is_empty())))
     }
 
-    async fn load_ledger(&self, env: EnvironmentId, tag: &Tag) -> Result<(Option<Ledger>, Expect), StoreError> {
+    async fn load_ledger(
+        &self,
+        env: EnvironmentId,
+        tag: &Tag,
+    ) -> Result<(Option<Ledger>, Expect), StoreError> {
         let found = self.load(&[seats_key(env, tag)]).await?.into_iter().next().flatten();
         let expect = found.as_ref().map_or(Expect::Absent, |found| Expect::Version(found.version));
         Ok((found.as_ref().map(read_seats).transpose()?, expect))

@@ -1,7 +1,8 @@
 //! Several equal nodes on one store: what each holds in memory is a copy, and may be answered from only while it is known
 //! to be no more than a second old (design, section 6).
 //!
-//! * [`alike`](self::alike): whether they are configured alike. [`hear`](self::hear): what other nodes changed is acted on, in order. [`message`]: what they say.
+//! * [`hear`](self::hear): what other nodes changed is acted on, in order. [`message`]: what they say.
+//! * [`unwritten`](self::unwritten): activity that only they know of. [`alike`](self::alike): whether they are configured alike.
 //! * The probe: this node says something to itself through the same stream. What comes of that is for
 //!   [`handstamp_core::licence`] to say.
 //!
@@ -10,6 +11,7 @@
 pub(super) mod alike;
 mod hear;
 pub mod message;
+mod unwritten;
 
 use super::App;
 use crate::host::clock::pause;
@@ -18,7 +20,7 @@ use handstamp_core::licence::{self, Probes};
 use handstamp_core::offline::clock::Tick;
 use handstamp_core::time::{Millis, Span};
 use message::{Message, NodeId, Said};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,6 +39,7 @@ pub(super) struct Nodes {
     others: Mutex<HashMap<NodeId, Tick>>,
     /// The last probe that was sent, and the last one that came back.
     last: [AtomicU64; 2],
+    asking: unwritten::Asking,
 }
 
 /// The most other nodes that are told apart; more are not waited for.
@@ -66,6 +69,7 @@ impl Nodes {
             probes: Mutex::default(),
             others: Mutex::default(),
             last: Default::default(),
+            asking: unwritten::Asking::default(),
         }
     }
 
@@ -110,6 +114,12 @@ impl Nodes {
         if others.len() < MOST {
             others.insert(other, now);
         }
+    }
+
+    /// The others that were heard of a moment ago.
+    fn live(&self, now: Tick) -> HashSet<NodeId> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.iter().filter(|(_, heard)| now.since(**heard) < licence::LIFE).map(|(id, _)| *id).collect()
     }
 }
 

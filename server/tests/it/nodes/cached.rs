@@ -96,6 +96,8 @@ async fn a_gap_drops_all_that_is_in_memory() {
     assert!(!answers_from_memory(&b, &other).await, "it was forgotten");
     assert_eq!(b.validate(&token).await, REVOKED);
     assert_eq!(b.validate(&other).await, ALLOWED);
+    assert!(!answers_from_memory(&b, &other).await, "the probe was sent before it knew of the gap");
+    b.keep_up().await;
     assert!(answers_from_memory(&b, &other).await, "a probe that was sent after the gap came back");
 }
 

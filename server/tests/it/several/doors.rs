@@ -36,7 +36,7 @@ async fn worlds(policies: &[Option<Policy>]) -> (Vec<World>, Memory, watch::Send
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_of_a_login_is_exchanged_once() {
-    let (all, ..) = worlds(&[None, None, None]).await;
+    let (all, _memory, _stop) = worlds(&[None, None, None]).await;
     let origins = json!({ "origins": ["https://app.example.org"] });
     all[0].call(Method::PUT, "/v1/settings/redirect-origins").json(&origins).send().await.expect(200);
     for n in 0..5 {
@@ -58,7 +58,7 @@ async fn an_erasing_reaches_what_another_node_has_noted() {
     let blocked = Networks::new(vec![Network::parse("198.51.100.0/24").unwrap()]);
     let blocking = Rules { ip_block: Some(Arc::new(blocked)), ..Rules::default() };
     let policy = Some(Policy::from(blocking));
-    let (all, ..) = worlds(&[policy.clone(), policy]).await;
+    let (all, _memory, _stop) = worlds(&[policy.clone(), policy]).await;
     let refused = json!({ "user_id": "ada", "ip": "198.51.100.9", "user_agent": "Agent991/1" });
     for _ in 0..3 {
         all[1].post("/v1/sessions", refused.clone()).await.refused(403, "ip_blocked");
@@ -103,7 +103,7 @@ async fn no_other_master_key_while_a_node_is_at_work() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_notice_that_they_are_configured_differently() {
-    let (all, ..) = worlds(&[None, None, None]).await;
+    let (all, _memory, _stop) = worlds(&[None, None, None]).await;
     for world in &all {
         world.app.set_configuration([1; 32]);
     }

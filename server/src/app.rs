@@ -10,7 +10,7 @@
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
 //! * [`feed`], [`status_lists`]: what those must know who verify access tokens themselves.
 //! * [`nodes`]: what other nodes on the same store do and say.
-//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
+//! * [`housekeeping`]: what time brings about, and which node's turn it is ([`keeper`]); `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
 use crate::agents::Agents;
@@ -50,6 +50,7 @@ pub mod feed;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
+pub mod keeper;
 pub mod kept;
 pub mod keys;
 mod limits;
@@ -87,6 +88,7 @@ pub mod view;
 pub mod visit;
 
 use control::Env;
+use open::OpenError;
 
 /// The service.
 pub struct App {
@@ -123,6 +125,10 @@ pub struct App {
     feeds: Arc<feed::Feeds>,
     status: Box<status_lists::StatusLists>,
     leaving: AtomicBool,
+    keeping: keeper::Keeping,
+    /// For keys that other nodes have just made.
+    looked: Box<signing::Looked>,
+    doubted: Box<seats::Doubts>,
     /// Where other nodes write to the same store.
     nodes: Option<Arc<nodes::Nodes>>,
 }

@@ -17,10 +17,10 @@ use crate::host::clock::pause;
 use crate::store::{Changes, Store, StoreError};
 use handstamp_core::licence::{self, Probes};
 use handstamp_core::offline::clock::Tick;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use message::{Message, NodeId, Said};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -37,10 +37,14 @@ pub(super) struct Nodes {
     /// When each of the others was last heard of.
     others: Mutex<HashMap<NodeId, Tick>>,
     asking: unwritten::Asking,
+    /// The last probe that was sent, and the last one that came back.
+    last: [AtomicU64; 2],
 }
 
 /// The most other nodes that are told apart; more are not waited for.
 const MOST: usize = 256;
+/// How long nodes that are not heard of are still talked to.
+const AWAY: Span = Span::secs(10);
 /// How long a request waits for control records.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// There is no licence.
@@ -64,7 +68,12 @@ impl Nodes {
             probes: Mutex::default(),
             others: Mutex::default(),
             asking: unwritten::Asking::default(),
+            last: Default::default(),
         }
+    }
+
+    pub(super) const fn id(&self) -> NodeId {
+        self.id
     }
 
     fn probes(&self) -> MutexGuard<'_, Probes> {
@@ -80,10 +89,18 @@ impl Nodes {
 
     /// A probe of this node came back, and what came before it has been acted on.
     fn came_back(&self, number: u64) {
+        let [_, back] = &self.last;
+        back.fetch_max(number, Ordering::AcqRel);
         let mut probes = self.probes();
         if let Some(until) = probes.came_back(number) {
             self.until.store(until.0, Ordering::Release);
         }
+    }
+
+    /// Whether another node was heard of in the last [`AWAY`].
+    pub(super) fn are_others(&self, now: Tick) -> bool {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.values().any(|heard| now.since(*heard) < AWAY)
     }
 
     /// Another node lives.
@@ -92,7 +109,7 @@ impl Nodes {
             return;
         }
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.retain(|_, heard| now.since(*heard) < licence::LIFE);
+        others.retain(|_, heard| now.since(*heard) < AWAY);
         if others.len() < MOST {
             others.insert(other, now);
         }
@@ -140,7 +157,17 @@ impl App {
     pub async fn probe(&self) -> Result<(), StoreError> {
         let Some(nodes) = &self.nodes else { return Ok(()) };
         let number = nodes.probes().send(self.clock.ticks());
+        let [sent, _] = &nodes.last;
+        sent.fetch_max(number, Ordering::AcqRel);
         self.tell_nodes(nodes, Said::Probe(number)).await.map(drop)
+    }
+
+    /// Whether everything was acted on that other nodes had done before the last probe was sent.
+    pub fn has_heard(&self) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| {
+            let [sent, back] = &nodes.last;
+            sent.load(Ordering::Acquire) == back.load(Ordering::Acquire)
+        })
     }
 
     /// Says something to all nodes. `None`: there can be no other.

@@ -12,7 +12,7 @@ use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, Stop, callers, keys, nodes, rates, tighter, verdicts};
+use super::{App, Fault, Stop, callers, keeper, keys, nodes, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{
     Root, read_root, root_key, write_access_key, write_environment, write_root, write_stamp,
@@ -93,19 +93,15 @@ impl App {
             nodes::say(parts.store.as_ref(), parts.clock.as_ref(), &[]).await?;
         }
         parts.clock.raise_to(parts.store.clock_floor().await?);
-        let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
-        let (root, fresh) = match &found {
-            Some(found) => (read_root(found)?, false),
-            None => (new_root(&parts.master, parts.entropy.as_ref())?, true),
-        };
-        if root.fingerprint != parts.master.fingerprint() {
-            return Err(OpenError::WrongMasterKey);
-        }
-        let Followers { keys, pseudonyms, statements } = Followers::of(&parts.master, &root)?;
         let mut process = [0; 16];
         if !parts.entropy.fill(&mut process) {
             return Err(Fault::Entropy.into());
         }
+        let (root, fresh) = root_of(&parts, changes.is_some().then_some(process)).await?;
+        if root.fingerprint != parts.master.fingerprint() {
+            return Err(OpenError::WrongMasterKey);
+        }
+        let Followers { keys, pseudonyms, statements } = Followers::of(&parts.master, &root)?;
         let nodes = changes.map(|changes| Arc::new(Nodes::new(process, changes)));
         let activity = Arc::new(Activity::default());
         let app = App {
@@ -113,7 +109,7 @@ impl App {
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
-            rates: Box::new(rates::Rates::new(&parts.master)),
+            rates: Box::new(rates::Rates::new(&parts.master, nodes.is_some())),
             master: Arc::new(parts.master),
             keys: Box::new(keys),
             erasing: Box::new([pseudonyms, statements]),
@@ -144,17 +140,25 @@ impl App {
             feeds: Arc::default(),
             status: Box::default(),
             leaving: AtomicBool::new(false),
+            keeping: keeper::Keeping::default(),
+            doubted: Box::default(),
+            looked: Box::default(),
             nodes,
         };
-        if fresh {
-            Box::pin(app.begin(&root, &first_key()?)).await?;
+        let fresh = if let Fresh::Yes { lease } = fresh {
+            Box::pin(app.begin(&root, &first_key()?, lease)).await?;
+            true
         } else {
             Box::pin(app.have_stamp()).await?;
             Box::pin(app.control.refresh(app.store.as_ref(), &app.master, true)).await?;
-        }
+            false
+        };
         app.control.change(|control| {
             control.put_key(callers::root_entry(&app.master, app.keys.current()));
-            control.envs().iter().for_each(|env| env.seats.has_settled());
+            // Other nodes may still act by rules of before.
+            if app.nodes.is_none() {
+                control.envs().iter().for_each(|env| env.seats.has_settled());
+            }
         });
         Box::pin(app.recall_rules(fresh)).await?;
         Box::pin(app.complete_token_keys()).await.map_err(|stop| match stop {
@@ -165,18 +169,21 @@ impl App {
     }
 
     /// The first start: root, first environment and first key in one commit.
-    async fn begin(&self, root: &Root, first: &Parts) -> Result<(), OpenError> {
+    async fn begin(&self, root: &Root, first: &Parts, lease: Option<u64>) -> Result<(), OpenError> {
         let name = EnvironmentName::parse("default/prd").map_err(|_| Fault::Contended)?;
         let (env, token_keys) = self.new_environment(name)?;
         let home = Home::Environment(env.record.id);
         let key = self.key_of(first, "first key".into(), home, Scope::ALL.to_vec(), self.now(), None);
-        let ops = vec![
+        let mut ops = vec![
             put(write_root(root), 0),
             put(write_environment(&env.record), 0),
             put(token_keys, 0),
             put(write_access_key(&key, Millis(0)), 0),
             put(write_stamp(), 0),
         ];
+        if let (Some(version), Some(nodes)) = (lease, &self.nodes) {
+            ops.push(keeper::was_made_ready(nodes.id(), version));
+        }
         self.store.commit(batch(self.now(), ops)).await?;
         self.control.change(|control| {
             control.put_env(env);
@@ -196,5 +203,44 @@ impl App {
             Ok(()) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Whether this node makes the store ready.
+enum Fresh {
+    /// It was ready.
+    No,
+    /// It does.
+    Yes {
+        /// The version of the lease that says that no other node does.
+        lease: Option<u64>,
+    },
+}
+
+/// What the store says of itself; of an empty one what it will say. Of several nodes that come at once one makes it ready, and
+/// the others wait.
+async fn root_of(parts: &Setup, node: Option<[u8; 16]>) -> Result<(Root, Fresh), OpenError> {
+    let find = async || {
+        let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
+        Ok::<_, OpenError>(found.as_ref().map(read_root).transpose()?)
+    };
+    loop {
+        if let Some(root) = find().await? {
+            return Ok((root, Fresh::No));
+        }
+        let lease = match node {
+            None => None,
+            Some(node) => {
+                match keeper::makes_ready(parts.store.as_ref(), parts.clock.as_ref(), node).await? {
+                    None => continue,
+                    lease => lease,
+                }
+            }
+        };
+        // Who had the lease before has made it ready by now, or never will.
+        if let Some(root) = find().await? {
+            return Ok((root, Fresh::No));
+        }
+        return Ok((new_root(&parts.master, parts.entropy.as_ref())?, Fresh::Yes { lease }));
     }
 }

@@ -163,7 +163,13 @@ impl App {
         let audience = ask.access.and_then(|Access { audience }| audience);
         ask.touch = false;
         // The keys are those of now: the rest of the request may have taken its time.
-        let env = &self.env(env.record.id)?;
+        let mut env = self.env(env.record.id)?;
+        if self.has_others() && !self.knows_signer(&env, ask.token) {
+            // Another node may have made the key a moment ago.
+            self.keys_of_others().await?;
+            env = self.env(env.record.id)?;
+        }
+        let env = &env;
         match self.read_access(env, ask.token, audience, self.now()) {
             Ok(claims) => self.validate_shown(env, Shown::Access(&claims), ask).await,
             Err(refusal) => Ok(self.told(&ask, refused(refusal, None))),

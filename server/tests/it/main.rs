@@ -29,6 +29,8 @@ mod nodes;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod tidy;

@@ -67,8 +67,12 @@ impl App {
                     nodes.came_back(number);
                 }
             }
-            // For the room of rates: what other nodes spent counts here, too.
-            Said::Spent(_spent) => {}
+            // What was spent here is counted here already.
+            Said::Spent(spent) => {
+                if from != nodes.id {
+                    self.hear_spent(&spent);
+                }
+            }
             Said::Asked { number, sessions } => {
                 if from != nodes.id {
                     self.write_for(nodes, from, number, &sessions);

@@ -37,9 +37,9 @@ pub(super) struct Nodes {
     probes: Mutex<Probes>,
     /// When each of the others was last heard of.
     others: Mutex<HashMap<NodeId, Tick>>,
+    asking: unwritten::Asking,
     /// The last probe that was sent, and the last one that came back.
     last: [AtomicU64; 2],
-    asking: unwritten::Asking,
 }
 
 /// The most other nodes that are told apart; more are not waited for.
@@ -68,8 +68,8 @@ impl Nodes {
             until: AtomicI64::new(NONE),
             probes: Mutex::default(),
             others: Mutex::default(),
-            last: Default::default(),
             asking: unwritten::Asking::default(),
+            last: Default::default(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Nodes {
             return;
         }
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.retain(|_, heard| now.since(*heard) < licence::LIFE);
+        others.retain(|_, heard| now.since(*heard) < AWAY);
         if others.len() < MOST {
             others.insert(other, now);
         }

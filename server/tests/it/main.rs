@@ -26,8 +26,11 @@ mod http;
 mod listener;
 #[cfg(test)]
 mod postgres;
+mod nodes;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]

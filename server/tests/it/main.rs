@@ -25,8 +25,9 @@ mod http;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
-mod postgres;
 mod nodes;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
@@ -35,5 +36,7 @@ mod several;
 mod sqlite;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod transfer;
 #[cfg(test)]
 mod world;

@@ -61,6 +61,24 @@ def image():
     }
 
 
+def config_check(env, toml=""):
+    """What the binary's own table of keys says of such an environment: exit code and words. Secrets are made up."""
+    folder = scratch("check")
+    key = subprocess.check_output([binary(), "keys", "generate"], text=True, stderr=subprocess.DEVNULL)
+    secrets = {"store-url": "postgres://a:b@db/c", "access-key": key, "master-key": "5a" * 32}
+    given = {"PATH": os.environ["PATH"]}
+    for name, value in env.items():
+        if name.endswith("_FILE"):
+            file = folder / Path(value).name
+            file.write_text(secrets[file.name])
+            file.chmod(0o600)
+            value = str(file)
+        given[name] = value
+    (folder / "handstamp.toml").write_text(toml)
+    done = subprocess.run([binary(), "config", "check"], cwd=folder, env=given, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

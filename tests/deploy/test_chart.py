@@ -108,6 +108,17 @@ class Described(unittest.TestCase):
                 self.assertEqual(one["securityContext"], {
                     "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
 
+    def test_the_server_knows_every_variable(self):
+        for values in ({}, EVERYTHING):
+            objects, _ = rendered(values)
+            node = objects["Deployment/handstamp"]["spec"]["template"]["spec"]["containers"][0]
+            secret = {"HANDSTAMP_SERVER__MASTER_KEY": "5a" * 32}
+            given = {one["name"]: one["value"] if "value" in one else secret[one["name"]] for one in node["env"]}
+            code, said = hosts.config_check({**hosts.image()["env"], **given}, values.get("config", ""))
+            self.assertEqual(code, 0, said)
+            code, said = hosts.config_check({**given, "HANDSTAMP_CACHE__MAX_BITES": "1MiB"})
+            self.assertEqual(code, 1, said)
+
     def test_it_agrees_with_the_dockerfile(self):
         image = hosts.image()
         objects, _ = rendered({})

@@ -70,6 +70,14 @@ class Described(unittest.TestCase):
             for secret in service.get("secrets", []):
                 self.assertEqual(self.file["secrets"][secret], {"file": f"./secrets/{secret}"})
 
+    def test_the_server_knows_every_variable(self):
+        for name in ("node1", "node2"):
+            env = {**hosts.image()["env"], **self.services[name]["environment"]}
+            code, said = hosts.config_check(env)
+            self.assertEqual(code, 0, said)
+            code, said = hosts.config_check({**env, "HANDSTAMP_CACHE__MAX_BITES": "1MiB"})
+            self.assertEqual(code, 1, said)
+
     def test_it_agrees_with_the_dockerfile(self):
         image = hosts.image()
         for name in ("node1", "node2"):

@@ -182,7 +182,7 @@ class Running(Together, unittest.TestCase):
         values = {"postgresql": {"enabled": True}, "config": EVERYTHING["config"], "env": EVERYTHING["env"]}
         objects, _ = rendered(values)
         folder = hosts.scratch("chart")
-        cls.key = subprocess.check_output([hosts.binary(), "keys", "generate"], text=True).strip()
+        cls.key = subprocess.check_output([hosts.binary(), "keys", "generate"], text=True, stderr=subprocess.DEVNULL).strip()
         password = secrets.token_hex(24)
         address = re.search(r'echo "(postgres://.*handstamp-postgresql.*)" > store-url', (CHART / "README.md").read_text())[1]
         secret = {"master-key": secrets.token_hex(32), "access-key": cls.key, "postgres-password": password,

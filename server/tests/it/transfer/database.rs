@@ -28,6 +28,7 @@ async fn claim(raw: &RawDatabase) {
 async fn carry(from: &dyn Transfer, to: &dyn Transfer) {
     round(from, to, &[], &mut Blind).await.unwrap();
     to.set_marks(&from.marks().await.unwrap()).await.unwrap();
+    assert_eq!(everything(to).await, everything(from).await);
     assert!(matches!(compare(from, to, &[], &mut Blind).await.unwrap(), Compared::Same(_)));
 }
 
@@ -90,7 +91,7 @@ async fn a_claim_keeps_services_out() {
     assert!(!other.claim().await.unwrap());
     let options = Options { node: node(), resting: RESTING.into() };
     let why = Postgres::open(&address, &options).await.err().unwrap().to_string();
-    assert!(why.contains("claimed"), "{why}");
+    assert!(why.contains("is being moved"), "{why}");
     raw.release().await;
     assert!(raw.write(&nothing).await.is_err());
     let store = open(&address).await;
@@ -113,4 +114,25 @@ async fn a_claim_keeps_services_out() {
     assert!(raw.marks().await.is_err());
     claim(&raw).await;
     assert!(raw.write(&nothing).await.is_ok());
+}
+
+/// A node that was cut off while everything moved away comes back to a store that does not take it any more.
+#[tokio::test]
+async fn what_moved_away_stays_shut() {
+    let address = Address::parse(&shared().fresh()).unwrap();
+    let raw = RawDatabase::at(&address, RESTING).unwrap();
+    claim(&raw).await;
+    raw.shut(Some("it's in sqlite:/b")).await.unwrap();
+    raw.release().await;
+    let options = Options { node: node(), resting: RESTING.into() };
+    let why = Postgres::open(&address, &options).await.err().unwrap().to_string();
+    assert!(why.contains("it's in sqlite:/b"), "{why}");
+    claim(&raw).await;
+    raw.shut(None).await.unwrap();
+    raw.release().await;
+    let store = open(&address).await;
+    // One that has not written yet is found, too.
+    assert!(!raw.claim().await.unwrap());
+    store.close().await;
+    claim(&raw).await;
 }

@@ -137,7 +137,7 @@ impl Postgres {
         drop(link);
         let sender = Sender { node: options.node, channel: notices::channel(connector.schema()) };
         let writer = Writer::start(&connector, &sender, &options.resting);
-        Ok(Postgres {
+        let store = Postgres {
             facts,
             place,
             resting: options.resting.as_slice().into(),
@@ -149,7 +149,16 @@ impl Postgres {
             writer,
             listener: Mutex::new(Some(listener)),
             changes: Mutex::new(Some(changes)),
-        })
+        };
+        // A server may take its time to let so many in.
+        let ready = tokio::try_join!(
+            store.short.ready(),
+            store.long.ready(),
+            store.search.ready(),
+            store.says.ready()
+        );
+        ready.map_err(failed)?;
+        Ok(store)
     }
 
     /// What the server said of itself when the store was opened.

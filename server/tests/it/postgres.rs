@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod cluster;
 mod connections;
 mod fixture;
+mod measure;
 mod nodes;
 mod notices;
 mod partitions;

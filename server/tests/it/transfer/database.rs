@@ -2,10 +2,12 @@
 
 use super::pairs::found;
 use super::world::{Blind, Dice, digests, everything, live};
+use crate::conformance::world::Scratch;
 use crate::postgres::cluster::shared;
 use crate::postgres::node;
 use handstamp_server::store::memory::Memory;
 use handstamp_server::store::postgres::{Address, Options, Postgres, RawDatabase};
+use handstamp_server::store::sqlite::{RawFile, Sqlite};
 use handstamp_server::store::transfer::rounds::{Compared, compare, round};
 use handstamp_server::store::transfer::{Difference, Transfer};
 use handstamp_server::store::{Key, Store};
@@ -36,7 +38,10 @@ async fn carry(from: &dyn Transfer, to: &dyn Transfer) {
 async fn into_a_database_and_out_of_it_is_the_same() {
     for seed in 0..3 {
         let address = Address::parse(&shared().fresh()).unwrap();
-        let (store, back) = (Memory::new(), Memory::new());
+        let scratch = Scratch::new();
+        // The embedded store sweeps in the same order.
+        let service = Sqlite::open(&scratch.path("a"), &Default::default()).unwrap();
+        let (store, back) = (RawFile::at(&scratch.path("a")).unwrap(), Memory::new());
         let raw = RawDatabase::at(&address, RESTING).unwrap();
         let mut dice = Dice::new(seed);
         claim(&raw).await;
@@ -44,7 +49,7 @@ async fn into_a_database_and_out_of_it_is_the_same() {
         // Again and again, so that what is there is replaced, taken away, and moves between partitions.
         for steps in [100, 60, 60, 60] {
             for _ in 0..steps {
-                live(&store, &mut dice, 30).await;
+                live(&service, &mut dice, 30).await;
             }
             carry(&store, &raw).await;
             carry(&raw, &back).await;
@@ -63,9 +68,9 @@ async fn into_a_database_and_out_of_it_is_the_same() {
                 all.1.iter_mut().for_each(|page| page.sort());
                 all
             };
-            assert_eq!(sorted(found(&other, &keys).await), sorted(found(&store, &keys).await));
+            assert_eq!(sorted(found(&other, &keys).await), sorted(found(&service, &keys).await));
             for _ in 0..40 {
-                live(&store, &mut one, 30).await;
+                live(&service, &mut one, 30).await;
                 live(&other, &mut two, 30).await;
             }
             assert_eq!(everything(&raw).await, everything(&store).await);

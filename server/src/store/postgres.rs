@@ -29,6 +29,7 @@ mod statements;
 mod sweep;
 mod tls;
 mod transfer;
+mod wanted;
 mod writer;
 
 use super::changes::{Changes, channel};
@@ -197,7 +198,7 @@ impl Store for Postgres {
     }
 
     async fn search(&self, query: &Query) -> Result<Page<Versioned>, StoreError> {
-        let Some(wanted) = search::Wanted::of(query, &self.resting) else {
+        let Some(wanted) = wanted::Wanted::of(query, &self.resting) else {
             return Ok(Page { items: Vec::new(), next: None });
         };
         let wanted = &wanted;

@@ -34,7 +34,7 @@ fn nothing_is_lost() {
     let (live, token) = server.create("ada");
     let (ended, gone) = server.create("bob");
     assert_eq!(server.validate(&token), None);
-    let (status, _) = server.call("POST", &format!("/v1/sessions/{ended}/revoke"), Some(json!({})));
+    let (status, _) = server.call("DELETE", &format!("/v1/sessions/{ended}"), None);
     assert_eq!(status, 200);
     assert_eq!(server.validate(&gone).as_deref(), Some("session_revoked"));
     server.kill();
@@ -44,8 +44,8 @@ fn nothing_is_lost() {
     assert_eq!(server.validate(&gone).as_deref(), Some("session_revoked"));
     assert_eq!(server.get(&live)["state"], "live");
     assert_eq!(server.get(&ended)["state"], "ended");
-    let (status, found) = server.call("GET", "/v1/sessions?user_id=bob", None);
-    assert_eq!((status, &found["sessions"][0]["id"]), (200, &json!(ended)), "{found}");
+    let (status, found) = server.call("GET", "/v1/sessions?user_id=bob&state=all", None);
+    assert_eq!((status, &found["items"][0]["id"]), (200, &json!(ended)), "{found}");
 
     let beside = on(&address);
     let mut second = serve(&beside);

@@ -346,7 +346,7 @@ fn no_error_repeats_a_secret() {
         ("HANDSTAMP_MASTER_KEY", planted.to_owned()),
     ];
     let flags =
-        Flags { store: Some(format!("postgres://u:{planted}@h/d?password={planted}")), ..Flags::default() };
+        Flags { store: Some(format!("redis://u:{planted}@h/0?password={planted}")), ..Flags::default() };
     let found = lines(load(&Said { file: Some(file), environment, flags }));
     assert_eq!(found.len(), 8, "{found:#?}");
     assert!(!found.join("\n").contains(planted), "{found:#?}");

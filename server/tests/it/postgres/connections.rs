@@ -174,13 +174,11 @@ async fn a_server_that_comes_back() {
     assert_eq!(changes_end(changes).await, None);
 }
 
+/// What comes when all is told.
 async fn changes_end(mut changes: handstamp_server::store::Changes) -> Option<Change> {
-    loop {
-        match tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap() {
-            None => return None,
-            Some(_) => {}
-        }
-    }
+    let ended = async { while changes.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    changes.next().await
 }
 
 /// A line that swallows everything is noticed in seconds, by readers, writers and who listens; when it works again, so

@@ -3,12 +3,15 @@
 //! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first. `reread`: the
 //!   configuration again.
 //! * [`foreign`]: foreign APIs beside ours. [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
-//! * [`operate`]: backup, compact and reload; [`restore`]; [`master_key`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
+//! * [`operate`]: backup, compact and reload; [`restore`]; [`master_key`]; [`migrate`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
+//! * [`store`]: the configured store, opened.
 
 use crate::app::callers::root_key;
 use crate::cli::{
-    BackupDone, CompactDone, Failure, Finding, Hooks, MasterKeyDone, Progress, RestoreDone, RestoreOptions,
+    BackupDone, CompactDone, Failure, Finding, Hooks, MasterKeyDone, MoveDone, MoveOrder, MoveWatch,
+    Progress, RestoreDone, RestoreOptions,
 };
+use crate::config::store::StoreUrl;
 use crate::config::{Config, Secret, Sources};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use handstamp_core::token::Kind;
@@ -21,11 +24,13 @@ pub mod files;
 pub mod foreign;
 pub mod logs;
 pub mod master_key;
+pub mod migrate;
 pub mod operate;
 pub mod presence;
 mod reread;
 pub mod restore;
 pub mod serve;
+pub mod store;
 pub mod welcome;
 
 /// What the command line needs of the rest.
@@ -63,12 +68,20 @@ impl Hooks for Service {
     }
 
     fn operator_key(&self, config: &Config) -> Option<Secret> {
-        let master = files::master_key(config, true, &SystemEntropy).ok()?;
+        let master = files::master_key(config, files::Store::There, &SystemEntropy).ok()?;
         Some(Secret::new(root_key(&master).text().reveal()))
     }
 
     fn rotate_master_key(&self, config: &Config, end_sessions: bool) -> Result<MasterKeyDone, Failure> {
         master_key::rotate(config, end_sessions)
+    }
+
+    fn migrate_store(&self, order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Failure> {
+        migrate::migrate_store(order, watch)
+    }
+
+    fn undo_migration(&self, store: &StoreUrl) -> Result<String, Failure> {
+        migrate::undo(store)
     }
 
     fn reload(&self, config: &Config) -> Result<(), Failure> {

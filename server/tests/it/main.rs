@@ -27,6 +27,8 @@ mod listener;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod several;
@@ -34,5 +36,7 @@ mod several;
 mod sqlite;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod transfer;
 #[cfg(test)]
 mod world;

@@ -66,9 +66,12 @@ impl Standing {
     }
 }
 
-/// Of which rules of each environment this node has told the ledgers, when, and how often.
+/// Of which rules of each environment this node has told the ledgers, when first, and how often.
+type Told = HashMap<EnvironmentId, ([u8; 16], Millis, u8)>;
+
+/// The same, for all who look.
 #[derive(Default)]
-pub(in super::super) struct Doubts(Mutex<HashMap<EnvironmentId, ([u8; 16], Millis, u8)>>);
+pub(in super::super) struct Doubts(Mutex<Told>);
 
 impl App {
     /// Casts doubt on the ledgers of environments whose rules of seats have changed on this node; alone there is none.
@@ -88,7 +91,7 @@ impl App {
         Ok(())
     }
 
-    fn doubts_of(&self) -> std::sync::MutexGuard<'_, HashMap<EnvironmentId, ([u8; 16], Millis, u8)>> {
+    fn doubts_of(&self) -> std::sync::MutexGuard<'_, Told> {
         self.doubted.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

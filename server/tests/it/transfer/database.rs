@@ -1,7 +1,7 @@
 //! A database, raw: what a service wrote elsewhere is the same in it and back, and it goes on as the first one would have.
 
 use super::pairs::found;
-use super::world::{Blind, Dice, digests, everything, live};
+use super::world::{Blind, Dice, digests, everything, live, same};
 use crate::postgres::cluster::shared;
 use crate::postgres::node;
 use handstamp_server::store::memory::Memory;
@@ -49,8 +49,8 @@ async fn into_a_database_and_out_of_it_is_the_same() {
             carry(&raw, &back).await;
             let all = everything(&store).await;
             assert!(all.records.len() > 10 && all.lines.len() > 20);
-            assert_eq!(everything(&raw).await, all);
-            assert_eq!(everything(&back).await, all);
+            same(&everything(&raw).await, &all);
+            same(&everything(&back).await, &all);
         }
         raw.release().await;
         // A service goes on with it, as it would have where it was, and is read from beside.
@@ -67,7 +67,7 @@ async fn into_a_database_and_out_of_it_is_the_same() {
                 live(&store, &mut one, 30).await;
                 live(&other, &mut two, 30).await;
             }
-            assert_eq!(everything(&raw).await, everything(&store).await);
+            same(&everything(&raw).await, &everything(&store).await);
         }
         assert!(!raw.claim().await.unwrap());
         other.close().await;

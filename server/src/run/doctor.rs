@@ -4,10 +4,12 @@
 use super::certificate::end_of;
 use super::files;
 use super::master_key::is_unfinished;
+use super::migrate::course::objection;
 use super::presence::{Running, beside, running};
 use crate::cli::client::{Client, Target};
 use crate::cli::{Failure, Finding, Level};
 use crate::codec::control::{read_root, root_key};
+use crate::codec::moving::moving_key;
 use crate::codec::{kind, read_session};
 use crate::config::Config;
 use crate::host::clock::{Clock, SystemClock};
@@ -193,12 +195,19 @@ fn store(report: &mut Report, config: &Config, path: &Path, owner: u32) {
     }
     let looked = Inspection::open(path).and_then(|store| {
         master_key(report, config, path, &store)?;
+        if let Some(why) = store.record(&moving_key())?.and_then(|note| objection(&place(path), &note)) {
+            report.problem("store", why.to_string());
+        }
         clock(report, &store)?;
         rotations(report, &store)
     });
     if let Err(why) = looked {
         report.problem("store", format!("{} cannot be read: {why}", path.display()));
     }
+}
+
+fn place(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn master_key(report: &mut Report, config: &Config, path: &Path, store: &Inspection) -> Result<(), NotRead> {

@@ -186,7 +186,10 @@ pub(crate) fn moves(place: &Place, from: &str, to: &str) {
     let after = history(&server, None);
     assert_eq!(after.get(..before.len()), Some(before.as_slice()));
     let middle = before[before.len() / 2]["id"].as_str().unwrap();
-    assert_eq!(history(&server, Some(middle)), after[before.len() / 2 + 1..]);
+    let from_the_middle = history(&server, Some(middle));
+    let known_of_it = &after[before.len() / 2 + 1..];
+    // Housekeeping may have added to it.
+    assert_eq!(from_the_middle.get(..known_of_it.len()), Some(known_of_it));
     let me = (server.address.clone(), server.key.clone());
     let mut stream = Stream::open(&me, known.last.as_deref()).unwrap();
     while !known.ended.contains(&unheard) {

@@ -21,7 +21,9 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<String> {
                     }
                 }
                 Answer::Refused(code)
-                    if &**code == "token_superseded" && !superseded(facts, *token, operation) =>
+                    if &**code == "token_superseded"
+                        && !superseded(facts, *token, operation)
+                        && !refreshed(facts, operation) =>
                 {
                     found.push(format!(
                         "{}: node {} called the newest token, or the one before it, superseded at {}",
@@ -43,6 +45,13 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether its session rotates by refresh: then a session token is superseded as soon as the next pair is there.
+fn refreshed(facts: &Facts<'_>, operation: &Operation) -> bool {
+    let Call::Validate { session, .. } = &operation.call else { return false };
+    let mut others = facts.verdicts.get(session).into_iter().flatten();
+    others.any(|other| matches!(other.call, Call::Refresh { .. }) && other.begun <= operation.ended)
 }
 
 /// Whether the token after next may have been there: the next one was presented by somebody who could get a successor.

@@ -7,10 +7,12 @@ use super::ended::reads_through;
 use crate::history::{Answer, Call, Limit, Micros, Name, Operation, seconds};
 use std::collections::{HashMap, HashSet};
 
+/// Who shares a bound: a user and a tag, or a tag alone.
+type Group<'a> = (Option<&'a Name>, &'a Name);
+
 pub(super) fn check(facts: &Facts<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    // Who shares a bound: a user and a tag, or a tag alone.
-    let mut groups: HashMap<(Option<&Name>, &Name), (Limit, Vec<&Name>)> = HashMap::new();
+    let mut groups: HashMap<Group<'_>, (Limit, Vec<&Name>)> = HashMap::new();
     let promises = &facts.history.promises;
     for (name, session) in &facts.sessions {
         for tag in session.tags {

@@ -3,6 +3,7 @@
 //! * `stage`: nodes, PostgreSQL clusters and the network between them, in namespaces of their own; what can break there.
 //! * `world`, `client`, `calls`, `workload`, `follow`: the clients, and the record of every call.
 //! * `scene`, `trial`, `sights`: one fault, from calm to calm; how it is made; what must have been seen.
+//! * `several`: what only several nodes can show, without any fault.
 //! * `history`, `check`: what was seen, and which promise it breaks.
 #![expect(
     clippy::print_stdout,
@@ -22,6 +23,7 @@ mod history;
 mod random;
 mod report;
 mod scene;
+mod several;
 mod sights;
 mod stage;
 mod trial;
@@ -117,6 +119,7 @@ fn run(options: &Options) -> stage::shell::Result<bool> {
             seed,
             pace: Duration::from_millis(if options.minutes.is_some() { 4_000 } else { 2_000 }),
             rounds,
+            ends: 1_000,
             keep: options.keep,
         };
         let outcome = runtime.block_on(scene::play(scene, &plan))?;

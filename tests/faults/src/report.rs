@@ -49,6 +49,9 @@ impl Report {
             scene.name, outcome.operations
         );
         self.say(&line);
+        for (name, value) in &outcome.figures {
+            self.say(&format!("    {name} {value:.1}"));
+        }
         for violation in &outcome.violations {
             self.say(&format!("    {}: {}", violation.promise, violation.what));
         }
@@ -57,6 +60,7 @@ impl Report {
             outcome.violations.iter().map(|one| json!({"promise": one.promise, "what": one.what})).collect();
         self.scenes.push(json!({
             "scene": scene.name, "calls": outcome.operations, "done": good, "refused": refused, "unknown": unknown,
+            "figures": outcome.figures.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>(),
             "served_again_after_s": slowest, "seconds": seconds, "violations": violations,
         }));
         if let Some(bar) = &self.bar {

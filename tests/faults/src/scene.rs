@@ -5,6 +5,7 @@ use crate::check::check;
 use crate::client::Ask;
 use crate::follow::follow;
 use crate::history::{Cut, Follower, History, Limit, Operation, Promises, Violation};
+use crate::several::{Seen, several};
 use crate::sights;
 use crate::stage::network::Drop as Dropped;
 use crate::stage::shell::Result;
@@ -22,6 +23,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
     None,
+    /// None; instead of the usual clients, what only several nodes can show is tried one by one.
+    Several,
     KillNode,
     KillAll,
     KillPrimary,
@@ -53,6 +56,7 @@ pub(crate) const SCENES: &[Scene] = &[
         Stores::Embedded,
         Fault::KillAll,
     ),
+    scene("several", "what only several nodes can show, counted exactly", Stores::Single, Fault::Several),
     scene("calm", "several nodes, and nothing happens", Stores::Single, Fault::None),
     scene("kill-node", "kill -9 of a node, and a restart", Stores::Single, Fault::KillNode),
     scene(
@@ -103,6 +107,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) pace: Duration,
     /// How often the fault is made.
     pub(crate) rounds: u32,
+    /// How many ends are measured where that is done.
+    pub(crate) ends: usize,
     pub(crate) keep: bool,
 }
 
@@ -114,6 +120,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<Violation>,
     /// From the end of each fault until every node served again.
     pub(crate) served_after: Vec<Duration>,
+    /// What was measured, in milliseconds.
+    pub(crate) figures: Vec<(&'static str, f64)>,
 }
 
 /// Plays one scene.
@@ -151,9 +159,12 @@ pub(crate) async fn play(scene: &Scene, plan: &Plan<'_>) -> Result<Outcome> {
     *lock(&world.followers) = vec![Follower::default(); 2];
     let following: Vec<_> =
         (0..2).map(|n| tokio::spawn(follow(world.clone(), n, plan.seed + n as u64))).collect();
-    let mut clients = workload::start(&world, plan.seed);
     let mut trial = Trial::new(world.clone());
-    for round in 0..plan.rounds {
+    let alone = scene.fault == Fault::Several;
+    let mut clients = if alone { Vec::new() } else { workload::start(&world, plan.seed) };
+    let measured = if alone { several(&world, plan.ends).await } else { Seen::default() };
+    trial.violations.extend(measured.violations);
+    for round in 0..if alone { 0 } else { plan.rounds } {
         tokio::time::sleep(plan.pace).await;
         trial.make(scene.fault, &mut stage, plan, round).await?;
     }
@@ -172,7 +183,9 @@ pub(crate) async fn play(scene: &Scene, plan: &Plan<'_>) -> Result<Outcome> {
     }
     let history = history(&world, trial.cuts, scene.fault);
     let mut violations = check(&history);
-    violations.extend(sights::idle(&history));
+    if !alone {
+        violations.extend(sights::idle(&history));
+    }
     violations.extend(trial.violations);
     let keep = plan.keep || !violations.is_empty();
     if !violations.is_empty() {
@@ -196,6 +209,7 @@ pub(crate) async fn play(scene: &Scene, plan: &Plan<'_>) -> Result<Outcome> {
         ],
         violations,
         served_after: trial.served_after,
+        figures: measured.figures,
     })
 }
 

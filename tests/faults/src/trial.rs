@@ -42,7 +42,7 @@ impl Trial {
         let all: Vec<usize> = (0..stage.nodes.len()).collect();
         let node = || format!("there is no node {number}");
         match fault {
-            Fault::None => hold.await,
+            Fault::None | Fault::Several => hold.await,
             Fault::KillNode | Fault::KillAll => {
                 let node = stage.nodes.get_mut(number).ok_or_else(node)?;
                 node.kill();

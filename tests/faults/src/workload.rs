@@ -180,7 +180,9 @@ async fn look_back(mut person: Person) {
 
 /// Ends one, all of a user, all of a tag; and tries them elsewhere until well after the second in which they must be refused.
 async fn revoke(mut person: Person) {
+    let mut round = 0;
     while !person.world.over() {
+        round += 1;
         let living: Vec<_> = person.world.living().into_iter().filter(|held| !pinned(held)).collect();
         let Some(held) = person.random.pick(&living).cloned() else {
             person.rest(100).await;
@@ -190,9 +192,9 @@ async fn revoke(mut person: Person) {
         for node in 0..person.world.nodes.len() {
             person.validate(node, &held, &held.newest(), How::default()).await;
         }
-        let scope = match person.random.below(10) {
-            0 => Scope::Tag("group:one".into()),
-            1 | 2 => Scope::User(held.user.clone()),
+        let scope = match round % 6 {
+            1 => Scope::Tag("group:one".into()),
+            3 | 4 => Scope::User(held.user.clone()),
             _ => Scope::One(held.name.clone()),
         };
         let node = person.any_node();

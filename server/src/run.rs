@@ -4,6 +4,7 @@
 //!   configuration again.
 //! * [`foreign`]: foreign APIs beside ours. [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
 //! * [`operate`]: backup, compact and reload; [`restore`]; [`master_key`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
+//! * [`store`]: the configured store, opened.
 
 use crate::app::callers::root_key;
 use crate::cli::{
@@ -26,6 +27,7 @@ pub mod presence;
 mod reread;
 pub mod restore;
 pub mod serve;
+pub mod store;
 pub mod welcome;
 
 /// What the command line needs of the rest.
@@ -63,7 +65,7 @@ impl Hooks for Service {
     }
 
     fn operator_key(&self, config: &Config) -> Option<Secret> {
-        let master = files::master_key(config, true, &SystemEntropy).ok()?;
+        let master = files::master_key(config, files::Store::There, &SystemEntropy).ok()?;
         Some(Secret::new(root_key(&master).text().reveal()))
     }
 

@@ -11,8 +11,11 @@ use handstamp_core::time::Millis;
 pub mod bounds;
 pub mod changes;
 pub mod faulty;
+mod lead;
 pub mod memory;
+pub mod postgres;
 mod query;
+mod rows;
 pub mod sqlite;
 
 /// A family of records inside of which can be searched: a kind of record in one environment (0: no environment).
@@ -237,6 +240,9 @@ pub enum Scrubbed {
     /// It was written over, and is in no log; stray copies of rows that the store once moved may lie in parts of its files
     /// that are not in use.
     WrittenOver,
+    /// Nothing can be asked for it, and its space is free to be written over; until it is, it may lie there, and in logs
+    /// and copies of the database for as long as whoever runs that keeps them.
+    Freed,
     /// Somebody still reads what was: ask again.
     Later,
 }

@@ -223,6 +223,12 @@ impl App {
                         "what was erased is written over; the file is too large to be rewritten while it is used"
                     );
                 }
+                if done == Scrubbed::Freed {
+                    tracing::info!(
+                        "what was erased can be asked for no more, and its space is free; the database's logs and backups \
+                         keep it for as long as they are kept"
+                    );
+                }
                 self.rounds.now().scrubbed_at = Some(now);
                 self.change_aging(|current| current.scrubbed = aging.scrub_wanted).await?;
             }

@@ -15,7 +15,7 @@ pub(super) const STORE: Section = Section {
         "store",
         "url",
         "",
-        "sqlite:PATH, the embedded store; without it handstamp.db in the data directory",
+        "sqlite:PATH, the embedded store; postgres://USER:PASSWORD@HOST:PORT/DATABASE, which several nodes share; without it handstamp.db in the data directory",
     )
     .example("\"sqlite:/var/lib/handstamp/handstamp.db\"")
     .flag("--store")
@@ -74,7 +74,7 @@ impl Word for StoreUrl {
 
     /// No error of it repeats the text, which may hold a password.
     fn parse(text: &str) -> Result<StoreUrl, String> {
-        let known = "write sqlite:PATH, such as \"sqlite:/var/lib/handstamp/handstamp.db\"";
+        let known = "write sqlite:PATH, such as \"sqlite:/var/lib/handstamp/handstamp.db\", or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(format!("is not the address of a store: {known}"));
         };
@@ -120,7 +120,7 @@ fn hide_password(url: &str) -> String {
 /// `[store]`.
 #[derive(Clone)]
 pub struct Store {
-    /// The embedded store, until others come.
+    /// The embedded store, or a PostgreSQL database.
     pub url: StoreUrl,
 }
 
@@ -173,15 +173,14 @@ impl History {
 
 /// What this version cannot do yet.
 pub(super) fn check(values: &Values, store: &Store) -> Vec<Problem> {
-    let name = match &store.url {
-        StoreUrl::Sqlite(_) => return Vec::new(),
-        StoreUrl::Postgres(_) => "PostgreSQL",
-        StoreUrl::Redis(_) => "Redis",
-    };
-    let message = format!(
-        "{name} as a store comes in a later version: write sqlite:PATH, or leave it out for the embedded store"
-    );
-    values.conflict(&["store.url"], message).into_iter().collect()
+    match &store.url {
+        StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => Vec::new(),
+        StoreUrl::Redis(_) => {
+            let message = "Redis as a store comes in a later version: write sqlite:PATH or postgres://..., or leave it out for \
+                           the embedded store";
+            values.conflict(&["store.url"], message.to_owned()).into_iter().collect()
+        }
+    }
 }
 
 /// What is allowed, and worth a line in the log.

@@ -65,7 +65,7 @@ pub fn doctor(config: &Config) -> Result<Vec<Finding>, Failure> {
         }
     }
     room(&mut report, dir);
-    let path = files::database(config)?;
+    let path = super::store::seat(config);
     match fs::metadata(&path) {
         Ok(found) => store(&mut report, config, &path, found.uid()),
         Err(why) if why.kind() == ErrorKind::NotFound => {
@@ -210,7 +210,7 @@ fn master_key(report: &mut Report, config: &Config, path: &Path, store: &Inspect
         report.problem("store", format!("the first record of {} cannot be read", path.display()));
         return Ok(());
     };
-    match files::master_key(config, true, &SystemEntropy) {
+    match files::master_key(config, files::Store::There, &SystemEntropy) {
         Ok(master) if master.fingerprint() == root.fingerprint => {
             report.fine("master key", "is the one the store was made with");
         }

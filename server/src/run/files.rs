@@ -5,7 +5,6 @@ use super::new_key;
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::config::server::MasterKey as Where;
-use crate::config::store::StoreUrl;
 use crate::host::entropy::Entropy;
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
@@ -13,7 +12,7 @@ use handstamp_core::token::keyring::MasterKey;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Makes the data directory if it is not there: for its owner only.
 pub fn data_dir(config: &Config) -> Result<(), Failure> {
@@ -24,25 +23,30 @@ pub fn data_dir(config: &Config) -> Result<(), Failure> {
     })
 }
 
-/// The file of the embedded store.
-pub fn database(config: &Config) -> Result<PathBuf, Failure> {
-    match &config.store.url {
-        StoreUrl::Sqlite(path) => Ok(path.clone()),
-        StoreUrl::Postgres(_) | StoreUrl::Redis(_) => {
-            Err(Failure::new("this version keeps sessions in the embedded store only")
-                .help("leave [store] url out"))
-        }
-    }
+/// Whose master key it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Store {
+    /// A store that is made now.
+    New,
+    /// One that is there already.
+    There,
+    /// One that several nodes may use: no node may make a key for itself.
+    Shared,
 }
 
-/// The master key. The first start makes it; a store that is there already must have its own.
-pub fn master_key(config: &Config, store_exists: bool, entropy: &dyn Entropy) -> Result<MasterKey, Failure> {
+/// The master key. The first start makes it; a store that is there already must have its own, and nodes share theirs.
+pub fn master_key(config: &Config, store: Store, entropy: &dyn Entropy) -> Result<MasterKey, Failure> {
     match &config.server.master_key {
         Where::Given(text) => parse_master(text.expose_secret(), "HANDSTAMP_SERVER__MASTER_KEY"),
         Where::File(file) => read_master(file),
         Where::Made(file) => match fs::metadata(file) {
             Ok(_) => read_master(file),
-            Err(why) if why.kind() == ErrorKind::NotFound && !store_exists => make_master(file, entropy),
+            Err(why) if why.kind() == ErrorKind::NotFound && store == Store::New => make_master(file, entropy),
+            Err(why) if why.kind() == ErrorKind::NotFound && store == Store::Shared => Err(Failure::new(format!(
+                "there is no master key at {}, and with PostgreSQL all nodes share one, so none is made",
+                file.display()
+            ))
+            .help("make one once (openssl rand -hex 32), keep a copy of it, and give it to every node: HANDSTAMP_SERVER__MASTER_KEY, or a file of mode 0600 that HANDSTAMP_SERVER__MASTER_KEY_FILE names")),
             Err(why) if why.kind() == ErrorKind::NotFound => Err(Failure::new(format!(
                 "the master key {} is gone, but there is a store beside it that was made with it",
                 file.display()

@@ -8,6 +8,7 @@
 use super::files::{self, cannot};
 use super::presence::beside;
 use super::restore::Owner;
+use super::store::{self, Opened, Place};
 use crate::app::master_key::{Changed, change};
 use crate::cli::{Failure, MasterKeyDone};
 use crate::codec::control::{Root, read_root, root_key};
@@ -16,7 +17,7 @@ use crate::config::server::MasterKey as Where;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::store::Store;
-use crate::store::sqlite::{Options, Sqlite, directory};
+use crate::store::sqlite::directory;
 use handstamp_core::token::keyring::MasterKey;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -51,43 +52,42 @@ pub fn rotate_watched(
     end_sessions: bool,
     reached: &mut dyn FnMut(Step) -> Result<(), Failure>,
 ) -> Result<MasterKeyDone, Failure> {
-    let path = files::database(config)?;
-    if !path.is_file() {
+    let place = Place::of(config)?;
+    if let Place::File(path) = &place
+        && !path.is_file()
+    {
         return Err(Failure::new(format!("there is no store at {}", path.display()))
             .help("is --data-dir the one that the server runs with?"));
     }
-    let file = place(config)?;
-    let before = files::master_key(config, true, &SystemEntropy)?;
+    let file = key_file(config)?;
+    let before = files::master_key(config, files::Store::There, &SystemEntropy)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|why| Failure::new(format!("cannot start threads: {why}")))?;
     runtime.block_on(async {
-        let store = Sqlite::open(&path, &Options::default()).map_err(|why| {
-            Failure::new(why.to_string()).help("stop the server, change the master key, and start it again")
-        })?;
-        let outcome = with_store(&store, (config, &file, &path), before, end_sessions, reached).await;
-        store.close().await;
+        let opened = store::open(config, &place)
+            .await
+            .map_err(|why| why.help("stop the server, change the master key, and start it again"))?;
+        let outcome = with_store(&opened, (config, &file), before, end_sessions, reached).await;
+        opened.store.close().await;
         outcome
     })
 }
 
 async fn with_store(
-    store: &Sqlite,
-    (config, file, path): (&Config, &Path, &Path),
+    opened: &Opened,
+    (config, file): (&Config, &Path),
     before: MasterKey,
     end_sessions: bool,
     reached: &mut dyn FnMut(Step) -> Result<(), Failure>,
 ) -> Result<MasterKeyDone, Failure> {
+    let (store, name) = (&*opened.store, &opened.name);
     let before = settle(store, config, before).await?;
-    let root = root(store).await?.ok_or_else(|| Failure::new(format!("{} is empty", path.display())))?;
+    let root = root(store).await?.ok_or_else(|| Failure::new(format!("{name} is empty")))?;
     if root.fingerprint != before.fingerprint() {
-        return Err(Failure::new(format!(
-            "{} was made with another master key than {}",
-            path.display(),
-            file.display()
-        ))
-        .help("give the master key that belongs to this store; nothing was changed"));
+        return Err(Failure::new(format!("{name} was made with another master key than {}", file.display()))
+            .help("give the master key that belongs to this store; nothing was changed"));
     }
     let mut bytes = [0; 32];
     if !SystemEntropy.fill(&mut bytes) {
@@ -102,7 +102,7 @@ async fn with_store(
     let now = SystemClock::default().now();
     let changed = change(store, &SystemEntropy, (&before, &after), now, end_sessions).await;
     let Changed { wrapped, environments, access_keys } = changed.map_err(|why| {
-        Failure::new(format!("{}: {why}", path.display()))
+        Failure::new(format!("{name}: {why}"))
             .help("the next start finds out whether it was changed; `handstamp doctor` looks closer")
     })?;
     reached(Step::Committed)?;
@@ -116,7 +116,7 @@ async fn with_store(
 /// # Errors
 /// A file that cannot be read or written.
 pub async fn settle(store: &dyn Store, config: &Config, found: MasterKey) -> Result<MasterKey, Failure> {
-    let Ok(file) = place(config) else { return Ok(found) };
+    let Ok(file) = key_file(config) else { return Ok(found) };
     let names = Names::of(&file);
     if !names.next.exists() {
         return Ok(found);
@@ -134,11 +134,11 @@ async fn root(store: &dyn Store) -> Result<Option<Root>, Failure> {
 
 /// Whether a change of the master key was cut short.
 pub fn is_unfinished(config: &Config) -> bool {
-    place(config).is_ok_and(|file| Names::of(&file).next.exists())
+    key_file(config).is_ok_and(|file| Names::of(&file).next.exists())
 }
 
 /// The file of the master key.
-fn place(config: &Config) -> Result<PathBuf, Failure> {
+fn key_file(config: &Config) -> Result<PathBuf, Failure> {
     match &config.server.master_key {
         Where::File(file) | Where::Made(file) => Ok(file.clone()),
         Where::Given(_) => Err(Failure::new("the master key is given by HANDSTAMP_SERVER__MASTER_KEY, which cannot be changed from here")

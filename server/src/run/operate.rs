@@ -2,9 +2,9 @@
 //! [`super::restore`] and [`super::doctor`] have files of their own.
 
 pub use super::doctor::doctor;
-use super::files;
 use super::presence::{lock, running};
 pub use super::restore::restore;
+use super::store;
 use crate::cli::{BackupDone, CompactDone, Failure, Progress};
 use crate::config::Config;
 use crate::store::sqlite::{BackupError, backup as copy, compact as rewrite};
@@ -13,7 +13,10 @@ use std::path::Path;
 
 /// Copies the store, also while the server runs.
 pub fn backup(config: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {
-    let from = files::database(config)?;
+    let from = store::embedded(
+        config,
+        "use pg_dump, or pg_basebackup with archived logs to go back to any moment; the master key goes into neither",
+    )?;
     copy(&from, file, |done, total| progress.at(done, total)).map_err(|why| {
         let failure = Failure::new(why.to_string());
         match why {
@@ -27,7 +30,10 @@ pub fn backup(config: &Config, file: &Path, progress: &dyn Progress) -> Result<B
 
 /// Rewrites the store without what was deleted, while no server runs.
 pub fn compact(config: &Config) -> Result<CompactDone, Failure> {
-    let path = files::database(config)?;
+    let path = store::embedded(
+        config,
+        "autovacuum frees the room of what was deleted; VACUUM FULL gives it back to the disk",
+    )?;
     let size = || std::fs::metadata(&path).map_or(0, |found| found.len());
     if !path.is_file() {
         return Err(Failure::new(format!("there is no store at {}", path.display()))
@@ -48,7 +54,7 @@ pub fn compact(config: &Config) -> Result<CompactDone, Failure> {
 
 /// Tells the running server to read its configuration again.
 pub fn reload(config: &Config) -> Result<(), Failure> {
-    let path = files::database(config)?;
+    let path = store::seat(config);
     let Some(running) = running(&path) else {
         return Err(Failure::new(format!("no server works on {}", path.display()))
             .help("a server reads its configuration when it starts; is --data-dir the one it runs with?"));

@@ -5,6 +5,7 @@ use super::files::{self, cannot};
 use super::master_key::is_unfinished;
 use super::presence::{beside, lock};
 use super::serve::{origins, tokens};
+use super::store;
 use crate::app::open::{OpenError, Setup};
 use crate::app::{App, Stop};
 use crate::cli::{Failure, Progress, RestoreDone, RestoreOptions};
@@ -30,7 +31,11 @@ pub fn restore(
     options: RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<RestoreDone, Failure> {
-    let path = files::database(config)?;
+    let path = store::embedded(
+        config,
+        "put a dump back with pg_restore while no node runs; then start them, and end the sessions of before with `handstamp \
+         sessions revoke --all`, for ends that came after the dump are not in it",
+    )?;
     let made = Made::before(&config.server.data_dir, &path);
     // A directory that is not there has nothing to protect, and is made only for a restore that can be.
     let mut _lock = if made.is_needed() { None } else { Some(take(&path)?) };
@@ -144,7 +149,7 @@ impl Drop for Made {
 
 /// It is not in a backup, so it must be here.
 fn master_key(config: &Config, file: &Path) -> Result<MasterKey, Failure> {
-    files::master_key(config, true, &SystemEntropy).map_err(|why| match &config.server.master_key {
+    files::master_key(config, files::Store::There, &SystemEntropy).map_err(|why| match &config.server.master_key {
         crate::config::server::MasterKey::Made(place) if !place.exists() => Failure::new(format!(
             "there is no master key at {}, and none is in a backup",
             place.display()

@@ -3,6 +3,7 @@
 use super::foreign::foreign;
 use super::presence::{Announced, running};
 use super::reread::reread;
+use super::store::{self, Opened, Place};
 use super::welcome::{self, Addresses};
 use super::{files, logs, master_key};
 use crate::app::App;
@@ -23,12 +24,9 @@ use crate::http::cookie::Style;
 use crate::http::listener::{self, Limits, Preface, Tls};
 use crate::http::peer::{SaidIn, Trust};
 use crate::http::{Door, Web, door};
-use crate::store::Store;
-use crate::store::sqlite::{Options, Sqlite, directory};
 use handstamp_core::secret::PlainToken;
 use handstamp_core::time::Span;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -64,13 +62,13 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let proxies = forward_auth(&config).await?;
     let address =
         socket.local_addr().map_err(|why| Failure::new(format!("cannot tell the address: {why}")))?;
-    let (app, mut first) = open(&config).await?;
+    let (app, mut first, opened) = open(&config).await?;
     let app = Arc::new(app);
     app.set_privacy(config.privacy);
     app.set_anonymous_limit(config.browser.anonymous_limit);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let announced = Announced::new(&files::database(&config)?, &format!("{scheme}://{address}"));
+    let announced = Announced::new(&store::seat(&config), &format!("{scheme}://{address}"));
     if let Err(why) = &announced {
         tracing::warn!(%why, "other commands will not find this process");
     }
@@ -124,6 +122,8 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     }
     drop(announced);
     app.close().await;
+    // With the lock of its data directory.
+    drop(opened);
     Ok(())
 }
 
@@ -184,15 +184,21 @@ async fn forward_auth(config: &Config) -> Result<Option<TcpListener>, Failure> {
 }
 
 /// Opens the service; the first access key on the first start.
-async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
+async fn open(config: &Config) -> Result<(App, Option<PlainToken>, Opened), Failure> {
     files::data_dir(config)?;
-    let path = files::database(config)?;
-    let existed = path.exists();
-    let master = files::master_key(config, existed, &SystemEntropy)?;
-    let store = Sqlite::open(&path, &Options::default()).map_err(|why| not_opened(&path, why.to_string()))?;
-    let master = master_key::settle(&store, config, master).await?;
+    let place = Place::of(config)?;
+    let whose = match &place {
+        Place::File(path) if path.exists() => files::Store::There,
+        Place::File(_) => files::Store::New,
+        Place::Postgres(_) => files::Store::Shared,
+    };
+    let master = files::master_key(config, whose, &SystemEntropy)?;
+    let opened = store::open(config, &place).await?;
+    opened.warnings.iter().for_each(|line| tracing::warn!("{line}"));
+    let master = master_key::settle(&*opened.store, config, master).await?;
+    let name = opened.name.clone();
     let setup = Setup {
-        store: Arc::new(store) as Arc<dyn Store>,
+        store: opened.store.clone(),
         clock: Arc::new(SystemClock::default()),
         entropy: Arc::new(SystemEntropy),
         master,
@@ -205,7 +211,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
     };
     let mut failure = None;
     let mut first = None;
-    let opened = App::open(setup, || {
+    let outcome = App::open(setup, || {
         let parts = files::first_key(config, &SystemEntropy).map_err(|why| {
             failure = Some(why);
             OpenError::Prepared
@@ -214,15 +220,14 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>), Failure> {
         Ok(parts)
     })
     .await;
-    match opened {
-        Ok((app, _)) => Ok((app, first)),
+    match outcome {
+        Ok((app, _)) => Ok((app, first, opened)),
         Err(OpenError::Prepared) => Err(failure.unwrap_or_else(|| Failure::new("the first access key could not be made"))),
         Err(OpenError::WrongMasterKey) => Err(Failure::new(format!(
-            "{} was made with another master key than the one given",
-            path.display()
+            "{name} was made with another master key than the one given"
         ))
         .help("give the master key that was made with this store (master.key of its data directory), or another data directory")),
-        Err(OpenError::Fault(why)) => Err(Failure::new(format!("{}: {why}", path.display()))
+        Err(OpenError::Fault(why)) => Err(Failure::new(format!("{name}: {why}"))
             .help("`handstamp doctor` looks closer; a backup can be put back with `handstamp restore`")),
     }
 }
@@ -237,25 +242,11 @@ pub(super) fn tokens(config: &Config) -> Makers {
     Makers { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
 }
 
-/// A full disk shows in many ways when a database is opened; the disk itself says it best.
-fn not_opened(path: &Path, why: String) -> Failure {
-    let directory = directory(path);
-    let free = rustix::fs::statvfs(directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    if free.is_ok_and(|free| free < LEAST_ROOM) && !why.contains("space") {
-        return Failure::new(format!("there is no space left to write {}: {why}", path.display()))
-            .help("make room on its disk");
-    }
-    Failure::new(why)
-}
-
-/// A store cannot be opened with less than this free.
-const LEAST_ROOM: u64 = 256 << 10;
-
 async fn bind(address: SocketAddr, setting: &str, config: &Config) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|why| {
         // The same server twice is the commonest reason, and then the port is not what to change.
-        let path = files::database(config).ok();
-        if let Some((path, other)) = path.and_then(|path| running(&path).map(|other| (path, other))) {
+        let path = store::seat(config);
+        if let Some(other) = running(&path) {
             let pid = other.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
             let place = other.url.map_or_else(String::new, |url| format!(" at {url}"));
             let path = path.display();

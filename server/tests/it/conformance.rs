@@ -21,7 +21,7 @@ mod touches;
 pub(crate) mod world;
 
 use std::time::Duration;
-use world::{Case, FaultyHome, Home, MemoryHome, SqliteHome, World};
+use world::{Case, FaultyHome, Home, MemoryHome, PostgresHome, SqliteHome, World};
 
 /// Every case of the contract.
 fn cases() -> Vec<Case> {
@@ -58,6 +58,8 @@ suite! {
     memory => MemoryHome::default(),
     sqlite => SqliteHome::new(),
     faulty_without_faults => FaultyHome::default(),
+    postgres => PostgresHome::new([]),
+    postgres_where_all_may_rest => PostgresHome::new(0..=u8::MAX),
 }
 
 fn run(store: &str, home: fn() -> Box<dyn Home>) {

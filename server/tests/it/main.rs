@@ -25,6 +25,8 @@ mod http;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod sqlite;

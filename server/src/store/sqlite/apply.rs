@@ -4,8 +4,8 @@
 //! of every expectation, then the inserts of new records (an insert that finds its key taken is the refusal; it
 //! saves a read per new record). Only inserts can have to be taken back, and that is one delete each.
 
+use super::super::rows::{KeyBytes, decode_facets, encode_facets, place_bytes};
 use super::super::{Amend, Batch, Expect, Facet, Key, Millis, NewEvent, Op, Record, StoreError};
-use super::rows::{KeyBytes, decode_facets, encode_facets, place_bytes};
 use super::writer::Marks;
 use rusqlite::{Connection, OptionalExtension, Statement};
 

@@ -3,11 +3,12 @@
 //! One of them takes short jobs only, so that a load never waits behind searches. Several queued loads are answered
 //! from one snapshot, taken after they were asked for.
 
+use super::super::rows::{self, KeyBytes};
 use super::super::{EventQuery, Key, Millis, Page, Query, StoreError, StoredEvent, Tally, Versioned, bounds};
 use super::apply::hour_of;
 use super::fault::fault;
 use super::queue::{Reply, Worker};
-use super::rows::{self, KeyBytes, record_columns, versioned};
+use super::rows::{record_columns, versioned};
 use super::search;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use std::collections::VecDeque;

@@ -9,11 +9,13 @@
 //! A page in the order of ids needs nothing but the last id to go on, so each page may be led by what is narrowest then.
 //! The work of a page is bounded: after so many candidates it ends, with a cursor, however few records it found.
 
+use super::super::lead::{Lead, normalize};
 use super::super::query::{Place, holds, in_bounds, matches};
+use super::super::rows::{KeyBytes, decode_facets, place_bytes};
 use super::super::{Facet, FacetRange, Key, Page, Query, StoreError, Versioned, bounds};
-use super::lead::{self, Lead};
+use super::lead;
 use super::readers::Trouble;
-use super::rows::{KeyBytes, decode_facets, place_bytes, record_columns, versioned};
+use super::rows::{record_columns, versioned};
 use rusqlite::{Connection, OptionalExtension, Statement};
 use std::collections::VecDeque;
 
@@ -74,7 +76,7 @@ impl<'c> Statements<'c> {
             Some(Some(place)) => Some(place),
             Some(None) => return Ok(nothing),
         };
-        let Some(conditions) = lead::normalize(query) else { return Ok(nothing) };
+        let Some(conditions) = normalize(query) else { return Ok(nothing) };
         let mut high = query.until.clone().unwrap_or_else(|| Box::new(ABOVE_ALL));
         match place {
             Some(Place::Value { condition, at, id }) => {

@@ -4,8 +4,8 @@
 //! the last of them, so that a crash between two leaves it to be swept again.
 
 use super::super::Millis;
+use super::super::rows::{self, decode_facets};
 use super::apply::corrupt;
-use super::rows::{self, decode_facets};
 use rusqlite::{Connection, OptionalExtension, Statement};
 
 /// The most records of one slice.

@@ -310,7 +310,7 @@ fn transact(
     }
     for (tally, delta) in tallies {
         if delta != 0 {
-            statements.count(&super::rows::tally_name(&tally), delta)?;
+            statements.count(&super::super::rows::tally_name(&tally), delta)?;
         }
     }
     if marks.floor != before.floor {

@@ -8,7 +8,7 @@ mod kill;
 mod master_key;
 mod operate;
 mod owners;
-mod process;
+pub(crate) mod process;
 mod refresh;
 mod revocations;
 mod seats;

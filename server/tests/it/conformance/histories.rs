@@ -169,7 +169,7 @@ async fn lines_are_written_anew_if_they_are_what_they_were(mut world: World) {
         assert_eq!((old.position, &old.subject, old.at), (new.position, &new.subject, new.at));
     }
     // Scrubbing changes nothing that can be read.
-    assert_eq!(world.store.scrub().await, Ok(Scrubbed::Clean));
+    assert!(matches!(world.store.scrub().await, Ok(Scrubbed::Clean | Scrubbed::Freed)));
     assert_eq!(world.store.events(None).await, after);
     assert_eq!(world.store.one(1).await.map(|found| found.record), Some(record(1)));
     assert_eq!(world.store.head().await, Ok(after[3].position));

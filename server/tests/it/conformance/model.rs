@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 cases![random_calls_answer_as_memory_does];
 
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
 #[derive(Clone, Debug)]
 enum Call {
     Commit(Vec<(u32, Step)>, i64, i64),
@@ -55,12 +58,18 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
 }
 
 /// Turns steps into a batch for a store that has these versions.
-async fn batch_of(store: &Arc<dyn Store>, steps: &[(u32, Step)], at: i64, delta: i64) -> Batch {
+async fn batch_of(
+    store: &Arc<dyn Store>,
+    steps: &[(u32, Step)],
+    at: i64,
+    delta: i64,
+    instant: impl Fn(i64) -> Millis,
+) -> Batch {
     let mut ops = Vec::new();
     let make = |n, facets: &[(u8, u8)], seen: Option<i64>, forget_at: Option<i64>| Record {
         facets: facets.iter().map(|(name, value)| facet(*name, [*value])).collect(),
-        seen: seen.map(Millis),
-        forget_at: forget_at.map(Millis),
+        seen: seen.map(&instant),
+        forget_at: forget_at.map(&instant),
         ..record(n)
     };
     for (n, step) in steps {
@@ -76,7 +85,7 @@ async fn batch_of(store: &Arc<dyn Store>, steps: &[(u32, Step)], at: i64, delta:
         });
     }
     let events = steps.iter().map(|(n, _)| event(*n, format!("{at}"))).collect();
-    Batch { at: Millis(at), events, tallies: vec![(tally("t"), delta)], ..batch(ops) }
+    Batch { at: instant(at), events, tallies: vec![(tally("t"), delta)], ..batch(ops) }
 }
 
 async fn random_calls_answer_as_memory_does(mut world: World) {
@@ -84,6 +93,9 @@ async fn random_calls_answer_as_memory_does(mut world: World) {
     let mut runner =
         TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[42; 32]));
     for round in 0..60 {
+        // Each round is some months after the one before, and its steps are hours apart: what is forgotten spreads over
+        // days, and what one round forgot has no part in the next.
+        let instant = |n: i64| Millis(i64::from(round) * 100 * DAY + n * 6 * HOUR);
         let script = calls().new_tree(&mut runner).unwrap().current();
         let model: Arc<dyn Store> = Arc::new(Memory::new());
         clear(&world.store).await;
@@ -93,7 +105,7 @@ async fn random_calls_answer_as_memory_does(mut world: World) {
             let context = || format!("round {round}: {before:?}");
             match call {
                 Call::Commit(steps, at, delta) => {
-                    let batch = batch_of(&model, steps, *at, *delta).await;
+                    let batch = batch_of(&model, steps, *at, *delta, instant).await;
                     assert_eq!(
                         world.store.commit(batch.clone()).await,
                         model.commit(batch).await,
@@ -102,11 +114,11 @@ async fn random_calls_answer_as_memory_does(mut world: World) {
                     );
                 }
                 Call::Touch(seen) => {
-                    let seen: Vec<_> = seen.iter().map(|(n, at)| (key(*n), Millis(*at))).collect();
+                    let seen: Vec<_> = seen.iter().map(|(n, at)| (key(*n), instant(*at))).collect();
                     assert_eq!(world.store.touch(&seen).await, model.touch(&seen).await);
                 }
                 Call::Sweep(now, limit) => {
-                    let (now, limit) = (Millis(*now), *limit);
+                    let (now, limit) = (instant(*now), *limit);
                     assert_eq!(
                         world.store.sweep(now, limit).await,
                         model.sweep(now, limit).await,

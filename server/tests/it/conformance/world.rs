@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use handstamp_core::time::Millis;
 use handstamp_server::store::faulty::Faulty;
 use handstamp_server::store::memory::Memory;
+use handstamp_server::store::postgres::{self, Address, Postgres};
 use handstamp_server::store::sqlite::{Options, Sqlite};
 use handstamp_server::store::{
     Batch, Condition, Cursor, EventQuery, Expect, Facet, FacetRange, Key, NewEvent, Op, Query, Record, Space,
@@ -106,6 +107,31 @@ impl Home for SqliteHome {
         // A short write-ahead log, so that the cases see checkpoints, too.
         let options = Options { checkpoint_pages: 200, ..Options::default() };
         Arc::new(Sqlite::open(&self.0.path("db"), &options).unwrap())
+    }
+    fn durable(&self) -> bool {
+        true
+    }
+}
+
+/// Stores in a schema of their own, on the one server of this process.
+pub(crate) struct PostgresHome {
+    address: Address,
+    resting: Vec<u8>,
+}
+
+impl PostgresHome {
+    /// `resting`: the kinds of records that may rest.
+    pub(crate) fn new(resting: impl IntoIterator<Item = u8>) -> PostgresHome {
+        let address = Address::parse(&crate::postgres::cluster::shared().fresh()).unwrap();
+        PostgresHome { address, resting: resting.into_iter().collect() }
+    }
+}
+
+#[async_trait]
+impl Home for PostgresHome {
+    async fn open(&self) -> Arc<dyn Store> {
+        let options = postgres::Options { node: crate::postgres::node(), resting: self.resting.clone() };
+        Arc::new(Postgres::open(&self.address, &options).await.unwrap())
     }
     fn durable(&self) -> bool {
         true

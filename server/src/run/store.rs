@@ -1,0 +1,155 @@
+//! The store that was configured, opened in one place for everybody who needs it.
+
+use super::presence::lock;
+use crate::cli::Failure;
+use crate::codec::kind;
+use crate::config::Config;
+use crate::config::store::StoreUrl;
+use crate::host::entropy::{Entropy, SystemEntropy};
+use crate::store::Store;
+use crate::store::postgres::{self, Address, Postgres};
+use crate::store::sqlite::{self, Sqlite, directory};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where records are kept.
+pub enum Place {
+    /// The embedded store, in this file.
+    File(PathBuf),
+    /// A PostgreSQL database, which other nodes may use, too.
+    Postgres(Box<Address>),
+}
+
+/// A store that is open.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What it is called when somebody is told of it; no password.
+    pub name: String,
+    /// What works, and somebody should look at.
+    pub warnings: Vec<String>,
+    /// Keeps a second server off the data directory; the embedded store has a lock of its own.
+    _lock: Option<File>,
+}
+
+impl Place {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// An address that is none.
+    pub fn of(config: &Config) -> Result<Place, Failure> {
+        match &config.store.url {
+            StoreUrl::Sqlite(path) => Ok(Place::File(path.clone())),
+            StoreUrl::Postgres(url) => match Address::parse(url) {
+                Ok(address) => Ok(Place::Postgres(Box::new(address))),
+                Err(why) => {
+                    Err(Failure::new(format!("[store] url is no address of a PostgreSQL database: {why}")))
+                }
+            },
+            StoreUrl::Redis(_) => {
+                Err(Failure::new("this version keeps nothing in Redis").help("leave [store] url out"))
+            }
+        }
+    }
+
+    /// What it is called when somebody is told of it; no password.
+    pub fn name(&self) -> String {
+        match self {
+            Place::File(path) => path.display().to_string(),
+            Place::Postgres(address) => format!("PostgreSQL {}", address.place()),
+        }
+    }
+}
+
+/// The file of the embedded store, for what can be done with a file only.
+///
+/// # Errors
+/// The store is another one: `instead` says what to do there.
+pub fn embedded(config: &Config, instead: &str) -> Result<PathBuf, Failure> {
+    match Place::of(config)? {
+        Place::File(path) => Ok(path),
+        Place::Postgres(address) => Err(Failure::new(format!(
+            "the store is PostgreSQL ({}), which has tools of its own for this",
+            address.place()
+        ))
+        .help(instead)),
+    }
+}
+
+/// The name beside which the lock of who works here lies, and the file that says who it is: the embedded store's, or one
+/// in the data directory.
+pub fn seat(config: &Config) -> PathBuf {
+    match &config.store.url {
+        StoreUrl::Sqlite(path) => path.clone(),
+        StoreUrl::Postgres(_) | StoreUrl::Redis(_) => config.server.data_dir.join("handstamp"),
+    }
+}
+
+/// Opens it; the data directory is there.
+///
+/// # Errors
+/// Why not, in a sentence, and the way out.
+pub async fn open(config: &Config, place: &Place) -> Result<Opened, Failure> {
+    let name = place.name();
+    match place {
+        Place::File(path) => {
+            let store = Sqlite::open(path, &sqlite::Options::default())
+                .map_err(|why| not_opened(path, why.to_string()))?;
+            Ok(Opened { store: Arc::new(store), name, warnings: Vec::new(), _lock: None })
+        }
+        Place::Postgres(address) => {
+            let seat = seat(config);
+            let Some(lock) = lock(&seat)? else {
+                return Err(Failure::new(format!(
+                    "{} is in use: another Handstamp works with it",
+                    config.server.data_dir.display()
+                ))
+                .help("give each node a data directory of its own"));
+            };
+            let mut node = [0; 16];
+            if !SystemEntropy.fill(&mut node) {
+                return Err(Failure::new("the operating system gave no random bytes"));
+            }
+            let options = postgres::Options { node, resting: vec![kind::SESSION] };
+            let store = Postgres::open(address, &options).await.map_err(|why| {
+                Failure::new(format!("PostgreSQL {why}")).help("`handstamp doctor` looks closer")
+            })?;
+            let warnings = warnings(address, store.facts());
+            Ok(Opened { store: Arc::new(store), name, warnings, _lock: Some(lock) })
+        }
+    }
+}
+
+/// What works with this server, and is worth a line.
+pub fn warnings(address: &Address, facts: &postgres::Facts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let mode @ ("off" | "local") = facts.synchronous_commit.as_str() {
+        warnings.push(format!(
+            "synchronous_commit is {mode} on {}: what was acknowledged, an end or a new token, can be lost {}; set it to on",
+            facts.host,
+            if mode == "off" { "in a crash" } else { "when a standby takes over" }
+        ));
+    }
+    if !address.encrypted() {
+        warnings.push(format!(
+            "the connection to {} is not encrypted (sslmode=disable): whoever sits between can read and change everything",
+            facts.host
+        ));
+    }
+    warnings
+}
+
+/// A full disk shows in many ways when a database is opened; the disk itself says it best.
+fn not_opened(path: &Path, why: String) -> Failure {
+    let directory = directory(path);
+    let free = rustix::fs::statvfs(directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    if free.is_ok_and(|free| free < LEAST_ROOM) && !why.contains("space") {
+        return Failure::new(format!("there is no space left to write {}: {why}", path.display()))
+            .help("make room on its disk");
+    }
+    Failure::new(why)
+}
+
+/// A store cannot be opened with less than this free.
+const LEAST_ROOM: u64 = 256 << 10;

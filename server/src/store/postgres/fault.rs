@@ -1,0 +1,68 @@
+//! What PostgreSQL says when something fails, in our words: short, and without any value that was sent.
+
+use super::super::StoreError;
+use super::tls::TlsError;
+use std::error::Error as _;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+/// An accident while something was asked.
+pub(super) fn fault(error: &Error) -> StoreError {
+    StoreError::Unavailable(words(error))
+}
+
+/// One sentence. PostgreSQL's details are left out: they repeat values.
+pub(super) fn words(error: &Error) -> String {
+    if let Some(said) = error.as_db_error() {
+        return format!("{} ({})", said.message(), said.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        if next.downcast_ref::<TlsError>().is_some() {
+            return next.to_string();
+        }
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    if text.contains("server does not support TLS") {
+        return "it offers no TLS: switch it on there (`ssl = on`), or, where nobody can listen, write sslmode=disable"
+            .to_owned();
+    }
+    text
+}
+
+/// Whether the connection is of no more use: it is cut, its server goes down, or takes no writes any more.
+pub(super) fn lost(error: &Error) -> bool {
+    match error.code() {
+        None => true,
+        Some(code) => {
+            *code == SqlState::READ_ONLY_SQL_TRANSACTION
+                || *code == SqlState::ADMIN_SHUTDOWN
+                || *code == SqlState::CRASH_SHUTDOWN
+                || *code == SqlState::CANNOT_CONNECT_NOW
+                || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+                || code.code().starts_with("08")
+        }
+    }
+}
+
+/// Why something that was asked has no answer.
+pub(super) enum Trouble {
+    /// It could not be asked, or was refused.
+    Asking(Error),
+    /// What came back makes no sense.
+    Store(StoreError),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Asking(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Trouble {
+        Trouble::Store(error)
+    }
+}

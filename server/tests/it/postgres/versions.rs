@@ -1,0 +1,52 @@
+//! The tables come to be once, whoever starts, and a program of another version uses them or says why not.
+
+use super::cluster::shared;
+use super::nodes::{look, node, number, open};
+use crate::conformance::world::{Ask, batch, create, record};
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn four_nodes_start_at_once_on_nothing() {
+    for _ in 0..5 {
+        let address = shared().fresh();
+        let mut starts = JoinSet::new();
+        for n in 0..4 {
+            let address = address.clone();
+            starts.spawn(async move {
+                let store = node(&address).await;
+                store.done(batch([create(record(n))])).await;
+                store
+            });
+        }
+        for store in starts.join_all().await {
+            assert_eq!(super::nodes::there(&store, 0..5).await, [0, 1, 2, 3]);
+        }
+        let look = look(shared(), &address).await;
+        assert_eq!(number(&look, "SELECT count(*) FROM meta").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_newer_version_beside_this_one() {
+    let address = shared().fresh();
+    node(&address).await.done(batch([create(record(1))])).await;
+    let look = look(shared(), &address).await;
+    // The next version added something, and this one can go on.
+    look.batch_execute(
+        "UPDATE meta SET version = version + 1; ALTER TABLE records ADD COLUMN later integer;
+         CREATE TABLE later (n integer)",
+    )
+    .await
+    .unwrap();
+    let store = node(&address).await;
+    store.done(batch([create(record(2))])).await;
+    assert_eq!(super::nodes::there(&store, 1..3).await, [1, 2]);
+    assert_eq!(number(&look, "SELECT version::bigint FROM meta").await, 2, "it was not taken back");
+    // It cannot.
+    look.batch_execute("UPDATE meta SET version = 7, readable_by = 7").await.unwrap();
+    let why = open(&address).await.err().unwrap();
+    assert!(why.contains("made by a newer Handstamp") && why.contains("version 7"), "{why}");
+    assert!(!why.contains(super::cluster::PASSWORD), "{why}");
+    // Nothing was changed by who could not use it.
+    assert_eq!(number(&look, "SELECT version::bigint FROM meta").await, 7);
+}

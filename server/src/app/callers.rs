@@ -95,7 +95,7 @@ impl App {
 
     /// Whether a caller who was recognised a while ago may still do what `scope` covers: the key was not revoked,
     /// suspended or changed meanwhile, and its environment is there.
-    pub(super) fn still_may(&self, caller: &Caller, scope: Scope) -> bool {
+    pub fn still_may(&self, caller: &Caller, scope: Scope) -> bool {
         let control = self.control.load();
         let good = |key: &AccessKey| key.stands(self.now()).and_then(|()| key.allows(scope)).is_ok();
         control.env(caller.env.record.id).is_some()

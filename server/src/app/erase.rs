@@ -128,10 +128,10 @@ impl App {
     ) -> Result<(), Stop> {
         let ended = self
             .decide(id.bucket(), || async {
-                let env = self.env(env.record.id)?;
                 let Some(loaded) = self.load_session(env.record.id, id).await? else {
                     return Ok(Decision::Answer(false));
                 };
+                let env = self.env(env.record.id)?;
                 if !loaded.session.is_live() || loaded.session.user != *user {
                     return Ok(Decision::Answer(false));
                 }

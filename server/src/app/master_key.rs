@@ -5,11 +5,11 @@
 //! record. Everything changes in one commit: a store belongs to one master key or to the other, never to both.
 
 use super::Fault;
-use super::control::{all, data_key_purpose, put};
+use super::control::{all, data_key_purpose, put, stamp};
 use super::token_keys::{WRAP, draw_named};
 use crate::codec::control::{
     Root, access_key_key, ledger_key, read_access_key, read_environment, read_ledger, read_root, root_key,
-    write_environment, write_ledger, write_root,
+    write_environment, write_ledger, write_root, write_stamp,
 };
 use crate::codec::status::{places_key, read_places, write_places};
 use crate::codec::token_keys::{read_token_keys, token_keys_of, wrapping, write_token_keys};
@@ -155,6 +155,7 @@ pub async fn change(
             done.access_keys += 1;
         }
     }
+    ops.push(put(write_stamp(), stamp(store).await?));
     let (bucket, tallies) = (CONTROL.get(), Vec::new());
     store.commit(Batch { bucket, at: now, ops, events, tallies }).await?;
     Ok(done)

@@ -76,7 +76,7 @@ impl App {
     async fn load_sessions(&self, env: EnvironmentId, ids: &[SessionId]) -> Result<Vec<Loaded>, Stop> {
         let unwritten: Vec<_> = ids.iter().map(|id| self.unwritten(env, *id)).collect();
         let keys: Vec<_> = ids.iter().map(|id| session_key(env, *id)).collect();
-        let found = self.store.load(&keys).await?;
+        let found = self.load(&keys).await?;
         let mut all = Vec::with_capacity(found.len());
         for (found, unwritten) in found.iter().zip(unwritten) {
             let Some(found) = found else { continue };

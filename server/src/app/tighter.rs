@@ -40,10 +40,28 @@ impl App {
             let found = self.store.load(&[times_key(id)]).await?.into_iter().next().flatten();
             let before = found.as_ref().map(read_times).transpose()?;
             if fresh && before.is_none() {
-                self.store.commit(batch(self.now(), vec![put(write_times(id, &now), 0)])).await?;
+                match self.store.commit(batch(self.now(), vec![put(write_times(id, &now), 0)])).await {
+                    // Another node noted its own.
+                    Ok(()) | Err(StoreError::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
             }
             if fresh || before == Some(now) {
                 self.checked.set(id, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where another node looks sessions through: takes note of those that it is done with.
+    pub(super) async fn see_rules(&self) -> Result<(), StoreError> {
+        for env in self.all_environments() {
+            if self.rules_are_checked(&env) {
+                continue;
+            }
+            let found = self.store.load(&[times_key(env.record.id)]).await?.into_iter().next().flatten();
+            if found.as_ref().map(read_times).transpose()? == Some(env.times) {
+                self.checked.set(env.record.id, env.times);
             }
         }
         Ok(())

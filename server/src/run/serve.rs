@@ -77,6 +77,12 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         let app = app.clone();
         async move { app.keep_house(keeping).await }
     });
+    // Beside housekeeping, and longer: as long as anything is read or written.
+    let (up, keeping_up) = tokio::sync::watch::channel(false);
+    let listener = tokio::spawn({
+        let app = app.clone();
+        async move { app.keep_up(keeping_up).await }
+    });
     let mut seed = [0; 8];
     let _ = SystemEntropy.fill(&mut seed);
     let web = Web::new(app.clone(), style(&config.cookie), u64::from_be_bytes(seed)).beside(foreign(&app));
@@ -121,6 +127,8 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         }
     }
     drop(announced);
+    let _ = up.send(true);
+    let _ = listener.await;
     app.close().await;
     // With the lock of its data directory.
     drop(opened);

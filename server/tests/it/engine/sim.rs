@@ -55,7 +55,7 @@ fn plan(seed: u64) -> Plan {
         ..Rules::default()
     });
     // Some worlds have a cache for a handful of sessions.
-    Plan { policy, cache_bytes: if seed.is_multiple_of(3) { 4_096 } else { 1 << 20 }, seed }
+    Plan { policy, cache_bytes: if seed.is_multiple_of(3) { 4_096 } else { 1 << 20 }, seed, said: false }
 }
 
 struct World {

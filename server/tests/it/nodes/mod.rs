@@ -1,0 +1,11 @@
+//! Several nodes on one store: what one of them did is true on the others, in time or at once.
+//!
+//! * [`cluster`]: what these tests stand on. * [`cached`]: what memory may answer, and until when.
+//! * [`control`]: keys, rules, epochs, origins, environments. * [`together`]: the same session on two nodes at once.
+//! * [`away`]: a node that does not reach its store.
+
+mod away;
+mod cached;
+mod cluster;
+mod control;
+mod together;

@@ -36,8 +36,8 @@ use super::{
 pub use address::{Address, AddressError};
 use async_trait::async_trait;
 pub use connect::Facts;
-pub use days::day_of;
 use connect::{Connector, Purpose};
+pub use days::day_of;
 use lane::Sender;
 use listen::Listener;
 pub use notices::Node;

@@ -9,7 +9,7 @@ use super::fault::{fault, lost};
 use super::lane::Lane;
 use super::parts::Days;
 use super::queue::{Queue, Reply};
-use super::statements::{in_line, statements};
+use super::statements::{DROP_FACETS, in_line, statements};
 use super::sweep::sweep;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ statements! {
     Chores;
     /// Raises activity. The rows are met in the order of the array.
     touch = "UPDATE records_hot SET seen = u.seen FROM unnest($1::bytea[], $2::bigint[]) AS u (key, seen)
-        WHERE records_hot.key = u.key AND records_hot.seen < u.seen";
+        WHERE records_hot.key = u.key AND records_hot.seen < u.seen AND records_hot.key = ANY($1)";
     amend = "UPDATE events SET body = $3 WHERE position = $1 AND body = $2";
     due = "SELECT forget_at, key FROM records_hot WHERE forget_at <= $1 ORDER BY forget_at, key LIMIT $2";
     due_resting = "SELECT forget_at, key FROM records WHERE day > 0 AND forget_at <= $1
@@ -32,15 +32,14 @@ statements! {
     pass = "UPDATE horizon SET at = $1, key = $2 WHERE one AND (at, key) < ($1, $2)";
     forget_events = "DELETE FROM events_hot WHERE position = ANY (ARRAY (
         SELECT position FROM events_hot WHERE subject = ANY($1) LIMIT $2))";
-    drop_facets = "DELETE FROM facets_hot USING unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS u (place, value, id)
-        WHERE facets_hot.place = u.place AND facets_hot.value = u.value AND facets_hot.id = u.id";
+    drop_facets = DROP_FACETS;
     drop_records = "DELETE FROM records_hot WHERE key = ANY($1)";
     take_orphans = "SELECT at, key FROM orphans WHERE at <= $1 ORDER BY at, key LIMIT $2 FOR UPDATE SKIP LOCKED";
     living = "SELECT key FROM records_hot WHERE key = ANY($1)
         UNION ALL SELECT key FROM records WHERE day > 0 AND key = ANY($1)
           AND (forget_at, key) > (SELECT at, key FROM horizon WHERE one)";
     drop_orphans = "DELETE FROM orphans USING unnest($1::bigint[], $2::bytea[]) AS u (at, key)
-        WHERE orphans.at = u.at AND orphans.key = u.key";
+        WHERE orphans.at = u.at AND orphans.key = u.key AND orphans.at = ANY($1)";
     /// Who asks for a time before a year ago begins at the beginning.
     drop_hours = "DELETE FROM hours WHERE hour < (SELECT greatest(hour, 0) - 8784 FROM meta WHERE one)";
 }

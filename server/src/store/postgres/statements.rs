@@ -2,6 +2,9 @@
 //!
 //! Rows go as arrays, so that a group of one and a group of hundreds are the same statements. Whoever locks rows of keys
 //! names the keys in rising order: two nodes that want the same ones wait for each other and never in a circle.
+//!
+//! A plan is made once and kept, perhaps made when a table had three rows. So where rows are joined with arrays, the keys
+//! are named once more as a condition of the table itself: whichever side is walked through, it is not the table.
 
 use futures_util::future::BoxFuture;
 use std::task::Poll;
@@ -49,7 +52,7 @@ statements! {
         ON CONFLICT DO NOTHING RETURNING key";
     /// Which of these keys may rest already: those that are not above all that ever rested.
     suspects = "SELECT u.key FROM unnest($1::bytea[]) AS u (key)
-        JOIN rested ON rested.space = substring(u.key, 1, 9) WHERE rested.top >= u.key";
+        WHERE u.key <= (SELECT top FROM rested WHERE space = substring(u.key, 1, 9))";
     /// Up to where resting records are forgotten.
     horizon = "SELECT at, key FROM horizon WHERE one";
     /// Reads and locks what rests.
@@ -61,16 +64,15 @@ statements! {
           forget_at = u.forget_at, facets = u.facets, body = u.body
         FROM unnest($1::bytea[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[])
           AS u (key, version, bucket, seen, forget_at, facets, body)
-        WHERE records_hot.key = u.key";
+        WHERE records_hot.key = u.key AND records_hot.key = ANY($1)";
     drop_resting = "DELETE FROM records USING unnest($1::integer[], $2::bytea[]) AS u (day, key)
-        WHERE records.day > 0 AND records.day = u.day AND records.key = u.key";
+        WHERE records.day > 0 AND records.day = u.day AND records.key = u.key AND records.key = ANY($2)";
     /// Records at their new place.
     place = "INSERT INTO records (day, key, version, bucket, seen, forget_at, facets, body)
         SELECT u.day, u.key, u.version, u.bucket, u.seen, u.forget_at, u.facets, u.body
         FROM unnest($1::integer[], $2::bytea[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[], $7::bytea[],
           $8::bytea[]) AS u (day, key, version, bucket, seen, forget_at, facets, body)";
-    drop_facets = "DELETE FROM facets_hot USING unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS u (place, value, id)
-        WHERE facets_hot.place = u.place AND facets_hot.value = u.value AND facets_hot.id = u.id";
+    drop_facets = DROP_FACETS;
     add_facets = "INSERT INTO facets_hot (day, place, value, id)
         SELECT 0, u.place, u.value, u.id FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS u (place, value, id)";
     drop_resting_facets = "DELETE FROM facets
@@ -84,7 +86,7 @@ statements! {
     /// The history of what comes to rest goes with it.
     rest_events = "WITH gone AS (
           DELETE FROM events_hot USING unnest($1::bytea[], $2::integer[], $3::bigint[]) AS u (subject, day, forget_at)
-          WHERE events_hot.subject = u.subject
+          WHERE events_hot.subject = u.subject AND events_hot.subject = ANY($1)
           RETURNING u.day, position, events_hot.subject, at, body, u.forget_at)
         INSERT INTO events (day, position, subject, at, body, forget_at)
         SELECT day, position, subject, at, body, forget_at FROM gone";
@@ -93,7 +95,7 @@ statements! {
           DELETE FROM events USING unnest($1::integer[], $2::bigint[], $3::bytea[], $4::integer[], $5::bigint[])
             AS u (old_day, old_forget_at, subject, day, forget_at)
           WHERE events.day > 0 AND events.day = u.old_day AND events.subject = u.subject
-            AND events.forget_at = u.old_forget_at
+            AND events.forget_at = u.old_forget_at AND events.subject = ANY($3)
           RETURNING u.day, position, events.subject, at, body, u.forget_at)
         INSERT INTO events (day, position, subject, at, body, forget_at)
         SELECT day, position, subject, at, body, forget_at FROM gone";
@@ -108,7 +110,7 @@ statements! {
             <= (SELECT at, key FROM horizon WHERE one)";
     raise_top = "INSERT INTO rested (space, top) SELECT u.space, u.top
         FROM unnest($1::bytea[], $2::bytea[]) AS u (space, top)
-        WHERE NOT EXISTS (SELECT FROM rested WHERE rested.space = u.space AND rested.top >= u.top)
+        WHERE u.top > coalesce((SELECT top FROM rested WHERE rested.space = u.space), '')
         ON CONFLICT (space) DO UPDATE SET top = excluded.top WHERE rested.top < excluded.top";
     add_orphans = "INSERT INTO orphans (at, key) SELECT u.at, u.key
         FROM unnest($1::bigint[], $2::bytea[]) AS u (at, key) ON CONFLICT DO NOTHING";
@@ -136,6 +138,12 @@ statements! {
           WHERE u.hour > moved.earlier ON CONFLICT DO NOTHING)
         SELECT pg_notify($11, u.notice) FROM moved, unnest($12::text[]) AS u (notice)";
 }
+
+/// Finds rows one by one, each by its whole key, and deletes them by their places, which do not change: a facet is never
+/// updated.
+pub(super) const DROP_FACETS: &str = "DELETE FROM facets_hot WHERE ctid = ANY (ARRAY (
+    SELECT found.ctid FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS u (place, value, id), LATERAL (
+      SELECT ctid FROM facets_hot AS f WHERE f.place = u.place AND f.value = u.value AND f.id = u.id OFFSET 0) AS found))";
 
 /// Asks all of these in this order, without waiting for one another; the first error, when all have been answered.
 pub(super) async fn in_line<T>(mut asked: Vec<BoxFuture<'_, Result<T, Error>>>) -> Result<Vec<T>, Error> {

@@ -43,7 +43,8 @@ async fn shared_keys_in_any_order_are_no_deadlock() {
                     Err(error) => panic!("{error}"),
                 }
                 // Touches and sweeps go by.
-                let seen: Vec<_> = numbers.iter().map(|n| (key(*n), handstamp_core::time::Millis(1))).collect();
+                let seen: Vec<_> =
+                    numbers.iter().map(|n| (key(*n), handstamp_core::time::Millis(1))).collect();
                 store.touch(&seen).await.unwrap();
             }
             won
@@ -85,7 +86,8 @@ async fn positions_rise_in_the_order_of_commits() {
     let following = async {
         while seen.len() < total {
             let head = reader.head().await.unwrap();
-            let query = EventQuery { subject: None, env: None, after: Some(after), since: None, limit: 1_000 };
+            let query =
+                EventQuery { subject: None, env: None, after: Some(after), since: None, limit: 1_000 };
             let page = reader.history(&query).await.unwrap();
             // All up to the head that was read before can be read.
             let last = page.last().map_or(after, |event| event.position);
@@ -182,7 +184,8 @@ async fn what_was_acknowledged_survives_a_kill_of_the_database() {
                 let mut kept = Vec::new();
                 for n in 0.. {
                     let n = round * 100_000 + task * 10_000 + n;
-                    let made = batch([create(Record { seen: Some(handstamp_core::time::Millis(1)), ..record(n) })]);
+                    let made =
+                        batch([create(Record { seen: Some(handstamp_core::time::Millis(1)), ..record(n) })]);
                     match store.commit(Batch { events: vec![event(n, "made")], ..made }).await {
                         Ok(()) => kept.push(n),
                         Err(StoreError::Unavailable(_)) => break,
@@ -202,7 +205,11 @@ async fn what_was_acknowledged_survives_a_kill_of_the_database() {
         }
         // In the middle of it.
         let wanted = u64::from(counted) + 60;
-        let busy = async { while store.head().await.unwrap() < wanted { tokio::task::yield_now().await } };
+        let busy = async {
+            while store.head().await.unwrap() < wanted {
+                tokio::task::yield_now().await
+            }
+        };
         tokio::time::timeout(Duration::from_secs(30), busy).await.unwrap();
         cluster.stop(Stop::Kill);
         let kept: Vec<u32> = tasks.join_all().await.into_iter().flatten().collect();
@@ -227,7 +234,10 @@ async fn a_node_goes_on_when_its_database_is_back() {
     store.done(batch([create(record(1))])).await;
     cluster.stop(Stop::Fast);
     assert!(matches!(store.commit(batch([create(record(2))])).await, Err(StoreError::Unavailable(_))));
-    assert!(matches!(store.touch(&[(key(1), crate::conformance::world::NOW)]).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(
+        store.touch(&[(key(1), crate::conformance::world::NOW)]).await,
+        Err(StoreError::Unavailable(_))
+    ));
     cluster.again();
     let back = async {
         while store.commit(batch([create(record(3))])).await.is_err() {

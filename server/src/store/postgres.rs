@@ -122,7 +122,7 @@ impl Postgres {
         let listener = Listener::start(&connector, options.node, seed, teller).await.map_err(failed)?;
         let sender = Sender { node: options.node, channel: notices::channel(connector.schema()) };
         let writer = Writer::start(&connector, &sender, &options.resting);
-        Ok(Postgres {
+        let store = Postgres {
             facts,
             place,
             resting: options.resting.as_slice().into(),
@@ -134,7 +134,12 @@ impl Postgres {
             writer,
             listener: Mutex::new(Some(listener)),
             changes: Mutex::new(Some(changes)),
-        })
+        };
+        // Whoever starts reads and writes at once, and gives up at the first failure.
+        store.short.ready(LONG).await.map_err(failed)?;
+        store.long.ready(LONG).await.map_err(failed)?;
+        store.says.ready(LONG).await.map_err(failed)?;
+        Ok(store)
     }
 
     /// What the server said of itself when the store was opened.

@@ -41,7 +41,7 @@ pub(crate) async fn several(world: &Arc<World>, times: usize) -> Seen {
 
 /// Ends on one node while another has the session in memory: how long that one lets it in.
 async fn ends(world: &Arc<World>, times: usize, seen: &mut Seen) {
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: usize = 8;
     let workers: Vec<_> = (0..AT_ONCE)
         .map(|worker| {
             let world = world.clone();

@@ -157,6 +157,24 @@ impl<S: Prepared> Pool<S> {
         }
     }
 
+    /// Waits for the first connection: a server that has much to do may take longer than a caller waits.
+    ///
+    /// # Errors
+    /// Why there is none after `patience`.
+    pub(super) async fn ready(&self, patience: Duration) -> Result<(), StoreError> {
+        let Some(lane) = self.lanes.first() else { return Ok(()) };
+        let mut state = lane.state.clone();
+        let up = |state: &State<S>| matches!(state, State::Up(_));
+        match tokio::time::timeout(patience, state.wait_for(up)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => match &*lane.state.borrow() {
+                State::Up(_) => Ok(()),
+                State::Down(why) => Err(why.clone()),
+            },
+        }
+    }
+
     /// Lets what is asked be answered, and disconnects; later calls fail.
     pub(super) async fn close(&self) {
         self.closing.send_replace(true);

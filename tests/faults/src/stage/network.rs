@@ -64,7 +64,8 @@ impl Link {
         let namespace = format!("node{number}");
         let (outer, inner) = (format!("out{number}"), format!("in{number}"));
         let (gate, address) = (Ipv4Addr::new(10, 77, number, 1), Ipv4Addr::new(10, 77, number, 2));
-        // A node that was there before leaves nothing behind.
+        // A node that was there before leaves nothing behind; a namespace alone goes when it likes.
+        let _ = run("ip", &["link", "delete", &outer]);
         let _ = run("ip", &["netns", "delete", &namespace]);
         run("ip", &["netns", "add", &namespace])?;
         run("ip", &["link", "add", &outer, "type", "veth", "peer", "name", &inner, "netns", &namespace])?;

@@ -130,7 +130,7 @@ pub struct App {
     looked: Box<signing::Looked>,
     doubted: Box<seats::Doubts>,
     /// Where other nodes write to the same store.
-    nodes: Option<Box<nodes::Nodes>>,
+    nodes: Option<Arc<nodes::Nodes>>,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.

@@ -55,7 +55,13 @@ impl App {
             let page = self.store.search(&query).await?;
             let ids: Vec<_> = page.items.iter().filter_map(|found| session_id(&found.record.key)).collect();
             // Loaded again, for what is not written yet must be asked for before the store is: see `App::unwritten`.
-            let loaded = self.load_sessions(env.record.id, &ids).await?;
+            let mut loaded = self.load_sessions(env.record.id, &ids).await?;
+            if loaded.iter().any(|one| self.seems_idle(env.record.id, one)) {
+                let idle = loaded.iter().filter(|one| self.seems_idle(env.record.id, one));
+                let idle = idle.map(|one| (env.record.id, one.session.id, one.seen)).collect::<Vec<_>>();
+                self.ask_for_activity(idle).await;
+                loaded = self.load_sessions(env.record.id, &ids).await?;
+            }
             // What was ended at once is that of after the load.
             let (env, now) = (self.env(env.record.id)?, self.now());
             let live = loaded.iter().filter(|one| self.ended(&env, &one.session, one.seen, now).is_none());

@@ -2,6 +2,7 @@
 //! to be no more than a second old (design, section 6).
 //!
 //! * [`hear`](self::hear): what other nodes changed is acted on, in order. [`message`]: what they say.
+//! * [`unwritten`](self::unwritten): activity that only they know of.
 //! * The probe: this node says something to itself through the same stream. What comes of that is for
 //!   [`handstamp_core::licence`] to say.
 //!
@@ -9,6 +10,7 @@
 
 mod hear;
 pub mod message;
+mod unwritten;
 
 use super::App;
 use crate::host::clock::pause;
@@ -17,7 +19,7 @@ use handstamp_core::licence::{self, Probes};
 use handstamp_core::offline::clock::Tick;
 use handstamp_core::time::{Millis, Span};
 use message::{Message, NodeId, Said};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub(super) struct Nodes {
     probes: Mutex<Probes>,
     /// When each of the others was last heard of.
     others: Mutex<HashMap<NodeId, Tick>>,
+    asking: unwritten::Asking,
     /// The last probe that was sent, and the last one that came back.
     last: [AtomicU64; 2],
 }
@@ -64,6 +67,7 @@ impl Nodes {
             until: AtomicI64::new(NONE),
             probes: Mutex::default(),
             others: Mutex::default(),
+            asking: unwritten::Asking::default(),
             last: Default::default(),
         }
     }
@@ -105,10 +109,16 @@ impl Nodes {
             return;
         }
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.retain(|_, heard| now.since(*heard) < licence::LIFE);
+        others.retain(|_, heard| now.since(*heard) < AWAY);
         if others.len() < MOST {
             others.insert(other, now);
         }
+    }
+
+    /// The others that were heard of a moment ago.
+    fn live(&self, now: Tick) -> HashSet<NodeId> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.iter().filter(|(_, heard)| now.since(**heard) < licence::LIFE).map(|(id, _)| *id).collect()
     }
 }
 

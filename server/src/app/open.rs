@@ -102,7 +102,7 @@ impl App {
             return Err(OpenError::WrongMasterKey);
         }
         let Followers { keys, pseudonyms, statements } = Followers::of(&parts.master, &root)?;
-        let nodes = changes.map(|changes| Box::new(Nodes::new(process, changes)));
+        let nodes = changes.map(|changes| Arc::new(Nodes::new(process, changes)));
         let activity = Arc::new(Activity::default());
         let app = App {
             cache: Arc::new(Cache::new(parts.cache_bytes, activity.clone())),

@@ -221,6 +221,15 @@ impl App {
         env: EnvironmentId,
         id: SessionId,
     ) -> Result<Option<Loaded>, StoreError> {
+        let loaded = self.load_once(env, id).await?;
+        let Some(idle) = loaded.as_ref().filter(|loaded| self.seems_idle(env, loaded)) else {
+            return Ok(loaded);
+        };
+        self.ask_for_activity([(env, id, idle.seen)]).await;
+        self.load_once(env, id).await
+    }
+
+    async fn load_once(&self, env: EnvironmentId, id: SessionId) -> Result<Option<Loaded>, StoreError> {
         let unwritten = self.unwritten(env, id);
         let found = self.load(&[session_key(env, id)]).await?;
         let Some(found) = found.into_iter().next().flatten() else { return Ok(None) };

@@ -25,6 +25,9 @@ impl Checked {
     fn set(&self, env: EnvironmentId, times: [u8; 32]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(env, times);
     }
+    fn forget(&self, env: EnvironmentId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&env);
+    }
 }
 
 impl App {
@@ -70,7 +73,8 @@ impl App {
     /// Looks all sessions through where the times changed, also while the server was down.
     pub(super) async fn check_rules(&self) -> Result<(), Stop> {
         for env in self.all_environments() {
-            if self.rules_are_checked(&env) {
+            // Another node may have worked by other rules meanwhile, and these may be those of before: the store knows.
+            if self.rules_are_checked(&env) && !self.has_others() {
                 continue;
             }
             let (id, now) = (env.record.id, env.times);
@@ -87,6 +91,7 @@ impl App {
         if found.as_ref().map(read_times).transpose()? == Some(now) {
             return Ok(true);
         }
+        self.checked.forget(env);
         self.look_through(env).await?;
         let op = put(write_times(env, &now), found.map_or(0, |found| found.version));
         match self.store.commit(batch(self.now(), vec![op])).await {

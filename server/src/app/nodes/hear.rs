@@ -8,13 +8,14 @@ use crate::codec::{kind, session_id};
 use crate::host::clock::pause;
 use crate::store::Change;
 use handstamp_core::id::EnvironmentId;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When something is tried again that the store did not do.
 const AGAIN: Duration = Duration::from_millis(100);
 
 impl App {
-    pub(super) async fn keep_hearing(&self, nodes: &Nodes) {
+    pub(super) async fn keep_hearing(&self, nodes: &Arc<Nodes>) {
         let mut changes = nodes.changes.lock().await;
         while let Some(change) = changes.next().await {
             self.hear(nodes, change).await;
@@ -30,7 +31,7 @@ impl App {
         }
     }
 
-    async fn hear(&self, nodes: &Nodes, change: Change) {
+    async fn hear(&self, nodes: &Arc<Nodes>, change: Change) {
         match change {
             Change::Committed { records, told } => {
                 records.iter().filter_map(session_id).for_each(|id| self.cache.forget(id));
@@ -58,7 +59,7 @@ impl App {
     }
 
     /// Each kind has its room; what it does there must be quick, for everything else waits.
-    async fn hear_said(&self, nodes: &Nodes, Message { from, said }: Message) {
+    async fn hear_said(&self, nodes: &Arc<Nodes>, Message { from, said }: Message) {
         nodes.lives(from, self.clock.ticks());
         match said {
             Said::Probe(number) => {
@@ -72,8 +73,16 @@ impl App {
                     self.hear_spent(&spent);
                 }
             }
-            // For the room of activity.
-            Said::Asked { .. } | Said::Written { .. } => {}
+            Said::Asked { number, sessions } => {
+                if from != nodes.id {
+                    self.write_for(nodes, from, number, &sessions);
+                }
+            }
+            Said::Written { asker, number } => {
+                if asker == nodes.id {
+                    nodes.asking.answered(number, from);
+                }
+            }
         }
     }
 

@@ -41,7 +41,11 @@ async fn an_end_that_is_not_heard_of_is_known_after_a_second() {
         let (id, token) = a.create("ada", &[]).await;
         b.keep_up().await;
         assert_eq!(b.validate(&token).await, ALLOWED);
-        if lost { b.ear.cut() } else { b.ear.hold() }
+        if lost {
+            b.ear.cut()
+        } else {
+            b.ear.hold()
+        }
         assert!(good(a.end(id).await));
         for _ in 0..3 {
             b.keep_up().await;
@@ -92,6 +96,8 @@ async fn a_gap_drops_all_that_is_in_memory() {
     assert!(!answers_from_memory(&b, &other).await, "it was forgotten");
     assert_eq!(b.validate(&token).await, REVOKED);
     assert_eq!(b.validate(&other).await, ALLOWED);
+    assert!(!answers_from_memory(&b, &other).await, "the probe was sent before it knew of the gap");
+    b.keep_up().await;
     assert!(answers_from_memory(&b, &other).await, "a probe that was sent after the gap came back");
 }
 

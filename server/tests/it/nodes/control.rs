@@ -78,7 +78,11 @@ async fn an_access_key_is_gone_everywhere() {
         let key = make_key(&a).await;
         b.keep_up().await;
         assert_eq!(knocks(&b, &key).await, Ok(()));
-        if lost { b.ear.cut() } else { b.ear.hold() }
+        if lost {
+            b.ear.cut()
+        } else {
+            b.ear.hold()
+        }
         good(a.app.delete_key(&operator(&a), key.key.key.id).await);
         cluster.pass(Span(999));
         b.keep_up().await;
@@ -100,7 +104,10 @@ async fn keys_are_changed_on_any_node() {
     a.app.hear_waiting().await;
     assert_eq!(knocks(&a, &key).await, Err(Code::AccessKeySuspended));
     let next = good(a.app.rotate_key(&operator(&a), key.key.key.id, Span::hours(1)).await);
-    assert_eq!(code(b.app.rotate_key(&operator(&b), key.key.key.id, Span::hours(1)).await), Some(Code::AlreadyExists));
+    assert_eq!(
+        code(b.app.rotate_key(&operator(&b), key.key.key.id, Span::hours(1)).await),
+        Some(Code::AlreadyExists)
+    );
     assert_eq!(knocks(&b, &next).await, Ok(()), "who was refused knows why, and everything else");
     assert_eq!(code(b.app.delete_key(&operator(&b), KeyId([9; 16])).await), Some(Code::NotFound));
 }
@@ -132,7 +139,10 @@ async fn who_saw_an_older_policy_overwrites_nothing() {
     let (_cluster, a, b) = Cluster::pair(said()).await;
     assert_eq!(good(a.app.replace_policy(&operator(&a), Some(0), idle(100)).await).version, 1);
     // The other node has not heard of it, and its caller neither.
-    assert_eq!(code(b.app.replace_policy(&operator(&b), Some(0), idle(200)).await), Some(Code::PolicyChanged));
+    assert_eq!(
+        code(b.app.replace_policy(&operator(&b), Some(0), idle(200)).await),
+        Some(Code::PolicyChanged)
+    );
     assert_eq!(good(b.app.replace_policy(&operator(&b), Some(1), idle(200)).await).version, 2);
     // Nor does one of two that come at the same moment, nor is that a fault.
     let gate = Gate::default();
@@ -190,7 +200,16 @@ async fn origins_and_environments_are_known_everywhere() {
     assert!(!b.app.lists_anywhere("https://app.example"));
     // Two pairs of hands on two lists.
     for (node, purpose) in [(&a, Purpose::Cors), (&b, Purpose::Redirect)] {
-        good(node.app.replace_origins(&operator(node), purpose, Some(u64::from(purpose == Purpose::Cors) * 2), page()).await);
+        good(
+            node.app
+                .replace_origins(
+                    &operator(node),
+                    purpose,
+                    Some(u64::from(purpose == Purpose::Cors) * 2),
+                    page(),
+                )
+                .await,
+        );
     }
     a.keep_up().await;
     for purpose in [Purpose::Cors, Purpose::Redirect] {
@@ -239,7 +258,11 @@ async fn who_is_made_after_a_raise_lives() {
     for lost in [false, true] {
         let (_cluster, a, b) = Cluster::pair(Plan::default()).await;
         let (_, before) = b.create("ada", &["role:admin"]).await;
-        if lost { b.ear.cut() } else { b.ear.hold() }
+        if lost {
+            b.ear.cut()
+        } else {
+            b.ear.hold()
+        }
         good(a.revoke(Target::Filter(of_tag("role:admin")), None).await);
         good(a.revoke(Target::Everybody, None).await);
         let (_, after) = b.create("bob", &["role:admin"]).await;

@@ -2,10 +2,14 @@
 //!
 //! * [`cluster`]: what these tests stand on. * [`cached`]: what memory may answer, and until when.
 //! * [`control`]: keys, rules, epochs, origins, environments. * [`together`]: the same session on two nodes at once.
-//! * [`away`]: a node that does not reach its store.
+//! * [`doors`]: what leaves them. * [`sim`]: all of it at once.
+//! * [`away`]: a node that does not reach its store. * [`times`]: idle times.
 
 mod away;
 mod cached;
 mod cluster;
 mod control;
+mod doors;
+mod sim;
+mod times;
 mod together;

@@ -54,8 +54,7 @@ async fn both_nodes_rotate_to_the_same_successor() {
 #[tokio::test]
 async fn a_limit_is_one_limit() {
     for mode in [OnLimit::Reject, OnLimit::EndOldest] {
-        let policy =
-            Policy::from(Rules { max_sessions: Some(3), on_limit: Some(mode), ..Rules::default() });
+        let policy = Policy::from(Rules { max_sessions: Some(3), on_limit: Some(mode), ..Rules::default() });
         let (_cluster, a, b) = Cluster::pair(Plan { policy, ..Plan::default() }).await;
         let mut making = JoinSet::new();
         for n in 0..24 {

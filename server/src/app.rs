@@ -126,6 +126,7 @@ pub struct App {
     status: Box<status_lists::StatusLists>,
     leaving: AtomicBool,
     keeping: keeper::Keeping,
+    alike: Box<nodes::alike::Alike>,
     /// For keys that other nodes have just made.
     looked: Box<signing::Looked>,
     doubted: Box<seats::Doubts>,

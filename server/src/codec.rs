@@ -15,6 +15,7 @@ pub mod control;
 pub mod device;
 pub mod event;
 pub mod login;
+pub mod moving;
 pub mod origins;
 pub mod packed;
 pub mod policy;

@@ -22,6 +22,7 @@ pub mod files;
 pub mod foreign;
 pub mod logs;
 pub mod master_key;
+pub mod migrate;
 pub mod operate;
 pub mod presence;
 mod reread;

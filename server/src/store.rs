@@ -17,6 +17,7 @@ pub mod postgres;
 mod query;
 mod rows;
 pub mod sqlite;
+pub mod transfer;
 
 /// A family of records inside of which can be searched: a kind of record in one environment (0: no environment).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

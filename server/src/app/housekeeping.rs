@@ -6,7 +6,7 @@ use super::control::Env;
 use super::records::{Decision, Stage};
 use super::search::Filter;
 use super::{App, Fault, Stop};
-use crate::codec::{CONTROL, logins_record, new_event, session_id, sessions};
+use crate::codec::{CONTROL, logins_record, new_event, session_id, session_key, sessions};
 use crate::host::clock::pause;
 use crate::store::{Batch, Condition, Expect, FacetRange, Op, Page, Query, StoreError, Versioned};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -52,8 +52,11 @@ impl App {
 
     async fn keep_sharing(&self) {
         loop {
-            pause(Duration::from_secs(1)).await;
-            self.share_rates().await;
+            self.tell_configuration().await;
+            for _ in 0..60 {
+                pause(Duration::from_secs(1)).await;
+                self.share_rates().await;
+            }
         }
     }
 
@@ -139,7 +142,11 @@ impl App {
             if outcome.is_err() {
                 self.behind.put_back(line);
             }
-            outcome
+            match outcome {
+                // The session has changed meanwhile: in the next round.
+                Err(StoreError::Conflict) => Ok(()),
+                outcome => outcome,
+            }
         });
         written.buffered(64).fold(Ok(()), |all, one| std::future::ready(one.and(all))).await
     }
@@ -149,13 +156,17 @@ impl App {
     async fn write_line(&self, Line { env, session, event }: &Line) -> Result<(), StoreError> {
         let bucket = session.map_or(CONTROL, |session| session.bucket());
         let _turn = self.turns.take(bucket).await;
+        let mut ops = Vec::new();
         if let Some(session) = session {
             match self.load_session(*env, *session).await? {
-                Some(loaded) if event.user.as_ref() == Some(&loaded.session.user) => {}
+                Some(loaded) if event.user.as_ref() == Some(&loaded.session.user) => {
+                    // Nor by another node: whoever erases puts the session's record last.
+                    let expect = Expect::Version(loaded.version);
+                    ops.push(Op::Check { key: session_key(*env, *session), expect });
+                }
                 _ => return Ok(()),
             }
         }
-        let mut ops = Vec::new();
         if event.is_refused_login() {
             let record = logins_record(*env, event.at, self.retention);
             if self.store.load(std::slice::from_ref(&record.key)).await?.iter().all(Option::is_none) {

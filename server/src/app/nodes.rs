@@ -2,12 +2,13 @@
 //! to be no more than a second old (design, section 6).
 //!
 //! * [`hear`](self::hear): what other nodes changed is acted on, in order. [`message`]: what they say.
-//! * [`unwritten`](self::unwritten): activity that only they know of.
+//! * [`unwritten`](self::unwritten): activity that only they know of. [`alike`](self::alike): whether they are configured alike.
 //! * The probe: this node says something to itself through the same stream. What comes of that is for
 //!   [`handstamp_core::licence`] to say.
 //!
 //! Where nobody else can write to the store there is nothing of all this, and no licence is needed.
 
+pub(super) mod alike;
 mod hear;
 pub mod message;
 mod unwritten;

@@ -142,6 +142,7 @@ impl App {
             leaving: AtomicBool::new(false),
             keeping: keeper::Keeping::default(),
             doubted: Box::default(),
+            alike: Box::default(),
             looked: Box::default(),
             nodes,
         };

@@ -8,12 +8,14 @@ use super::welcome::{self, Addresses};
 use super::{files, logs, master_key};
 use crate::app::App;
 use crate::app::access_tokens::Makers;
+use crate::app::erase::sha256;
 use crate::app::open::{OpenError, Setup};
 use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
 use crate::config::browser::Browser;
 use crate::config::cookie::Cookie;
 use crate::config::network::ForwardedHeader;
+use crate::config::reload::to_be_alike;
 use crate::config::server::{Limits as Given, Server};
 use crate::config::{Config, Origin, Sources};
 use crate::host::clock::SystemClock;
@@ -65,6 +67,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let (app, mut first, opened) = open(&config).await?;
     let app = Arc::new(app);
     app.set_privacy(config.privacy);
+    app.set_configuration(sha256(to_be_alike(&config).as_bytes()));
     app.set_anonymous_limit(config.browser.anonymous_limit);
 
     let scheme = if tls.is_some() { "https" } else { "http" };

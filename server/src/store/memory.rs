@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+mod transfer;
+
 /// A store in memory, or one node's handle of it.
 #[derive(Default)]
 pub struct Memory {
@@ -46,6 +48,8 @@ enum Hears {
 #[derive(Default)]
 struct State {
     closed: bool,
+    /// By somebody who moves it.
+    claimed: bool,
     ears: Vec<Ear>,
     /// What the store says the time is, for several nodes.
     time: Millis,

@@ -6,6 +6,7 @@
 
 mod address;
 mod apply;
+mod bring;
 mod changes;
 mod chores;
 mod connect;
@@ -26,6 +27,7 @@ mod searching;
 mod statements;
 mod sweep;
 mod tls;
+mod transfer;
 mod writer;
 
 use super::changes::{Changes, channel};
@@ -44,6 +46,7 @@ pub use notices::Node;
 use pool::Pool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+pub use transfer::RawDatabase;
 use writer::Writer;
 
 /// How long a short answer is waited for: a server that is gone without a word is noticed then.
@@ -116,6 +119,10 @@ impl Postgres {
         let connector = Connector::new(address.clone()).map_err(trust)?;
         let (link, facts) = connector.known(Purpose::Schema).await.map_err(failed)?;
         migrate::migrate(&link, connector.schema()).await.map_err(failed)?;
+        let shares = link.query_one(transfer::SHARE, &[]).await.and_then(|row| row.try_get(0));
+        if !shares.map_err(|error| failed(fault::fault(&error)))? {
+            return Err(failed(StoreError::Unavailable(transfer::CLAIMED.to_owned())));
+        }
         drop(link);
         let seed = options.node.iter().fold(1_u64, |seed, byte| seed.wrapping_mul(257) ^ u64::from(*byte));
         let (teller, changes) = channel();
@@ -155,7 +162,7 @@ impl Postgres {
     /// Every statement this store runs, for the test that looks at their query plans.
     pub fn statements() -> impl Iterator<Item = &'static str> {
         let reading = [read::Short::SQL, read::Long::SQL, read::Says::SQL, &searching::HOT, &searching::ALL];
-        let writing = [statements::SQL, chores::SQL, parts::SQL];
+        let writing = [statements::SQL, chores::SQL, parts::SQL, transfer::SQL, bring::SQL];
         reading.into_iter().chain(writing).flatten().copied()
     }
 }

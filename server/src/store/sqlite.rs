@@ -7,6 +7,7 @@
 
 mod apply;
 mod backup;
+mod bring;
 mod fault;
 mod inspect;
 mod lead;
@@ -18,6 +19,7 @@ mod schema;
 mod scrub;
 mod search;
 mod sweep;
+mod transfer;
 mod writer;
 
 use super::{
@@ -33,6 +35,7 @@ pub use scrub::compact;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
+pub use transfer::RawFile;
 
 /// The most jobs in line before callers wait: some turns of the writer.
 const PLACES: usize = 4_096;
@@ -74,7 +77,10 @@ impl Sqlite {
 
     /// Every statement this store runs, for the test that reads their query plans.
     pub fn statements() -> impl Iterator<Item = &'static str> {
-        [apply::SQL, sweep::SQL, readers::SQL, search::SQL, lead::SQL].into_iter().flatten().copied()
+        [apply::SQL, sweep::SQL, readers::SQL, search::SQL, lead::SQL, transfer::SQL, bring::SQL]
+            .into_iter()
+            .flatten()
+            .copied()
     }
 }
 

@@ -37,4 +37,6 @@ mod sqlite;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod transfer;
+#[cfg(test)]
 mod world;

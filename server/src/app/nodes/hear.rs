@@ -67,6 +67,16 @@ impl App {
                     nodes.came_back(number);
                 }
             }
+            Said::Erased { env, name } => {
+                if from != nodes.id {
+                    self.forget_erased(env, &name);
+                }
+            }
+            Said::Configured(digest) => {
+                if from != nodes.id {
+                    self.alike.heard(from, digest, self.clock.ticks());
+                }
+            }
             // What was spent here is counted here already.
             Said::Spent(spent) => {
                 if from != nodes.id {

@@ -24,6 +24,8 @@ const PROBE: u8 = 1;
 const SPENT: u8 = 2;
 const ASKED: u8 = 3;
 const WRITTEN: u8 = 4;
+const ERASED: u8 = 5;
+const CONFIGURED: u8 = 6;
 
 /// Something that a node said.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +50,15 @@ pub enum Said {
         /// Which.
         sessions: Vec<(EnvironmentId, SessionId)>,
     },
+    /// A user was erased: whoever has noted anything of them forgets it.
+    Erased {
+        /// Where.
+        env: EnvironmentId,
+        /// What the user is called from then on.
+        name: Box<str>,
+    },
+    /// What recognises the part of the configuration that is to be the same on all nodes.
+    Configured([u8; 32]),
     /// There is no unwritten activity of those sessions any more.
     Written {
         /// Who asked.
@@ -66,6 +77,8 @@ impl Message {
             Said::Spent(_) => SPENT,
             Said::Asked { .. } => ASKED,
             Said::Written { .. } => WRITTEN,
+            Said::Erased { .. } => ERASED,
+            Said::Configured(_) => CONFIGURED,
         });
         w.fixed(&self.from.0);
         match &self.said {
@@ -78,6 +91,11 @@ impl Message {
                     w.fixed(&session.0);
                 });
             }
+            Said::Erased { env, name } => {
+                w.number(env.0);
+                w.text(name);
+            }
+            Said::Configured(digest) => w.fixed(digest),
             Said::Written { asker, number } => {
                 w.fixed(&asker.0);
                 w.number(*number);
@@ -106,6 +124,8 @@ impl Message {
                 }
                 Said::Asked { number, sessions }
             }
+            ERASED => Said::Erased { env: EnvironmentId(r.number()?), name: r.text()?.into() },
+            CONFIGURED => Said::Configured(r.fixed()?),
             WRITTEN => Said::Written { asker: NodeId(r.fixed()?), number: r.number()? },
             _ => return Err(Unreadable),
         };

@@ -22,7 +22,7 @@ statements! {
     Chores;
     /// Raises activity. The rows are met in the order of the array.
     touch = "UPDATE records_hot SET seen = u.seen FROM unnest($1::bytea[], $2::bigint[]) AS u (key, seen)
-        WHERE records_hot.key = u.key AND records_hot.seen < u.seen AND records_hot.key = ANY($1)";
+        WHERE records_hot.key = ANY (ARRAY[u.key]) AND records_hot.seen < u.seen";
     amend = "UPDATE events SET body = $3 WHERE position = $1 AND body = $2";
     due = "SELECT forget_at, key FROM records_hot WHERE forget_at <= $1 ORDER BY forget_at, key LIMIT $2";
     due_resting = "SELECT forget_at, key FROM records WHERE day > 0 AND forget_at <= $1
@@ -39,7 +39,7 @@ statements! {
         UNION ALL SELECT key FROM records WHERE day > 0 AND key = ANY($1)
           AND (forget_at, key) > (SELECT at, key FROM horizon WHERE one)";
     drop_orphans = "DELETE FROM orphans USING unnest($1::bigint[], $2::bytea[]) AS u (at, key)
-        WHERE orphans.at = u.at AND orphans.key = u.key AND orphans.at = ANY($1)";
+        WHERE orphans.at = ANY (ARRAY[u.at]) AND orphans.key = u.key";
     /// Who asks for a time before a year ago begins at the beginning.
     drop_hours = "DELETE FROM hours WHERE hour < (SELECT greatest(hour, 0) - 8784 FROM meta WHERE one)";
 }

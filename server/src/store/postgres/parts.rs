@@ -153,7 +153,8 @@ async fn pass(client: &Client, end: Millis) -> Result<i64, Error> {
     moved
 }
 
-async fn make(client: &Client, days: &[i32]) -> Result<(), Error> {
+/// Makes them. Whoever does so is alone with it.
+pub(super) async fn make(client: &Client, days: &[i32]) -> Result<(), Error> {
     let there: HashSet<(String, i32)> = attached(client).await?.into_iter().collect();
     for day in days {
         for table in PARTED.iter().filter(|table| !there.contains(&((**table).to_owned(), *day))) {

@@ -197,7 +197,8 @@ pub(super) async fn probe(line: &Line<Long>) -> Result<(), Trouble> {
     Ok(line.client.query_one(&line.statements.probe, &[]).await.map(drop)?)
 }
 
-fn event(row: &Row) -> Result<StoredEvent, StoreError> {
+/// A line of history.
+pub(super) fn event(row: &Row) -> Result<StoredEvent, StoreError> {
     let damaged = || StoreError::Damaged("an event's position is below zero".to_owned());
     Ok(StoredEvent {
         position: u64::try_from(row.get::<_, i64>(0)).map_err(|_| damaged())?,

@@ -134,6 +134,8 @@ struct Committer {
 impl Committer {
     /// Works until the queue is closed and empty.
     async fn work(mut self, queue: &Queue<Commit>) {
+        // Before the first one comes; should it fail, that one will say so.
+        let _ = self.lane.open().await;
         loop {
             let mut jobs = queue.take(MOST.0, MOST.1, weigh).await;
             if jobs.is_empty() {

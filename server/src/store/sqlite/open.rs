@@ -118,22 +118,8 @@ pub(super) struct Opened {
 /// Opens, or makes, the database at `path`.
 pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
     let lock = lock(path)?;
-    create(path)?;
     let said = |error: rusqlite::Error| wording(path, &error);
-    let mut conn = connect(path).map_err(said)?;
-    conn.pragma_update(None, "cache_size", -i64::from(options.cache_kib)).map_err(said)?;
-    recognize(path, &conn)?;
-    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(said)?;
-    if mode != "wal" {
-        let detail = format!("its disk allows no write-ahead log, only `{mode}`");
-        return Err(OpenError::Other { path: path.to_owned(), detail });
-    }
-    conn.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;
-         PRAGMA secure_delete = ON",
-    )
-    .map_err(said)?;
-    migrate(&mut conn).map_err(said)?;
+    let conn = writer(path, options.cache_kib)?;
     if let Some(pages) = options.most_pages {
         conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).map_err(said)?;
     }
@@ -149,6 +135,37 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> 
     super::apply::Statements::new(&conn).map_err(said)?;
     let writer = Writer { conn, path: path.to_owned(), marks, checkpoint_at: options.checkpoint_pages };
     Ok(Opened { lock, writer, readers })
+}
+
+/// A connection that writes to the database at `path`, which is made or lifted to our version before. To be called by who
+/// holds the lock.
+pub(super) fn writer(path: &Path, cache_kib: u32) -> Result<Connection, OpenError> {
+    create(path)?;
+    let said = |error: rusqlite::Error| wording(path, &error);
+    let mut conn = connect(path).map_err(said)?;
+    conn.pragma_update(None, "cache_size", -i64::from(cache_kib)).map_err(said)?;
+    recognize(path, &conn)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(said)?;
+    if mode != "wal" {
+        let detail = format!("its disk allows no write-ahead log, only `{mode}`");
+        return Err(OpenError::Other { path: path.to_owned(), detail });
+    }
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;
+         PRAGMA secure_delete = ON",
+    )
+    .map_err(said)?;
+    migrate(&mut conn).map_err(said)?;
+    Ok(conn)
+}
+
+/// A connection that reads the database at `path`, whoever works on it.
+pub(super) fn onlooker(path: &Path) -> Result<Connection, OpenError> {
+    let said = |error: rusqlite::Error| wording(path, &error);
+    let conn = connect(path).map_err(said)?;
+    conn.pragma_update(None, "query_only", true).map_err(said)?;
+    recognize(path, &conn)?;
+    Ok(conn)
 }
 
 /// The lock file's path: beside the database, never deleted (who deletes it lets two servers in).
@@ -169,7 +186,7 @@ impl Drop for Lock {
     }
 }
 
-fn lock(path: &Path) -> Result<Lock, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     let lock = lock_path(path);
     let io = |what, error| OpenError::Io { path: lock.clone(), what, error };
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
@@ -273,7 +290,7 @@ fn migrate(conn: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Reads both ends of every tree, and the marks. A file that lost its end, or a tree whose root is gone, shows here.
-fn first_look(path: &Path, conn: &Connection) -> Result<Marks, OpenError> {
+pub(super) fn first_look(path: &Path, conn: &Connection) -> Result<Marks, OpenError> {
     let said = |error: rusqlite::Error| wording(path, &error);
     let damaged = |detail: &str| OpenError::Damaged { path: path.to_owned(), detail: detail.to_owned() };
     for sql in [

@@ -215,7 +215,7 @@ impl<'c> Statements<'c> {
     }
 }
 
-fn event(row: &Row<'_>) -> Result<StoredEvent, Trouble> {
+pub(super) fn event(row: &Row<'_>) -> Result<StoredEvent, Trouble> {
     let damaged = || StoreError::Damaged("an event's position is below zero".to_owned());
     Ok(StoredEvent {
         position: u64::try_from(row.get::<_, i64>(0)?).map_err(|_| damaged())?,

@@ -295,6 +295,8 @@ async fn update(world: &Rc<World>, node: usize, client: usize) {
 
 /// Everything is at rest, nothing fails, and everybody has heard everything: all nodes tell one story, and it is the model's.
 async fn at_rest(world: &World, seed: u64) {
+    // A node that was killed may have kept house.
+    world.cluster.pass(handstamp_core::lease::LENGTH);
     for node in &world.nodes {
         node.ear.release();
     }

@@ -1,0 +1,116 @@
+//! A database, raw: what a service wrote elsewhere is the same in it and back, and it goes on as the first one would have.
+
+use super::pairs::found;
+use super::world::{Blind, Dice, digests, everything, live};
+use crate::postgres::cluster::shared;
+use crate::postgres::node;
+use handstamp_server::store::memory::Memory;
+use handstamp_server::store::postgres::{Address, Options, Postgres, RawDatabase};
+use handstamp_server::store::transfer::rounds::{Compared, compare, round};
+use handstamp_server::store::transfer::{Difference, Transfer};
+use handstamp_server::store::{Key, Store};
+use std::time::Duration;
+
+/// Of the kinds that the random service writes.
+const RESTING: &[u8] = &[1, 22];
+
+async fn open(address: &Address) -> Postgres {
+    let options = Options { node: node(), resting: RESTING.into() };
+    Postgres::open(address, &options).await.unwrap()
+}
+
+/// Claims a store that was closed a moment ago.
+async fn claim(raw: &RawDatabase) {
+    let claiming = async { while !raw.claim().await.unwrap() {} };
+    tokio::time::timeout(Duration::from_secs(10), claiming).await.expect("it is claimed by nobody");
+}
+
+async fn carry(from: &dyn Transfer, to: &dyn Transfer) {
+    round(from, to, &[], &mut Blind).await.unwrap();
+    to.set_marks(&from.marks().await.unwrap()).await.unwrap();
+    assert!(matches!(compare(from, to, &[], &mut Blind).await.unwrap(), Compared::Same(_)));
+}
+
+#[tokio::test]
+async fn into_a_database_and_out_of_it_is_the_same() {
+    for seed in 0..3 {
+        let address = Address::parse(&shared().fresh()).unwrap();
+        let (store, back) = (Memory::new(), Memory::new());
+        let raw = RawDatabase::at(&address, RESTING).unwrap();
+        let mut dice = Dice::new(seed);
+        claim(&raw).await;
+        assert!(back.claim().await.unwrap());
+        // Again and again, so that what is there is replaced, taken away, and moves between partitions.
+        for steps in [100, 60, 60, 60] {
+            for _ in 0..steps {
+                live(&store, &mut dice, 30).await;
+            }
+            carry(&store, &raw).await;
+            carry(&raw, &back).await;
+            let all = everything(&store).await;
+            assert!(all.records.len() > 10 && all.lines.len() > 20);
+            assert_eq!(everything(&raw).await, all);
+            assert_eq!(everything(&back).await, all);
+        }
+        raw.release().await;
+        // A service goes on with it, as it would have where it was, and is read from beside.
+        let other = open(&address).await;
+        let keys: Vec<Key> = digests(&store).await.into_iter().map(|(key, _)| key).collect();
+        let (mut one, mut two) = (Dice::new(seed), Dice::new(seed));
+        for _ in 0..4 {
+            let sorted = |mut all: (Vec<_>, Vec<Vec<Key>>, Vec<_>)| {
+                all.1.iter_mut().for_each(|page| page.sort());
+                all
+            };
+            assert_eq!(sorted(found(&other, &keys).await), sorted(found(&store, &keys).await));
+            for _ in 0..40 {
+                live(&store, &mut one, 30).await;
+                live(&other, &mut two, 30).await;
+            }
+            assert_eq!(everything(&raw).await, everything(&store).await);
+        }
+        assert!(!raw.claim().await.unwrap());
+        other.close().await;
+        claim(&raw).await;
+    }
+}
+
+#[tokio::test]
+async fn a_claim_keeps_services_out() {
+    let address = Address::parse(&shared().fresh()).unwrap();
+    let raw = RawDatabase::at(&address, RESTING).unwrap();
+    let nothing = Difference::default();
+    // Nothing is there yet.
+    assert_eq!(raw.record_digests(None, 10).await, Ok(Vec::new()));
+    assert_eq!(raw.marks().await, Ok(Default::default()));
+    assert!(raw.write(&nothing).await.is_err());
+    assert!(raw.claim().await.unwrap() && raw.claim().await.unwrap());
+    assert!(raw.write(&nothing).await.is_ok());
+    let other = RawDatabase::at(&address, RESTING).unwrap();
+    assert!(!other.claim().await.unwrap());
+    let options = Options { node: node(), resting: RESTING.into() };
+    let why = Postgres::open(&address, &options).await.err().unwrap().to_string();
+    assert!(why.contains("claimed"), "{why}");
+    raw.release().await;
+    assert!(raw.write(&nothing).await.is_err());
+    let store = open(&address).await;
+    store.probe().await.unwrap();
+    store.touch(&[]).await.unwrap();
+    assert!(!raw.claim().await.unwrap());
+    store.close().await;
+    claim(&raw).await;
+    // Its connection is lost, and the claim with it: it says so, and can be had again.
+    let admin = shared().admin().await;
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+        WHERE locktype = 'advisory' AND classid = 1213420614 AND mode = 'ExclusiveLock'
+          AND objid = hashtext($1)::bigint::oid";
+    let schema = address.schema().to_owned();
+    let sql = sql.replace("hashtext($1)::bigint::oid", "(hashtext($1)::bigint & 4294967295)::oid");
+    assert_eq!(admin.query_one(&sql, &[&schema]).await.unwrap().get::<_, i64>(0), 1);
+    let lost = async { while raw.write(&nothing).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), lost).await.unwrap();
+    assert!(raw.write(&nothing).await.is_err());
+    assert!(raw.marks().await.is_err());
+    claim(&raw).await;
+    assert!(raw.write(&nothing).await.is_ok());
+}

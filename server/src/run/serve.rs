@@ -18,7 +18,7 @@ use crate::config::network::ForwardedHeader;
 use crate::config::reload::to_be_alike;
 use crate::config::server::{Limits as Given, Server};
 use crate::config::{Config, Origin, Sources};
-use crate::host::clock::SystemClock;
+use crate::host::clock::{Clock, StoreClock, SystemClock};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Stop, listen};
 use crate::http::browser::Browsers;
@@ -208,9 +208,14 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>, Opened), Fail
     opened.warnings.iter().for_each(|line| tracing::warn!("{line}"));
     let master = master_key::settle(&*opened.store, config, master).await?;
     let name = opened.name.clone();
+    // Nodes that share a store share its clock; that of this machine does not matter then.
+    let clock: Arc<dyn Clock> = match place {
+        Place::File(_) => Arc::new(SystemClock::default()),
+        Place::Postgres(_) => Arc::new(StoreClock::default()),
+    };
     let setup = Setup {
         store: opened.store.clone(),
-        clock: Arc::new(SystemClock::default()),
+        clock,
         entropy: Arc::new(SystemEntropy),
         master,
         policy: config.policy.in_force(),

@@ -18,6 +18,7 @@ pub mod failure;
 pub mod hooks;
 mod keys;
 mod local;
+mod migrate;
 mod policy;
 mod progress;
 mod revocations;
@@ -32,7 +33,8 @@ mod users;
 
 pub use self::failure::Failure;
 pub use self::hooks::{
-    BackupDone, CompactDone, Finding, Hooks, Level, MasterKeyDone, Progress, RestoreDone, RestoreOptions,
+    BackupDone, CompactDone, Finding, Hooks, Level, MasterKeyDone, MoveDone, MoveNews, MoveOrder, MoveWatch,
+    Progress, RestoreDone, RestoreOptions,
 };
 
 use self::args::{Cli, Command, Connection, MasterKeyVerb};
@@ -184,6 +186,7 @@ impl Context<'_, '_> {
             Command::MasterKey(MasterKeyVerb::Rotate { end_sessions, yes }) => {
                 self.rotate_master_key(end_sessions, yes)
             }
+            Command::MigrateStore(args) => self.migrate_store(&args),
             Command::Doctor => self.doctor(),
             Command::Healthcheck(connection) => self.healthcheck(&connection),
             Command::Bench(args) => self.bench(&args),

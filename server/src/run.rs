@@ -3,13 +3,15 @@
 //! * [`serve`]: from a configuration to a running server and back. [`welcome`]: what a person sees first. `reread`: the
 //!   configuration again.
 //! * [`foreign`]: foreign APIs beside ours. [`files`]: the data directory, the master key, the first access key. [`logs`]: what the server writes of itself.
-//! * [`operate`]: backup, compact and reload; [`restore`]; [`master_key`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
+//! * [`operate`]: backup, compact and reload; [`restore`]; [`master_key`]; [`migrate`]; [`doctor`], with [`certificate`]. [`presence`]: who works on a store.
 //! * [`store`]: the configured store, opened.
 
 use crate::app::callers::root_key;
 use crate::cli::{
-    BackupDone, CompactDone, Failure, Finding, Hooks, MasterKeyDone, Progress, RestoreDone, RestoreOptions,
+    BackupDone, CompactDone, Failure, Finding, Hooks, MasterKeyDone, MoveDone, MoveOrder, MoveWatch,
+    Progress, RestoreDone, RestoreOptions,
 };
+use crate::config::store::StoreUrl;
 use crate::config::{Config, Secret, Sources};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use handstamp_core::token::Kind;
@@ -72,6 +74,14 @@ impl Hooks for Service {
 
     fn rotate_master_key(&self, config: &Config, end_sessions: bool) -> Result<MasterKeyDone, Failure> {
         master_key::rotate(config, end_sessions)
+    }
+
+    fn migrate_store(&self, order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Failure> {
+        migrate::migrate_store(order, watch)
+    }
+
+    fn undo_migration(&self, store: &StoreUrl) -> Result<String, Failure> {
+        migrate::undo(store)
     }
 
     fn reload(&self, config: &Config) -> Result<(), Failure> {

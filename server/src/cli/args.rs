@@ -4,6 +4,7 @@ use super::address::Target;
 use super::devices::Devices;
 use super::events::Events;
 use super::keys::Keys;
+use super::migrate::MigrateStore;
 use super::policy::Policy;
 use super::revocations::Revocations;
 use super::session_types::SessionTypes;
@@ -90,6 +91,8 @@ pub(super) enum Command {
     Restore(Restore),
     /// Rewrite the store's file without what was deleted, while the server is stopped
     Compact,
+    /// Move everything into another store while the service runs; it is stopped for the last seconds only
+    MigrateStore(MigrateStore),
     /// The one secret that everything follows from
     #[command(arg_required_else_help = true, subcommand)]
     MasterKey(MasterKeyVerb),

@@ -1,6 +1,7 @@
 //! What the command line needs of the server's own rooms, which it does not know.
 
 use super::Failure;
+use crate::config::store::StoreUrl;
 use crate::config::{Config, Secret, Sources};
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,18 @@ pub trait Hooks {
     /// A server works on the store, or the key cannot be replaced.
     fn rotate_master_key(&self, config: &Config, end_sessions: bool) -> Result<MasterKeyDone, Failure>;
 
+    /// Moves everything from one store to another.
+    ///
+    /// # Errors
+    /// What was brought over stays, and the old store is what it was; it can be tried again.
+    fn migrate_store(&self, order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Failure>;
+
+    /// Takes back that a store has moved away, and says to where.
+    ///
+    /// # Errors
+    /// It has not, or a server works on it.
+    fn undo_migration(&self, store: &StoreUrl) -> Result<String, Failure>;
+
     /// Tells the server that runs on this data directory to read its configuration again.
     ///
     /// # Errors
@@ -69,6 +82,101 @@ pub trait Hooks {
 pub trait Progress: Send + Sync {
     /// `done` of `total`, in any unit. Cheap enough to be called for every step.
     fn at(&self, done: u64, total: u64);
+}
+
+/// What is to be moved, and how.
+#[derive(Clone)]
+pub struct MoveOrder {
+    /// Where everything is.
+    pub from: StoreUrl,
+    /// Where it is to be.
+    pub to: StoreUrl,
+    /// The end of the service is waited for; otherwise it is left at that when only the last round is missing.
+    pub wait: bool,
+    /// What was brought to `to` from anywhere, and not whole, is thrown away first.
+    pub anew: bool,
+    /// Nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What whoever watches a move hears.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveNews {
+    /// So much is to be moved; `again`: some of it is there already.
+    Began {
+        /// Whether it goes on from before.
+        again: bool,
+        /// About how many records.
+        records: u64,
+        /// About how many lines of history.
+        lines: u64,
+    },
+    /// A round beside the running service begins.
+    Round {
+        /// From 1 on.
+        number: u32,
+    },
+    /// How far a round, or the comparison, is.
+    Went {
+        /// Gone through, of `of`.
+        seen: u64,
+        /// Records and lines of history.
+        of: u64,
+        /// Of them, records.
+        records: u64,
+        /// Of them, lines of history.
+        lines: u64,
+        /// How many were brought over.
+        brought: u64,
+    },
+    /// A round has ended.
+    RoundDone {
+        /// Which.
+        number: u32,
+        /// Written.
+        brought: u64,
+        /// Taken away, because it was gone.
+        removed: u64,
+    },
+    /// Only the last round is missing: the service can be stopped now.
+    StopTheService,
+    /// The service has stopped; the last round begins.
+    LastRound,
+    /// Everything is compared once more.
+    Comparing,
+}
+
+/// Watches a move.
+pub trait MoveWatch {
+    /// Something new. Cheap.
+    fn tell(&mut self, news: &MoveNews);
+}
+
+/// How a move ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MoveDone {
+    /// Everything is there, and was compared.
+    Done {
+        /// Records.
+        records: u64,
+        /// Lines of history.
+        lines: u64,
+        /// One digest of all of it, in hexadecimal digits: both stores have the same.
+        digest: String,
+    },
+    /// It was made before.
+    Already,
+    /// Only the last round is missing, for which the service has to be stopped.
+    NotYet,
+    /// What would be done.
+    Would {
+        /// Records in the old store.
+        records: u64,
+        /// Lines of history in it.
+        lines: u64,
+        /// What is not, or not so, in the new one.
+        differ: u64,
+    },
 }
 
 /// What a backup holds.

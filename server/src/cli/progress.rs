@@ -2,7 +2,7 @@
 
 use super::hooks::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What ends sooner is not worth a bar.
@@ -10,7 +10,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A bar that appears after [`PATIENCE`].
 pub(super) struct Bar {
-    what: &'static str,
+    what: Mutex<String>,
+    template: &'static str,
     draws: bool,
     started: Instant,
     bar: OnceLock<ProgressBar>,
@@ -21,8 +22,38 @@ impl Bar {
         clippy::disallowed_methods,
         reason = "measures how long a person has waited; decides nothing else"
     )]
-    pub(super) fn new(what: &'static str, draws: bool) -> Bar {
-        Bar { what, draws, started: Instant::now(), bar: OnceLock::new() }
+    pub(super) fn new(what: &str, draws: bool) -> Bar {
+        let template = "{msg} [{bar:40}] {percent}% {eta} left";
+        Bar {
+            what: Mutex::new(what.to_owned()),
+            template,
+            draws,
+            started: Instant::now(),
+            bar: OnceLock::new(),
+        }
+    }
+
+    /// One for things that are counted, with how many there are in a second.
+    pub(super) fn counting(what: &str, draws: bool) -> Bar {
+        let template = "{msg} [{bar:30}] {percent}% {human_pos} of {human_len}, {per_sec}, {eta} left";
+        Bar { template, ..Bar::new(what, draws) }
+    }
+
+    /// Something else begins, from nothing.
+    pub(super) fn begin(&self, what: &str) {
+        what.clone_into(&mut self.what.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(bar) = self.bar.get() {
+            bar.reset();
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    /// Writes a line above it.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        match self.bar.get() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
     }
 
     /// Takes the bar away again.
@@ -40,9 +71,9 @@ impl Progress for Bar {
         }
         let bar = self.bar.get_or_init(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{msg} [{bar:40}] {percent}% {eta} left");
+            let style = ProgressStyle::with_template(self.template);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-            bar.set_message(self.what);
+            bar.set_message(self.what.lock().unwrap_or_else(PoisonError::into_inner).clone());
             bar
         });
         bar.set_length(total);

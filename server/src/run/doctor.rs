@@ -5,6 +5,7 @@ use super::certificate::end_of;
 use super::files;
 use super::master_key::is_unfinished;
 use super::presence::{Running, beside, running};
+use super::store::{Place, seat};
 use crate::cli::client::{Client, Target};
 use crate::cli::{Failure, Finding, Level};
 use crate::codec::control::{read_root, root_key};
@@ -12,13 +13,16 @@ use crate::codec::{kind, read_session};
 use crate::config::Config;
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::entropy::SystemEntropy;
+use crate::store::Versioned;
 use crate::store::sqlite::{BackupError, Inspection, NotRead, verify_backup};
-use handstamp_core::time::Span;
+use handstamp_core::time::{Millis, Span};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
+
+mod database;
 
 /// A write-ahead log beyond this is not moved into the database as it should be.
 const LONG_LOG: u64 = 256 << 20;
@@ -65,14 +69,17 @@ pub fn doctor(config: &Config) -> Result<Vec<Finding>, Failure> {
         }
     }
     room(&mut report, dir);
-    let path = super::store::seat(config);
-    match fs::metadata(&path) {
-        Ok(found) => store(&mut report, config, &path, found.uid()),
-        Err(why) if why.kind() == ErrorKind::NotFound => {
-            report.warn("store", format!("{} is not there: the first start makes it", path.display()));
-        }
-        Err(why) => report.problem("store", format!("{} cannot be looked at: {why}", path.display())),
+    match Place::of(config)? {
+        Place::File(path) => match fs::metadata(&path) {
+            Ok(found) => store(&mut report, config, &path, found.uid()),
+            Err(why) if why.kind() == ErrorKind::NotFound => {
+                report.warn("store", format!("{} is not there: the first start makes it", path.display()));
+            }
+            Err(why) => report.problem("store", format!("{} cannot be looked at: {why}", path.display())),
+        },
+        Place::Postgres(address) => database::look(&mut report, config, &address),
     }
+    let path = seat(config);
     let lock = beside(&path, ".lock");
     match fs::File::open(&lock) {
         Err(why) if why.kind() != ErrorKind::NotFound => {
@@ -191,40 +198,46 @@ fn store(report: &mut Report, config: &Config, path: &Path, owner: u32) {
         let text = format!("the write-ahead log has {} MiB", log >> 20);
         report.warn("store", format!("{text}: does a backup run, or another program hold the file open?"));
     }
-    let looked = Inspection::open(path).and_then(|store| {
-        master_key(report, config, path, &store)?;
-        clock(report, &store)?;
-        rotations(report, &store)
+    let looked = Inspection::open(path).and_then(|store| -> Result<(), NotRead> {
+        let name = path.display().to_string();
+        master_key(report, config, (&name, files::Store::There), store.record(&root_key())?);
+        clock(report, store.clock_floor()?);
+        rotations(report, &store.newest(kind::SESSION, SESSIONS)?);
+        Ok(())
     });
     if let Err(why) = looked {
         report.problem("store", format!("{} cannot be read: {why}", path.display()));
     }
 }
 
-fn master_key(report: &mut Report, config: &Config, path: &Path, store: &Inspection) -> Result<(), NotRead> {
-    let Some(found) = store.record(&root_key())? else {
-        report.warn("store", format!("{} is empty: the first start did not come to its end", path.display()));
-        return Ok(());
+fn master_key(
+    report: &mut Report,
+    config: &Config,
+    (name, store): (&str, files::Store),
+    found: Option<Versioned>,
+) {
+    let Some(found) = found else {
+        report.warn("store", format!("{name} is empty: the first start did not come to its end"));
+        return;
     };
     let Ok(root) = read_root(&found) else {
-        report.problem("store", format!("the first record of {} cannot be read", path.display()));
-        return Ok(());
+        report.problem("store", format!("the first record of {name} cannot be read"));
+        return;
     };
-    match files::master_key(config, files::Store::There, &SystemEntropy) {
+    match files::master_key(config, store, &SystemEntropy) {
         Ok(master) if master.fingerprint() == root.fingerprint => {
             report.fine("master key", "is the one the store was made with");
         }
         Ok(_) => report.problem(
             "master key",
-            format!("is not the one that {} was made with: give the one that was", path.display()),
+            format!("is not the one that {name} was made with: give the one that was"),
         ),
         Err(why) => report.problem("master key", why.to_string()),
     }
-    Ok(())
 }
 
-fn clock(report: &mut Report, store: &Inspection) -> Result<(), NotRead> {
-    let (floor, now) = (store.clock_floor()?, SystemClock::default().now());
+fn clock(report: &mut Report, floor: Millis) {
+    let now = SystemClock::default().now();
     let ahead = floor.since(now);
     if ahead > Span::secs(1) {
         report.problem(
@@ -236,14 +249,13 @@ fn clock(report: &mut Report, store: &Inspection) -> Result<(), NotRead> {
     } else {
         report.fine("clock", "is not behind what the store has seen");
     }
-    Ok(())
 }
 
 /// Sessions whose successor was made, is not presented, and that are used all the same.
-fn rotations(report: &mut Report, store: &Inspection) -> Result<(), NotRead> {
+fn rotations(report: &mut Report, newest: &[Versioned]) {
     let (mut live, mut stalled) = (0u64, 0u64);
-    for found in store.newest(kind::SESSION, SESSIONS)? {
-        match read_session(&found) {
+    for found in newest {
+        match read_session(found) {
             Ok((session, seen)) => {
                 live += 1;
                 let pending = session.chain.pending_since();
@@ -262,7 +274,6 @@ fn rotations(report: &mut Report, store: &Inspection) -> Result<(), NotRead> {
     } else {
         report.fine("rotation", format!("no session of {live} waits for a successor that does not arrive"));
     }
-    Ok(())
 }
 
 fn server(report: &mut Report, config: &Config, running: Option<Running>) {

@@ -1,8 +1,10 @@
 //! The store that was configured, opened in one place for everybody who needs it.
 
+use super::migrate::course::objection;
 use super::presence::lock;
 use crate::cli::Failure;
 use crate::codec::kind;
+use crate::codec::moving::moving_key;
 use crate::config::Config;
 use crate::config::store::StoreUrl;
 use crate::host::entropy::{Entropy, SystemEntropy};
@@ -89,8 +91,23 @@ pub fn seat(config: &Config) -> PathBuf {
 /// Opens it; the data directory is there.
 ///
 /// # Errors
-/// Why not, in a sentence, and the way out.
+/// Why not, in a sentence, and the way out. A store that has moved away, or is being filled, is not opened.
 pub async fn open(config: &Config, place: &Place) -> Result<Opened, Failure> {
+    let opened = open_any(config, place).await?;
+    if let Some(failure) = moved(&*opened.store, &opened.name).await {
+        opened.store.close().await;
+        return Err(failure);
+    }
+    Ok(opened)
+}
+
+/// Why no service may work on a store; `None`: it may, or what is wrong with it shows elsewhere.
+pub async fn moved(store: &dyn Store, name: &str) -> Option<Failure> {
+    let found = store.load(&[moving_key()]).await.ok()?.into_iter().next().flatten()?;
+    objection(name, &found)
+}
+
+async fn open_any(config: &Config, place: &Place) -> Result<Opened, Failure> {
     let name = place.name();
     match place {
         Place::File(path) => {

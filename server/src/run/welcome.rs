@@ -3,6 +3,7 @@
 //!
 //! A key that was given is known to who gave it, and the output may be a log that others read: it is not repeated.
 
+use super::store::Place;
 use crate::config::{Config, Environment, Origin};
 use handstamp_core::secret::PlainToken;
 use serde_json::json;
@@ -49,6 +50,7 @@ fn object(config: &Config, url: &str, first: Option<&PlainToken>, given: Option<
     let mut said = json!({
         "address": url,
         "data_dir": config.server.data_dir.display().to_string(),
+        "store": store(config),
         "access_key_file": config.server.access_key_file().display().to_string(),
     });
     match (first, given) {
@@ -76,7 +78,7 @@ fn page(config: &Config, url: &str, key: &PlainToken, given: Option<Given>) -> S
         }
     };
     format!(
-        "\n  Handstamp is ready.\n\n    address     {url}\n    data        {data}\n    access key  {shown}\n                {kept}\n\n  \
+        "\n  Handstamp is ready.\n\n    address     {url}\n    data        {data}\n{store}    access key  {shown}\n                {kept}\n\n  \
          Somebody has just logged in. Stamp the hand:\n\n    \
          curl -sS{insecure} {url}/v1/sessions -H {header} \\\n      \
          -H 'Content-Type: application/json' -d '{{\"user_id\": \"ada\", \"tags\": [\"role:admin\"]}}'\n\n  \
@@ -85,7 +87,16 @@ fn page(config: &Config, url: &str, key: &PlainToken, given: Option<Given>) -> S
          -H 'Content-Type: application/json' -d '{{\"token\": \"hst_...\"}}'\n\n  \
          All calls: {url}/docs   Stop: Ctrl-C\n\n",
         data = config.server.data_dir.display(),
+        store = match Place::of(config) {
+            Ok(Place::Postgres(_)) => format!("    store       {}\n", store(config)),
+            Ok(Place::File(_)) | Err(_) => String::new(),
+        },
     )
+}
+
+/// Where records are kept; no password.
+fn store(config: &Config) -> String {
+    Place::of(config).map(|place| place.name()).unwrap_or_default()
 }
 
 /// Where a key that was given came from.

@@ -13,6 +13,7 @@ mod connect;
 mod days;
 mod fault;
 mod group;
+mod inspect;
 mod lane;
 mod listen;
 mod migrate;
@@ -28,9 +29,11 @@ mod statements;
 mod sweep;
 mod tls;
 mod transfer;
+mod wanted;
 mod writer;
 
 use super::changes::{Changes, channel};
+use super::rows;
 use super::{
     Amend, Batch, EventQuery, Key, Millis, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally,
     Versioned, bounds,
@@ -40,6 +43,7 @@ use async_trait::async_trait;
 pub use connect::Facts;
 use connect::{Connector, Purpose};
 pub use days::day_of;
+pub use inspect::{Inspection, Tables, inspect};
 use lane::Sender;
 use listen::Listener;
 pub use notices::Node;
@@ -101,6 +105,20 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    fn trust(address: &Address, why: &tls::TlsError) -> OpenError {
+        OpenError::Trust { place: address.place(), why: why.to_string() }
+    }
+
+    fn of(address: &Address, why: StoreError) -> OpenError {
+        let why = match why {
+            StoreError::Unavailable(why) => why,
+            other => other.to_string(),
+        };
+        OpenError::Store { place: address.place(), why }
+    }
+}
+
 impl Postgres {
     /// Connects, brings the tables to this version, and listens. Everything that goes wrong later mends itself.
     ///
@@ -108,25 +126,15 @@ impl Postgres {
     /// [`OpenError`].
     pub async fn open(address: &Address, options: &Options) -> Result<Postgres, OpenError> {
         let place = address.place();
-        let trust = |why: tls::TlsError| OpenError::Trust { place: address.place(), why: why.to_string() };
-        let failed = |why: StoreError| OpenError::Store {
-            place: address.place(),
-            why: match why {
-                StoreError::Unavailable(why) => why,
-                other => other.to_string(),
-            },
-        };
-        let connector = Connector::new(address.clone()).map_err(trust)?;
+        let failed = |why| OpenError::of(address, why);
+        let connector = Connector::new(address.clone()).map_err(|why| OpenError::trust(address, &why))?;
         let (link, facts) = connector.known(Purpose::Schema).await.map_err(failed)?;
         migrate::migrate(&link, connector.schema()).await.map_err(failed)?;
-        let shares = link.query_one(transfer::SHARE, &[]).await.and_then(|row| row.try_get(0));
-        if !shares.map_err(|error| failed(fault::fault(&error)))? {
-            return Err(failed(StoreError::Unavailable(transfer::CLAIMED.to_owned())));
-        }
-        drop(link);
         let seed = options.node.iter().fold(1_u64, |seed, byte| seed.wrapping_mul(257) ^ u64::from(*byte));
         let (teller, changes) = channel();
         let listener = Listener::start(&connector, options.node, seed, teller).await.map_err(failed)?;
+        // Not before another connection holds whoever moves stores off.
+        drop(link);
         let sender = Sender { node: options.node, channel: notices::channel(connector.schema()) };
         let writer = Writer::start(&connector, &sender, &options.resting);
         let store = Postgres {
@@ -142,10 +150,14 @@ impl Postgres {
             listener: Mutex::new(Some(listener)),
             changes: Mutex::new(Some(changes)),
         };
-        // Whoever starts reads and writes at once, and gives up at the first failure.
-        store.short.ready(LONG).await.map_err(failed)?;
-        store.long.ready(LONG).await.map_err(failed)?;
-        store.says.ready(LONG).await.map_err(failed)?;
+        // A server may take its time to let so many in.
+        let ready = tokio::try_join!(
+            store.short.ready(),
+            store.long.ready(),
+            store.search.ready(),
+            store.says.ready()
+        );
+        ready.map_err(failed)?;
         Ok(store)
     }
 
@@ -186,7 +198,7 @@ impl Store for Postgres {
     }
 
     async fn search(&self, query: &Query) -> Result<Page<Versioned>, StoreError> {
-        let Some(wanted) = search::Wanted::of(query, &self.resting) else {
+        let Some(wanted) = wanted::Wanted::of(query, &self.resting) else {
             return Ok(Page { items: Vec::new(), next: None });
         };
         let wanted = &wanted;

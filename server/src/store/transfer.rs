@@ -100,12 +100,19 @@ pub trait Transfer: Send + Sync {
     async fn marks(&self) -> Result<Marks, StoreError>;
 
     /// Brings the difference in, all or nothing, durable when it returns. Needs a claim. Nothing is checked against what
-    /// was there, and the marks stay. In no order: a line may come before, with or long after the record it is about.
+    /// was there. The marks stay, but for the position, which is never behind a line. In no order: a line may come before, with
+    /// or long after the record it is about.
     async fn write(&self, difference: &Difference) -> Result<(), StoreError>;
 
     /// Sets the marks to exactly these, and readies whatever the store derives from records and history. Durable when it
     /// returns. Needs a claim.
     async fn set_marks(&self, marks: &Marks) -> Result<(), StoreError>;
+
+    /// Keeps services out also when the claim has ended, and says why to who was cut off and comes back; `None`: lets them in
+    /// again. Needs a claim. Where whoever has the store open is always found by a claim, there is nothing to do.
+    async fn shut(&self, _why: Option<&str>) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// From now on until [`Transfer::release`] no service can open the store; false, and nothing has changed, while one
     /// has it open. What such a service had acknowledged is seen by every later call. If the claim gets lost all later

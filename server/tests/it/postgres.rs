@@ -1,12 +1,18 @@
 //! What is true of the PostgreSQL store alone, tried on Debian's PostgreSQL, which each test starts for itself.
 
+mod address;
 pub(crate) mod cluster;
+mod connections;
 mod fixture;
+mod measure;
 mod nodes;
+mod notices;
 mod partitions;
 mod plans;
 mod side_by_side;
+mod tls;
 mod versions;
+pub(crate) mod wire;
 
 use handstamp_server::store::postgres::Node;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,10 +7,11 @@ use crate::follow::follow;
 use crate::history::{Cut, Follower, History, Limit, Operation, Promises, Violation};
 use crate::several::{Seen, several};
 use crate::sights;
+use crate::stage::SHIFT;
 use crate::stage::network::Drop as Dropped;
 use crate::stage::shell::Result;
 use crate::stage::{Stage, Stores};
-use crate::trial::{SHIFT, Trial, serving};
+use crate::trial::{Trial, serving};
 use crate::workload;
 use crate::world::{Person, World, lock};
 use hyper::Method;
@@ -91,7 +92,7 @@ pub(crate) const SCENES: &[Scene] = &[
     ),
     scene(
         "clock-store",
-        "the clock of the store's machine jumps ahead",
+        "the clock of the store's machine is a minute ahead",
         Stores::Shifted,
         Fault::ClockOfStore,
     ),
@@ -135,11 +136,6 @@ pub(crate) async fn play(scene: &Scene, plan: &Plan<'_>) -> Result<Outcome> {
     let mut stage = Stage::build(plan.folder, scene.name, plan.binary, scene.stores, nodes, clocks).await?;
     let shift = if scene.fault == Fault::ClockOfStore { SHIFT } else { 0 };
     let addresses = stage.nodes.iter().map(|node| node.address()).collect();
-    // The clock of a store that jumps does so before anybody looks at it: an `as_of` has one clock then.
-    if shift != 0 {
-        stage.stores.iter().try_for_each(|store| store.shift(shift))?;
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
-    }
     let world = Arc::new(World::new(addresses, stage.key.clone(), shift));
     for node in 0..nodes {
         serving(&world, node, Duration::from_secs(15)).await.map_err(|why| {

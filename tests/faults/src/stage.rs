@@ -24,7 +24,7 @@ pub(crate) enum Stores {
     Relayed,
     /// The same, on a small disk.
     SmallDisk,
-    /// The same, with a clock that can be shifted.
+    /// The same, with a clock that is wrong.
     Shifted,
     /// A primary and a synchronous standby.
     Pair,
@@ -39,6 +39,9 @@ pub(crate) struct Stage {
     folder: PathBuf,
     disk: Option<PathBuf>,
 }
+
+/// By how many seconds clocks are wrong.
+pub(crate) const SHIFT: i64 = 60;
 
 const PRIMARY: u16 = 5432;
 const STANDBY: u16 = 5433;
@@ -80,7 +83,7 @@ impl Stage {
             let home = if stores == Stores::SmallDisk { stage.small_disk()? } else { stage.folder.clone() };
             let mut primary = Cluster::make("primary", &home, &template, PRIMARY)?;
             if stores == Stores::Shifted {
-                primary.with_clock()?;
+                primary.with_clock(SHIFT)?;
             }
             primary.start()?;
             let mut ports = vec![PRIMARY];

@@ -3,15 +3,12 @@
 use crate::client::Ask;
 use crate::history::{Cut, Micros, Violation};
 use crate::scene::{Fault, Plan};
-use crate::stage::Stage;
 use crate::stage::shell::Result;
+use crate::stage::{SHIFT, Stage};
 use crate::world::{Person, World};
 use hyper::Method;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// By how many seconds clocks are wrong.
-pub(crate) const SHIFT: i64 = 60;
 
 /// A fault under way, and what is measured about it.
 pub(crate) struct Trial {
@@ -122,7 +119,7 @@ impl Trial {
                     tokio::time::sleep(plan.pace).await;
                 }
             }
-            // It is ahead all the time, see above.
+            // It is ahead from the beginning: an `as_of` has one clock then.
             Fault::ClockOfStore => hold.await,
         }
         Ok(())

@@ -120,6 +120,7 @@ impl<'t> Course<'t> {
             }
             Some(Moving { stage: Stage::Arrived, .. }) => return Err(living(to.name)),
         }
+        to.store.shut(None).await.map_err(|why| named(to, &why))?;
         Ok(Some(course))
     }
 
@@ -132,27 +133,39 @@ impl<'t> Course<'t> {
         round(self.from.store, self.to.store, &[moving_key()], watch).await.map_err(|why| self.failed(&why))
     }
 
-    /// The end, unless a service works on the old store (`None`): the last round, the marks, a comparison of everything,
-    /// the notes.
+    /// Whether no service works on the old store; from then on none can.
+    ///
+    /// # Errors
+    /// Of a store.
+    pub async fn is_quiet(&self) -> Result<bool, Failure> {
+        self.from.store.claim().await.map_err(|why| self.failed(&why))
+    }
+
+    /// The round in which nobody writes, and the marks.
+    ///
+    /// # Errors
+    /// Of a store, which [`Course::is_quiet`] was not asked of, too.
+    pub async fn last_round(&self, watch: &mut dyn Watch) -> Result<Round, Failure> {
+        let failed = |why: StoreError| self.failed(&why);
+        if !self.is_quiet().await? {
+            return Err(Failure::new(format!("a service works on {}", self.from.name)));
+        }
+        let last = self.round(watch).await?;
+        let marks = self.from.store.marks().await.map_err(failed)?;
+        self.to.store.set_marks(&marks).await.map_err(failed)?;
+        Ok(last)
+    }
+
+    /// Compares everything, and has both stores say what they are now.
     ///
     /// # Errors
     /// Of a store; or they are not equal. Then the old store is what it was.
-    pub async fn finish(
-        &self,
-        watch: &mut dyn Watch,
-        mut comparing: impl FnMut(Round) + Send,
-    ) -> Result<Option<Contents>, Failure> {
-        let failed = |why: StoreError| self.failed(&why);
-        if !self.from.store.claim().await.map_err(failed)? {
-            return Ok(None);
+    pub async fn end(&self, watch: &mut dyn Watch) -> Result<Contents, Failure> {
+        if !self.is_quiet().await? {
+            return Err(Failure::new(format!("a service works on {}", self.from.name)));
         }
-        self.recognise().await?;
-        let (from, to) = (self.from.store, self.to.store);
-        let last = round(from, to, &[moving_key()], watch).await.map_err(failed)?;
-        let marks = from.marks().await.map_err(failed)?;
-        to.set_marks(&marks).await.map_err(failed)?;
-        comparing(last);
-        let contents = match compare(from, to, &[moving_key()], watch).await.map_err(failed)? {
+        let compared = compare(self.from.store, self.to.store, &[moving_key()], watch).await;
+        let contents = match compared.map_err(|why| self.failed(&why))? {
             Compared::Same(contents) => contents,
             Compared::Differs { records, lines, orphans, marks } => {
                 return Err(Failure::new(format!(
@@ -167,10 +180,12 @@ impl<'t> Course<'t> {
             }
         };
         self.note(self.from, self.id, self.to.name, Stage::Gone).await?;
+        let why = format!("everything in it was moved to {} at {}", self.to.name, self.now);
+        self.from.store.shut(Some(&why)).await.map_err(|why| self.failed(&why))?;
         self.note(self.to, self.id, self.from.name, Stage::Arrived).await?;
-        from.release().await;
-        to.release().await;
-        Ok(Some(contents))
+        self.from.store.release().await;
+        self.to.store.release().await;
+        Ok(contents)
     }
 
     /// The old store must still be the one that the new one says it is filled from. Its root changes with its master key,
@@ -225,6 +240,7 @@ pub async fn undo(end: End<'_>) -> Result<Moving, Failure> {
     }
     match note(end).await? {
         Some(gone @ Moving { stage: Stage::Gone, .. }) => {
+            end.store.shut(None).await.map_err(|why| named(end, &why))?;
             let change = Difference { gone_records: vec![moving_key()], ..Difference::default() };
             end.store.write(&change).await.map_err(|why| named(end, &why))?;
             end.store.release().await;

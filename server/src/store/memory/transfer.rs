@@ -89,6 +89,7 @@ impl Transfer for Memory {
         }
         for line in lines {
             state.events.insert(line.position, line.clone());
+            state.position = state.position.max(line.position);
         }
         for position in gone_lines {
             state.events.remove(position);

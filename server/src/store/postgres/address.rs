@@ -14,7 +14,7 @@ pub struct Address {
     pub(super) user: String,
     pub(super) password: Option<Zeroizing<String>>,
     pub(super) database: String,
-    /// Letters, digits and `_`: it needs no quotes.
+    /// Letters, digits and `_`: inside of quotes it is a name, also where it is a word of SQL.
     pub(super) schema: String,
     pub(super) trust: Trust,
 }

@@ -3,7 +3,7 @@
 
 use super::super::rows::{self, KeyBytes, decode_facets, place_bytes, space_bytes, tally_name};
 use super::super::transfer::{Difference, Marks};
-use super::super::{Key, Millis, StoreError};
+use super::super::{Key, Millis, StoreError, Versioned};
 use super::days::day_of;
 use super::fault::Trouble;
 use super::parts::make;
@@ -20,7 +20,9 @@ const DROP_FACETS: &str = "DELETE FROM facets
     USING unnest($1::integer[], $2::bytea[], $3::bytea[], $4::bytea[]) AS u (day, place, value, id)
     WHERE facets.day = u.day AND facets.place = ANY (ARRAY[u.place]) AND facets.value = u.value AND facets.id = u.id";
 const PUT: &str = "INSERT INTO records (day, key, version, bucket, seen, forget_at, facets, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    SELECT u.day, u.key, u.version, u.bucket, u.seen, u.forget_at, u.facets, u.body
+    FROM unnest($1::integer[], $2::bytea[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[], $7::bytea[],
+      $8::bytea[]) AS u (day, key, version, bucket, seen, forget_at, facets, body)";
 const ADD_FACETS: &str = "INSERT INTO facets (day, place, value, id, forget_at)
     SELECT u.day, u.place, u.value, u.id, u.forget_at
     FROM unnest($1::integer[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bigint[]) AS u (day, place, value, id, forget_at)";
@@ -48,6 +50,7 @@ const DROP_ORPHANS: &str = "DELETE FROM orphans USING unnest($1::bigint[], $2::b
     WHERE orphans.at = ANY (ARRAY[u.at]) AND orphans.key = u.key";
 // Where each hour of the last year begins, from history itself.
 const MARKS: &str = "UPDATE meta SET floor = $1, position = $2 WHERE one";
+const RAISE_POSITION: &str = "UPDATE meta SET position = greatest(position, $1) WHERE one";
 const HOURS: &str = "DELETE FROM hours; INSERT INTO hours
     SELECT hour, min(first) OVER (ORDER BY hour DESC)
     FROM (SELECT floor(at::numeric / 3600000)::bigint AS hour, min(position) AS first FROM events GROUP BY 1) AS all_hours
@@ -101,16 +104,7 @@ pub(super) async fn bring(client: &Client, resting: &[u8], difference: &Differen
         placed.push((found, day, key));
     }
     make(client, &days.into_iter().collect::<Vec<_>>()).await?;
-    let put = client.prepare(PUT).await?;
-    for (found, day, key) in placed {
-        let record = &found.record;
-        let version = i64::try_from(found.version).map_err(|_| damaged("a version is too great"))?;
-        let (seen, forget_at) = (record.seen.map(|at| at.0), record.forget_at.map(|at| at.0));
-        let mut own = Vec::new();
-        rows::encode_facets(&record.facets, &mut own);
-        let bucket = i32::from(record.bucket);
-        client.execute(&put, &[&day, &key, &version, &bucket, &seen, &forget_at, &own, &record.body]).await?;
-    }
+    put(client, &placed).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
         [&facets.days, &facets.places, &facets.values, &facets.ids, &facets.forget_at];
     client.execute(ADD_FACETS, &values).await?;
@@ -145,11 +139,37 @@ pub(super) async fn bring(client: &Client, resting: &[u8], difference: &Differen
     let ats: Vec<i64> = lines.iter().map(|line| line.at.0).collect();
     let bodies: Vec<&[u8]> = lines.iter().map(|line| line.body.as_slice()).collect();
     client.execute(ADD_LINES, &[&days, &new, &subjects, &ats, &bodies, &forgets]).await?;
+    if let Some(last) = new.iter().max() {
+        client.execute(RAISE_POSITION, &[last]).await?;
+    }
     for (sql, orphans) in [(ADD_ORPHANS, orphans), (DROP_ORPHANS, gone_orphans)] {
         let ats: Vec<i64> = orphans.iter().map(|(at, _)| at.0).collect();
         let keys = bytes(&orphans.iter().map(|(_, key)| key).collect::<Vec<_>>());
         client.execute(sql, &[&ats, &keys]).await?;
     }
+    Ok(())
+}
+
+/// Records, each at its place.
+async fn put(client: &Client, placed: &[(&Versioned, i32, Vec<u8>)]) -> Result<(), Trouble> {
+    let each = || placed.iter().map(|(found, _, _)| &found.record);
+    let days: Vec<i32> = placed.iter().map(|(_, day, _)| *day).collect();
+    let keys: Vec<&[u8]> = placed.iter().map(|(_, _, key)| key.as_slice()).collect();
+    let mut versions = Vec::with_capacity(placed.len());
+    for (found, _, _) in placed {
+        versions.push(i64::try_from(found.version).map_err(|_| damaged("a version is too great"))?);
+    }
+    let buckets: Vec<i32> = each().map(|record| i32::from(record.bucket)).collect();
+    let seen: Vec<Option<i64>> = each().map(|record| record.seen.map(|at| at.0)).collect();
+    let forget_at: Vec<Option<i64>> = each().map(|record| record.forget_at.map(|at| at.0)).collect();
+    let facets = each().map(|record| {
+        let mut facets = Vec::new();
+        rows::encode_facets(&record.facets, &mut facets);
+        facets
+    });
+    let facets: Vec<Vec<u8>> = facets.collect();
+    let bodies: Vec<&[u8]> = each().map(|record| record.body.as_slice()).collect();
+    client.execute(PUT, &[&days, &keys, &versions, &buckets, &seen, &forget_at, &facets, &bodies]).await?;
     Ok(())
 }
 

@@ -35,6 +35,8 @@ pub(super) enum Purpose {
     Schema,
     /// Notifications.
     Listening,
+    /// Everything into another store: not for a service.
+    Moving,
 }
 
 /// Makes connections.
@@ -195,7 +197,7 @@ impl Connector {
 
     /// One round trip: what the server is, and how the connection is to behave.
     async fn set_up(&self, client: &Client, host: &Host, purpose: Purpose) -> Result<Facts, String> {
-        let sql = format!("{}{FACTS}", self.settings(purpose));
+        let sql = format!("{}{FACTS}, {}", self.settings(purpose), self.admission(purpose));
         let said = client.simple_query(&sql).await.map_err(|why| words(&why))?;
         let row = said.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
@@ -216,7 +218,28 @@ impl Connector {
         if column(2) != "UTF8" {
             return Err("the encoding of the database is not UTF8: make one with ENCODING 'UTF8'".to_owned());
         }
+        if column(4) != "t" {
+            return Err(
+                "everything in it is being moved, and until that has ended no service works on it".to_owned()
+            );
+        }
+        if !column(5).is_empty() {
+            return Err(column(5).to_owned());
+        }
         Ok(facts)
+    }
+
+    /// Whether a service may work here: with the lock that whoever moves the store wants for himself, held for as long as
+    /// the connection is; and what is to be said where it was moved away, also to a node that was cut off meanwhile.
+    fn admission(&self, purpose: Purpose) -> String {
+        if purpose == Purpose::Moving {
+            return "true, NULL".to_owned();
+        }
+        let schema = self.schema();
+        format!(
+            "pg_try_advisory_lock_shared(1213420614, hashtext('{schema}')),
+             obj_description(to_regclass('{schema}.moved_away'), 'pg_class')"
+        )
     }
 
     fn settings(&self, purpose: Purpose) -> String {
@@ -225,7 +248,7 @@ impl Connector {
         // transaction loses it soon, and with it the locks that others wait for. Plans are made once, when a table may
         // still be empty: they must not change their minds about indexes.
         format!(
-            "SET search_path = {schema}; SET statement_timeout = {statement};
+            "SET search_path = \"{schema}\"; SET statement_timeout = {statement};
              SET idle_in_transaction_session_timeout = 3000; SET tcp_keepalives_idle = 2;
              SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000;
              SET TimeZone = 'UTC'; SET jit = off; SET plan_cache_mode = force_generic_plan;
@@ -248,6 +271,7 @@ impl Purpose {
             Purpose::Writing => "handstamp writing",
             Purpose::Schema => "handstamp schema",
             Purpose::Listening => "handstamp listening",
+            Purpose::Moving => "handstamp moving",
         }
     }
 
@@ -257,7 +281,7 @@ impl Purpose {
             Purpose::Short | Purpose::Listening => Some(Duration::from_secs(5)),
             Purpose::Long => Some(Duration::from_secs(30)),
             Purpose::Writing => Some(Duration::from_secs(10)),
-            Purpose::Schema => None,
+            Purpose::Schema | Purpose::Moving => None,
         }
     }
 }

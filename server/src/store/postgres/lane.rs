@@ -4,7 +4,6 @@ use super::super::StoreError;
 use super::connect::{Connector, Link, Purpose};
 use super::fault::fault;
 use super::statements::Statements;
-use super::transfer::{CLAIMED, SHARE};
 use super::{chores::Chores, notices::Node};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -72,16 +71,12 @@ impl<S: Prepare> Lane<S> {
             let set = link.batch_execute("SET plan_cache_mode = force_generic_plan");
             let made = async {
                 set.await?;
-                let shares: bool = link.query_one(SHARE, &[]).await?.try_get(0)?;
-                Ok::<_, Error>((shares, S::prepare(&link).await?))
+                S::prepare(&link).await
             };
-            let (shares, statements) = match tokio::time::timeout(PATIENCE, made).await {
+            let statements = match tokio::time::timeout(PATIENCE, made).await {
                 Ok(made) => made.map_err(|error| fault(&error))?,
                 Err(_) => return Err(silent()),
             };
-            if !shares {
-                return Err(StoreError::Unavailable(CLAIMED.to_owned()));
-            }
             self.open = Some(Open { link, statements });
         }
         self.open.as_ref().ok_or_else(silent)

@@ -8,12 +8,13 @@
 use super::super::changes::Teller;
 use super::super::{Change, StoreError};
 use super::connect::{Connector, Driver, Purpose};
+use super::fault::fault;
 use super::notices::{self, Node};
 use super::pool::Pauses;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio_postgres::{AsyncMessage, Client, Error};
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
 /// Between two signs of life.
 const PULSE: Duration = Duration::from_millis(500);
@@ -94,9 +95,8 @@ impl Ear {
         };
         let mut early = Vec::new();
         let listen = format!("LISTEN {}", self.channel);
-        if let Err(why) =
-            answered(&mut driver, client.batch_execute(&listen), |change| early.push(change)).await
-        {
+        let listens = async { client.batch_execute(&listen).await.map_err(|error| fault(&error)) };
+        if let Err(why) = answered(&mut driver, listens, |text| early.push(text)).await {
             return why;
         }
         match ready.take() {
@@ -119,7 +119,7 @@ impl Ear {
             if let Ok(why) = tokio::time::timeout(PULSE, self.hear_on(driver)).await {
                 return why;
             }
-            let alive = answered(driver, client.batch_execute(""), |text| self.hear(&text));
+            let alive = answered(driver, writable(client), |text| self.hear(&text));
             if let Err(why) = alive.await {
                 self.connector.ring();
                 return why;
@@ -145,10 +145,20 @@ impl Ear {
     }
 }
 
+/// A sign of life, of a server that takes writes.
+async fn writable(client: &Client) -> Result<(), StoreError> {
+    let said = client.simple_query("SHOW transaction_read_only").await.map_err(|error| fault(&error))?;
+    let off = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.try_get(0).ok().flatten() == Some("off"));
+    if said.iter().any(off) {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable("it takes no writes any more".to_owned()))
+}
+
 /// Moves the connection until the answer is there, and hands on what is heard meanwhile.
 async fn answered(
     driver: &mut Driver,
-    answer: impl Future<Output = Result<(), Error>>,
+    answer: impl Future<Output = Result<(), StoreError>>,
     mut heard: impl FnMut(String),
 ) -> Result<(), StoreError> {
     let both = async {
@@ -161,7 +171,7 @@ async fn answered(
                         heard(text);
                     }
                 }
-                done = &mut answer => return done.map_err(|error| super::fault::fault(&error)),
+                done = &mut answer => return done,
             }
         }
     };
@@ -176,7 +186,7 @@ async fn next(driver: &mut Driver) -> Result<Option<String>, StoreError> {
     match std::future::poll_fn(|context| driver.poll_message(context)).await {
         Some(Ok(AsyncMessage::Notification(notice))) => Ok(Some(notice.payload().to_owned())),
         Some(Ok(_)) => Ok(None),
-        Some(Err(error)) => Err(super::fault::fault(&error)),
+        Some(Err(error)) => Err(fault(&error)),
         None => Err(StoreError::Unavailable("the connection was closed".to_owned())),
     }
 }

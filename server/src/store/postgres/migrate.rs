@@ -27,9 +27,9 @@ pub(super) async fn migrate(client: &Client, schema: &str) -> Result<(), StoreEr
 async fn lift(client: &Client, schema: &str) -> Result<(), StoreError> {
     let version = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
     let wrong = |error: Error| fault(&error);
-    client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await.map_err(wrong)?;
+    client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await.map_err(wrong)?;
     let there = client
-        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&format!("{schema}.meta")])
+        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&format!("\"{schema}\".meta")])
         .await
         .and_then(|row| row.try_get::<_, bool>(0))
         .map_err(wrong)?;

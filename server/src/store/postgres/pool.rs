@@ -87,6 +87,24 @@ impl<S: Prepared> Pool<S> {
         Pool { lanes: (0..size).map(lane).collect(), longest, closing }
     }
 
+    /// Waits until the first connection is up.
+    ///
+    /// # Errors
+    /// It does not come: why.
+    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+        let Some(lane) = self.lanes.first() else { return Err(closed()) };
+        let mut state = lane.state.clone();
+        let up = state.wait_for(|state| matches!(state, State::Up(_)));
+        match tokio::time::timeout(PATIENCE * 10, up).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => match &*lane.state.borrow() {
+                State::Up(_) => Ok(()),
+                State::Down(why) => Err(why.clone()),
+            },
+        }
+    }
+
     /// Runs `act` on the connection with the fewest waiting. What is only read may be asked again where the connection was
     /// lost before the answer came.
     ///
@@ -154,24 +172,6 @@ impl<S: Prepared> Pool<S> {
         match found {
             State::Up(line) => Ok((line, Busy::new(lane))),
             State::Down(why) => Err(why),
-        }
-    }
-
-    /// Waits for the first connection: a server that has much to do may take longer than a caller waits.
-    ///
-    /// # Errors
-    /// Why there is none after `patience`.
-    pub(super) async fn ready(&self, patience: Duration) -> Result<(), StoreError> {
-        let Some(lane) = self.lanes.first() else { return Ok(()) };
-        let mut state = lane.state.clone();
-        let up = |state: &State<S>| matches!(state, State::Up(_));
-        match tokio::time::timeout(patience, state.wait_for(up)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(closed()),
-            Err(_) => match &*lane.state.borrow() {
-                State::Up(_) => Ok(()),
-                State::Down(why) => Err(why.clone()),
-            },
         }
     }
 

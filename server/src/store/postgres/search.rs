@@ -5,14 +5,15 @@
 //! a shared connection. Everything else is several statements in a transaction that reads, on a connection that is its own
 //! for that long.
 
-use super::super::lead::{self, Lead, normalize};
+use super::super::lead::{self, Lead};
 use super::super::query::{Place, holds, in_bounds, matches};
-use super::super::rows::{decode_facets, place_bytes, space_bytes};
-use super::super::{Facet, FacetRange, Key, Page, Query, StoreError, Versioned, bounds};
+use super::super::rows::{decode_facets, place_bytes};
+use super::super::{Facet, Key, Page, StoreError, Versioned, bounds};
 use super::fault::Trouble;
 use super::pool::Line;
 use super::read::{Long, record};
 use super::searching::{Search, Set};
+use super::wanted::{Columns, Wanted};
 use futures_util::FutureExt;
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::MutexGuard;
@@ -24,64 +25,6 @@ const CANDIDATES: usize = 2_000;
 /// How many candidates are fetched at once: few at first, for most answers are short.
 const FIRST_CHUNK: usize = 64;
 const CHUNK: usize = 512;
-/// Above every id.
-const ABOVE_ALL: [u8; bounds::LONGEST_ID + 1] = [0xff; bounds::LONGEST_ID + 1];
-
-/// What a page takes: the conditions in their normal form, and where its ids must lie.
-pub(super) struct Wanted<'q> {
-    query: &'q Query,
-    conditions: Vec<Vec<FacetRange>>,
-    low: &'q [u8],
-    /// Above the greatest id.
-    high: Box<[u8]>,
-    /// Where the page before ended, in the order of values.
-    after: Option<(u16, Facet, Box<[u8]>)>,
-    /// Whether records of the kind may rest.
-    rests: bool,
-}
-
-impl<'q> Wanted<'q> {
-    /// Reads the query; `None` when nothing can be found.
-    pub(super) fn of(query: &'q Query, resting: &[u8]) -> Option<Wanted<'q>> {
-        let conditions = normalize(query)?;
-        let mut high = query.until.clone().unwrap_or_else(|| Box::new(ABOVE_ALL));
-        let mut after = None;
-        match query.cursor.as_ref().map(|cursor| Place::open(cursor, query)) {
-            None => {}
-            Some(None) => return None,
-            Some(Some(Place::Id(id))) => high = high.min(id),
-            Some(Some(Place::Value { condition, at, id })) => {
-                conditions.get(usize::from(condition))?;
-                after = Some((condition, at, id));
-            }
-        }
-        let low = query.from.as_deref().unwrap_or_default();
-        Some(Wanted { query, conditions, low, high, after, rests: resting.contains(&query.space.kind) })
-    }
-
-    /// Whether one statement says it all.
-    pub(super) fn plain(&self) -> bool {
-        lead::plain(&self.conditions).is_some() && self.after.is_none()
-    }
-
-    fn key(&self, id: &[u8]) -> Vec<u8> {
-        [space_bytes(self.query.space).as_slice(), id].concat()
-    }
-
-    fn space(&self) -> Vec<u8> {
-        self.key(&[])
-    }
-
-    /// The ranges of a condition.
-    fn columns(&self, condition: usize) -> Columns<'_> {
-        let mut columns = Columns::default();
-        for range in self.conditions.get(condition).into_iter().flatten() {
-            columns.add(0, self.query, range);
-        }
-        columns
-    }
-}
-
 /// A page that one statement finds: all that it gives meets the query.
 pub(super) async fn plain(line: &Line<Long>, wanted: &Wanted<'_>) -> Result<Page<Versioned>, Trouble> {
     let limit = bounds::page(wanted.query.limit);
@@ -377,24 +320,6 @@ impl Alone<'_> {
             own.remove(&**id).ok_or_else(nowhere).and_then(|row| whole(wanted, row))
         };
         Ok(found.iter().map(one).collect::<Result<_, _>>()?)
-    }
-}
-
-/// Ranges, one array a column; of several conditions, with their numbers.
-#[derive(Default)]
-struct Columns<'w> {
-    numbers: Vec<i32>,
-    places: Vec<Vec<u8>>,
-    lows: Vec<&'w [u8]>,
-    highs: Vec<&'w [u8]>,
-}
-
-impl<'w> Columns<'w> {
-    fn add(&mut self, number: i32, query: &Query, range: &'w FacetRange) {
-        self.numbers.push(number);
-        self.places.push(place_bytes(query.space, range.name).to_vec());
-        self.lows.push(&range.low);
-        self.highs.push(&range.high);
     }
 }
 

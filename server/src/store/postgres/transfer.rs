@@ -1,7 +1,7 @@
 //! The database, raw: read page by page from beside the nodes that work on it, and written while none does.
 //!
 //! Each page is a statement of its own; digests are made by the database, so that bodies stay where they are. A claim is a
-//! lock of the database that every connection of a node that writes holds with others, and whoever claims holds alone.
+//! lock of the database that every connection of a node holds with others, and whoever claims holds alone.
 
 use super::super::rows::{self, KeyBytes};
 use super::super::transfer::{Difference, Digest, LARGEST_LIST, Marks, Orphan, Size, Transfer};
@@ -17,12 +17,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row};
 
-/// What a service is told whose connection may not write.
-pub(super) const CLAIMED: &str = "somebody has claimed the store, to move it: nobody else may write to it";
-/// Held with others by every connection that writes for a service; false: somebody has claimed the store.
-pub(super) const SHARE: &str = "SELECT pg_try_advisory_lock_shared(1213420614, hashtext(current_schema()))";
-const CLAIM: &str = "SELECT pg_try_advisory_lock(1213420614, hashtext(current_schema()))";
-const RELEASE: &str = "SELECT pg_advisory_unlock(1213420614, hashtext(current_schema()))";
+// Every connection of a service holds this lock with others; `connect` takes it.
+const CLAIM: &str = "SELECT pg_try_advisory_lock(1213420614, hashtext($1))";
+const RELEASE: &str = "SELECT pg_advisory_unlock(1213420614, hashtext($1))";
 
 /// An instant that may be missing, as digests have it.
 macro_rules! instant {
@@ -44,14 +41,14 @@ macro_rules! of_record {
             instant!("seen"),
             " || ",
             instant!("forget_at"),
-            " || int4send(length(facets)) || facets || int4send(length(body)) || body)"
+            " || int4send(length(facets)) || facets || body)"
         )
     };
 }
 /// The digest of a line.
 macro_rules! of_line {
     () => {
-        "sha256(int4send(length(subject)) || subject || int8send(at) || int4send(length(body)) || body)"
+        "sha256(int4send(length(subject)) || subject || int8send(at) || body)"
     };
 }
 
@@ -136,7 +133,7 @@ impl RawDatabase {
                     "the connection was lost, and the claim with it".to_owned(),
                 ));
             }
-            held.link = Some(self.connector.link(Purpose::Schema).await?);
+            held.link = Some(self.connector.link(Purpose::Moving).await?);
         }
         if !held.made
             && let Some(link) = &held.link
@@ -270,6 +267,17 @@ impl Transfer for RawDatabase {
         self.change(async |client| set_marks(client, marks).await).await
     }
 
+    async fn shut(&self, why: Option<&str>) -> Result<(), StoreError> {
+        let sql = match why {
+            None => "DROP TABLE IF EXISTS moved_away".to_owned(),
+            Some(why) => format!(
+                "CREATE TABLE IF NOT EXISTS moved_away (); COMMENT ON TABLE moved_away IS '{}'",
+                why.replace('\\', "/").replace('\'', "''")
+            ),
+        };
+        self.change(async |client| Ok(client.batch_execute(&sql).await?)).await
+    }
+
     async fn claim(&self) -> Result<bool, StoreError> {
         {
             let mut held = self.held.lock().await;
@@ -280,10 +288,18 @@ impl Transfer for RawDatabase {
         }
         let mut held = self.held().await?;
         let Some(link) = &held.link else { return Ok(false) };
-        migrate::migrate(link, self.connector.schema()).await?;
-        let claimed = link.query_one(CLAIM, &[]).await.and_then(|row| row.try_get(0)).map_err(wrong)?;
-        held.made = true;
-        held.claimed = claimed;
+        let schema = self.connector.schema();
+        let claimed =
+            link.query_one(CLAIM, &[&schema]).await.and_then(|row| row.try_get(0)).map_err(wrong)?;
+        if claimed {
+            if let Err(why) = migrate::migrate(link, schema).await {
+                // With the connection the lock goes.
+                held.link = None;
+                return Err(why);
+            }
+            held.made = true;
+            held.claimed = true;
+        }
         Ok(claimed)
     }
 
@@ -291,7 +307,7 @@ impl Transfer for RawDatabase {
         let mut held = self.held.lock().await;
         if std::mem::take(&mut held.claimed)
             && let Some(link) = &held.link
-            && link.batch_execute(RELEASE).await.is_err()
+            && link.query(RELEASE, &[&self.connector.schema()]).await.is_err()
         {
             // With the connection the lock goes.
             held.link = None;

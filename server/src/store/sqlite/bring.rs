@@ -19,6 +19,7 @@ pub(super) const SQL: &[&str] = &[
     DROP_ORPHAN,
     DROP_TALLIES,
     SET_COUNTER,
+    RAISE_POSITION,
 ];
 const FIND: &str = "SELECT facets FROM records WHERE key = ?1";
 const PUT: &str = "INSERT INTO records (key, version, bucket, seen, forget_at, facets, body)
@@ -36,6 +37,8 @@ const DROP_ORPHAN: &str = "DELETE FROM orphans WHERE at = ?1 AND key = ?2";
 const DROP_TALLIES: &str = "DELETE FROM counters WHERE name >= x'74' AND name < x'75'";
 const SET_COUNTER: &str =
     "INSERT INTO counters (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+const RAISE_POSITION: &str = "INSERT INTO counters (name, value) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = max(value, ?2)";
 // Where each hour of the last year begins, from history itself.
 const HOURS: &str = "DELETE FROM hours; INSERT INTO hours
     SELECT hour, min(first) OVER (ORDER BY hour DESC)
@@ -56,6 +59,10 @@ pub(super) fn bring(conn: &Connection, difference: &Difference) -> Result<(), Tr
         let position = i64::try_from(line.position).map_err(|_| damaged("a position is too great"))?;
         let row = (position, &*KeyBytes::new(&line.subject), line.at.0, &line.body);
         conn.prepare_cached(PUT_LINE)?.execute(row)?;
+    }
+    if let Some(last) = lines.iter().map(|line| line.position).max() {
+        let last = i64::try_from(last).map_err(|_| damaged("a position is too great"))?;
+        conn.prepare_cached(RAISE_POSITION)?.execute((b"position".as_slice(), last))?;
     }
     for position in gone_lines {
         // No position is that high: there is no such line.

@@ -26,7 +26,7 @@ pub enum Part {
 }
 
 /// Hears how far a round is.
-pub trait Watch: Send {
+pub trait Watch {
     /// So much of the first store's part has been gone through since the last call, and so much was brought over.
     fn went(&mut self, part: Part, seen: u64, brought: u64);
 }

@@ -27,7 +27,7 @@ struct Known {
     ended: bool,
 }
 
-struct Worker {
+pub(super) struct Worker {
     number: usize,
     dice: u64,
     known: Vec<Known>,
@@ -35,13 +35,17 @@ struct Worker {
 }
 
 impl Worker {
+    pub(super) fn new(number: usize) -> Worker {
+        Worker { number, dice: 77 + number as u64, known: Vec::new(), made: 0 }
+    }
+
     fn roll(&mut self, sides: u64) -> u64 {
         self.dice = self.dice.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
         (self.dice >> 33) % sides
     }
 
     /// One call; `None` when the answer did not come.
-    fn step(&mut self, client: &mut Client) -> Option<()> {
+    pub(super) fn step(&mut self, client: &mut Client) -> Option<()> {
         let living: Vec<usize> = (0..self.known.len()).filter(|n| !self.known[*n].endangered).collect();
         let pick = usize::try_from(self.roll(living.len().max(1) as u64)).unwrap();
         let one = living.get(pick).copied();
@@ -112,7 +116,7 @@ impl Worker {
     }
 
     /// Asks about everything that was acknowledged; returns how many answers were checked.
-    fn check(&mut self, server: &Server, round: u32) -> u64 {
+    pub(super) fn check(&mut self, server: &Server, round: u32) -> u64 {
         let mut client = server.client();
         let mut checked = 0;
         for known in &mut self.known {
@@ -162,9 +166,7 @@ fn kill_at_any_moment() {
     place.configure(
         "[policy.default]\nrotate_every = \"1s\"\nrotation_grace = \"10m\"\nmax_sessions = 1000000\n[log]\nlevel = \"warn\"\n",
     );
-    let mut workers: Vec<Worker> = (0..CLIENTS)
-        .map(|number| Worker { number, dice: 77 + number as u64, known: Vec::new(), made: 0 })
-        .collect();
+    let mut workers: Vec<Worker> = (0..CLIENTS).map(Worker::new).collect();
     let (calls, mut checked, mut slowest) = (Arc::new(AtomicU64::new(0)), 0, Duration::ZERO);
     let began = clock();
     let mut server = place.serve();

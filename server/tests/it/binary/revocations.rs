@@ -19,11 +19,11 @@ const REVOKERS: usize = 3;
 
 /// What a listener knows and would write down.
 #[derive(Clone, Default)]
-struct Known {
-    ended: BTreeSet<String>,
-    last: Option<String>,
+pub(super) struct Known {
+    pub(super) ended: BTreeSet<String>,
+    pub(super) last: Option<String>,
     /// Up to when it was told everything.
-    as_of: String,
+    pub(super) as_of: String,
 }
 
 /// What all listeners and revokers share.
@@ -36,10 +36,10 @@ struct Shared {
 }
 
 /// A stream of the server; blocks, until it breaks.
-struct Stream(BufReader<TcpStream>);
+pub(super) struct Stream(BufReader<TcpStream>);
 
 impl Stream {
-    fn open(server: &(String, String), last: Option<&str>) -> Option<Stream> {
+    pub(super) fn open(server: &(String, String), last: Option<&str>) -> Option<Stream> {
         let (address, key) = server;
         let mut socket = TcpStream::connect(address).ok()?;
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -62,7 +62,7 @@ impl Stream {
     }
 
     /// Reads on to the next event, and lets it be known.
-    fn learn(&mut self, known: &mut Known) -> Option<()> {
+    pub(super) fn learn(&mut self, known: &mut Known) -> Option<()> {
         let mut id = None;
         loop {
             let line = self.line()?;

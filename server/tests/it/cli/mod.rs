@@ -10,6 +10,7 @@ mod devices;
 mod events;
 mod keys;
 mod local;
+mod migrate;
 mod policy;
 mod revocations;
 mod server;
@@ -20,9 +21,11 @@ mod users;
 
 use crate::config::directory;
 use handstamp_server::cli::{
-    self, BackupDone, CompactDone, Exit, Failure, Finding, Hooks, Level, MasterKeyDone, Progress,
-    RestoreDone, RestoreOptions, Terminal,
+    self, BackupDone, CompactDone, Exit, Failure, Finding, Hooks, Level, MasterKeyDone, MoveDone, MoveNews,
+    MoveOrder, MoveWatch, Progress, RestoreDone, RestoreOptions, Terminal,
 };
+use handstamp_server::config::setting::Word;
+use handstamp_server::config::store::StoreUrl;
 use handstamp_server::config::{Config, Environment, Secret, Sources};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -84,6 +87,27 @@ impl Hooks for Rooms {
     fn generate_key(&self) -> Result<Secret, Failure> {
         self.note("generate".to_owned())?;
         Ok(Secret::new("hsk_fresh"))
+    }
+    fn migrate_store(&self, order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Failure> {
+        let MoveOrder { from, to, wait, anew, dry_run } = order;
+        let (from, to) = (from.text(), to.text());
+        self.note(format!("migrate-store {from} {to} {wait} {anew} {dry_run}"))?;
+        watch.tell(&MoveNews::Began { again: false, records: 7, lines: 8 });
+        if *dry_run {
+            return Ok(MoveDone::Would { records: 7, lines: 8, differ: 9 });
+        }
+        watch.tell(&MoveNews::RoundDone { number: 1, brought: 15, removed: 2 });
+        if !*wait {
+            return Ok(MoveDone::NotYet);
+        }
+        watch.tell(&MoveNews::StopTheService);
+        watch.tell(&MoveNews::LastRound);
+        watch.tell(&MoveNews::Comparing);
+        Ok(MoveDone::Done { records: 7, lines: 8, digest: "0123456789abcdef01".to_owned() })
+    }
+    fn undo_migration(&self, store: &StoreUrl) -> Result<String, Failure> {
+        self.note(format!("undo {}", store.text()))?;
+        Ok("sqlite:/b".to_owned())
     }
     fn reload(&self, config: &Config) -> Result<(), Failure> {
         self.note(format!("reload {}", config.server.data_dir.display()))

@@ -272,7 +272,7 @@ fn every_layer_is_named_in_its_errors() {
 #[test]
 fn all_problems_come_at_once() {
     let file = "[server]\nlisten = \"x\"\nlisen = 1\n[cookie]\ndomain = \"example.org\"\nsame_site = \"no\"\n\
-                [store]\nurl = \"postgres://db.example/h\"\n";
+                [store]\nurl = \"redis://db.example/0\"\n";
     let said = Said {
         file: Some(file),
         environment: vec![("HANDSTAMP_LOG__LEVEL", "loud".to_owned()), ("HANDSTAMP_NO", String::new())],
@@ -284,7 +284,7 @@ fn all_problems_come_at_once() {
         "3: server.lisen: unknown key",
         "5: cookie.domain: `__Host-handstamp` begins with __Host-",
         "6: cookie.same_site:",
-        "8: store.url: PostgreSQL as a store comes in a later version",
+        "8: store.url: Redis as a store comes in a later version",
         "HANDSTAMP_NO: unknown environment variable",
         "HANDSTAMP_LOG__LEVEL: log.level:",
         "--data-dir: server.data_dir:",
@@ -346,7 +346,7 @@ fn no_error_repeats_a_secret() {
         ("HANDSTAMP_MASTER_KEY", planted.to_owned()),
     ];
     let flags =
-        Flags { store: Some(format!("postgres://u:{planted}@h/d?password={planted}")), ..Flags::default() };
+        Flags { store: Some(format!("redis://u:{planted}@h/0?password={planted}")), ..Flags::default() };
     let found = lines(load(&Said { file: Some(file), environment, flags }));
     assert_eq!(found.len(), 8, "{found:#?}");
     assert!(!found.join("\n").contains(planted), "{found:#?}");

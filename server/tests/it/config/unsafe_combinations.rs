@@ -91,7 +91,7 @@ fn tls_needs_both_files_and_they_must_be_there() {
 #[test]
 fn a_command_that_only_asks_needs_none_of_the_files() {
     let file = "[server]\ntls_cert = \"/nowhere/c\"\ntls_key = \"/nowhere/k\"\nmaster_key_file = \"/nowhere/m\"\n\
-                [store]\nurl = \"postgres://h/d\"\n";
+                [store]\nurl = \"redis://h/0\"\n";
     let sources = super::sources(&Said { file: Some(file), ..Said::default() });
     let asked = handstamp_server::config::Config::load_to_ask(&sources).ok().unwrap();
     assert!(asked.server.tls.is_some());
@@ -114,8 +114,6 @@ fn two_listeners_cannot_share_an_address() {
 #[test]
 fn stores_of_later_versions_are_known_and_refused() {
     for (url, wanted) in [
-        ("postgres://h/d", "PostgreSQL as a store comes in a later version"),
-        ("postgresql://h/d", "PostgreSQL as a store comes in a later version"),
         ("redis://h", "Redis as a store comes in a later version"),
         ("rediss://h", "Redis as a store comes in a later version"),
         ("redis-sentinel://h", "Redis as a store comes in a later version"),
@@ -131,6 +129,13 @@ fn stores_of_later_versions_are_known_and_refused() {
         let file: &'static str = kept(format!("[store]\nurl = \"{url}\""));
         let found = problems(file);
         assert!(matches!(found.as_slice(), [one] if one.contains(wanted)), "{url}: {found:?}");
+    }
+    for url in ["postgres://u@h/d", "postgresql://u:p@h1,h2:7/d?schema=s"] {
+        let config = good(kept(format!("[store]\nurl = \"{url}\"")));
+        assert!(
+            config.store.url == handstamp_server::config::store::StoreUrl::Postgres(url.to_owned()),
+            "{url}"
+        );
     }
     for (url, path) in
         [("sqlite:a.db", "a.db"), ("sqlite:/a/b.db", "/a/b.db"), ("sqlite:///a/b.db", "/a/b.db")]

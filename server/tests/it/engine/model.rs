@@ -41,7 +41,7 @@ pub(crate) struct Client {
     /// An end was acknowledged: it is dead.
     pub(crate) ended: bool,
     /// When that was, and by which node.
-    ended_at: (Millis, usize),
+    pub(crate) ended_at: (Millis, usize),
     robbed: bool,
 }
 

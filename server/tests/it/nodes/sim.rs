@@ -8,6 +8,7 @@ use crate::engine::house::{Plan, Said, asked, good, in_state, of_tag, of_user, t
 use crate::engine::model::{Model, Verdict};
 use crate::engine::sim::{Dice, EVERY, GRACE, IDLE, plan};
 use crate::engine::{full, number};
+use handstamp_core::lease::LENGTH;
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
 use handstamp_server::app::Stop;
@@ -49,7 +50,7 @@ impl World {
 
 #[tokio::test(start_paused = true)]
 async fn several_nodes_tell_one_story() {
-    let (seeds, phases) = if full() { (1_000, 30) } else { (30, 14) };
+    let (seeds, phases) = if full() { (1_000, 30) } else { (16, 14) };
     let mut done = Model::default();
     if let Some(seed) = number("HANDSTAMP_TEST_SEED") {
         println!("{}", simulate(seed, 30).await);
@@ -175,11 +176,11 @@ async fn hear(world: &Rc<World>, n: usize) {
         yield_now().await;
     }
     let node = &world.nodes[n];
-    match world.roll(16) {
-        0 => node.ear.hold(),
-        1 => node.ear.cut(),
-        2 | 3 => node.ear.release(),
-        4..8 => drop(node.app.probe().await),
+    match world.roll(24) {
+        0 | 1 => node.ear.hold(),
+        2 | 3 => node.ear.cut(),
+        4 => node.ear.release(),
+        5..12 => drop(node.app.probe().await),
         _ => node.keep_up().await,
     }
 }
@@ -189,17 +190,22 @@ async fn step(world: &Rc<World>) {
     for _ in 0..world.roll(20) {
         yield_now().await;
     }
-    if world.roll(8) == 0 {
-        world.passes(300);
+    if world.roll(4) == 0 {
+        world.passes(700);
     }
     let (count, client) = {
         let model = world.model.borrow();
         let living: Vec<usize> = (0..model.clients.len()).filter(|n| !model.clients[*n].ended).collect();
         let all = model.clients.len();
         let pick = |n: usize| usize::try_from(world.roll(n.max(1) as u64)).unwrap();
-        // The dead are asked for often: by caches that should have forgotten them.
-        let client =
-            if living.is_empty() || world.roll(4) == 0 { pick(all) } else { living[pick(living.len())] };
+        // Who died a moment ago is asked for often: of caches that should have forgotten them.
+        let mut dead: Vec<usize> = (0..all).filter(|n| model.clients[*n].ended).collect();
+        dead.sort_by_key(|n| std::cmp::Reverse(model.clients[*n].ended_at));
+        let client = match world.roll(8) {
+            0..3 if !dead.is_empty() => dead[pick(dead.len().min(4))],
+            _ if living.is_empty() => pick(all),
+            _ => living[pick(living.len())],
+        };
         (living.len(), client)
     };
     let node = world.pick();
@@ -295,8 +301,8 @@ async fn update(world: &Rc<World>, node: usize, client: usize) {
 
 /// Everything is at rest, nothing fails, and everybody has heard everything: all nodes tell one story, and it is the model's.
 async fn at_rest(world: &World, seed: u64) {
-    // A node that was killed may have kept house.
-    world.cluster.pass(handstamp_core::lease::LENGTH);
+    // One that died may have kept house: somebody else does after this.
+    world.cluster.pass(LENGTH);
     for node in &world.nodes {
         node.ear.release();
     }

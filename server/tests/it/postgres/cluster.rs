@@ -65,15 +65,38 @@ impl Cluster {
     /// A fresh one with settings (`name=value`), after its folder was changed by `prepare`; [`Cluster::give`] gives
     /// files to whom the server runs as.
     pub(crate) fn start_with(settings: &[&str], prepare: impl FnOnce(&Path)) -> Cluster {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let template = template();
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("handstamp-pg-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder).unwrap();
-        Cluster::give(&folder);
+        let folder = folder();
         ran(Command::new("cp").arg("-a").arg(&template).arg(folder.join("data")));
         prepare(&folder.join("data"));
+        Cluster::launch(folder, settings)
+    }
+
+    /// One that follows another, and takes no writes until it is promoted.
+    pub(crate) fn standby_of(primary: &Cluster) -> Cluster {
+        let folder = folder();
+        let mut copy = own(Command::new(program("pg_basebackup")));
+        copy.env("PGPASSWORD", PASSWORD).args([
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-R",
+            "-c",
+            "fast",
+            "-X",
+            "stream",
+        ]);
+        ran(copy
+            .arg("-p")
+            .arg(primary.port.to_string())
+            .arg("-D")
+            .arg(folder.join("data"))
+            .current_dir(&folder));
+        Cluster::launch(folder, &["hot_standby=on"])
+    }
+
+    fn launch(folder: PathBuf, settings: &[&str]) -> Cluster {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut cluster = Cluster { folder, port: 0, settings, keeper: Mutex::new(None) };
         eventually("a free port", || {
@@ -233,6 +256,17 @@ impl Drop for Cluster {
             None => drop(std::fs::remove_dir_all(&self.folder)),
         }
     }
+}
+
+/// A fresh folder of whom the server runs as.
+fn folder() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("handstamp-pg-{}-{number}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).unwrap();
+    Cluster::give(&folder);
+    folder
 }
 
 /// A data directory as it is before the first start: two roles, one database.

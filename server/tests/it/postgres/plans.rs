@@ -38,13 +38,13 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn filled(address: &str, live: u32) -> Client {
     let store = node(address).await;
     for part in 0..10_u32 {
-        let live =
-            (0..200).map(|n| with_facets(part * 1_000 + n, [facet(1, n.to_be_bytes()), facet(2, "all")]));
+        let living =
+            (0..live).map(|n| with_facets(part * 1_000 + n, [facet(1, n.to_be_bytes()), facet(2, "all")]));
         let over = (0..20).map(|day| Record {
             facets: vec![facet(1, "over")],
             ..ended(100_000 + part * 1_000 + day, NOW.0 + i64::from(day + 1) * DAY)
         });
-        let all: Vec<Record> = live.chain(over).collect();
+        let all: Vec<Record> = living.chain(over).collect();
         let events =
             all.iter().map(|record| event(crate::conformance::world::number(&record.key), "e")).collect();
         store.done(Batch { events, ..batch(all.into_iter().map(create)) }).await;

@@ -8,7 +8,7 @@ use handstamp_server::codec::moving::moving_key;
 use handstamp_server::run::migrate::course::{Begun, Course, End, objection, undo};
 use handstamp_server::store::memory::Memory;
 use handstamp_server::store::transfer::Transfer;
-use handstamp_server::store::transfer::rounds::{Compared, compare};
+use handstamp_server::store::transfer::rounds::{Compared, Contents, compare};
 use handstamp_server::store::{Batch, Expect, Op, Record, Store};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -53,10 +53,20 @@ async fn begun<'t>(from: End<'t>, to: End<'t>) -> Result<Option<Course<'t>>, Fai
     Course::begin(from, to, Millis(5), id, false).await
 }
 
+/// The end of a move, if nobody works on the old store.
+async fn finish(course: &Course<'_>) -> Result<Option<Contents>, Failure> {
+    if !course.is_quiet().await? {
+        assert!(course.last_round(&mut Blind).await.is_err() && course.end(&mut Blind).await.is_err());
+        return Ok(None);
+    }
+    course.last_round(&mut Blind).await?;
+    course.end(&mut Blind).await.map(Some)
+}
+
 /// Moves without any service.
 async fn go(from: &Memory, to: &Memory) -> Result<Begun, Failure> {
     let course = start(end(from, "one:"), end(to, "two:")).await?;
-    course.finish(&mut Blind, |_| ()).await?.expect("nobody works on it");
+    finish(&course).await?.expect("nobody works on it");
     Ok(course.begun)
 }
 
@@ -133,7 +143,7 @@ async fn attempt(from: &dyn Transfer, to: &dyn Transfer) -> Result<bool, Failure
     let Some(course) = begun(end(from, "one:"), end(to, "two:")).await? else { return Ok(true) };
     for _ in 0..3 {
         course.round(&mut Blind).await?;
-        if course.finish(&mut Blind, |_| ()).await?.is_some() {
+        if finish(&course).await?.is_some() {
             return Ok(true);
         }
     }
@@ -183,7 +193,7 @@ fn what_was_begun_from_another_store_is_not_gone_on_with() {
         assert!(said.contains("is itself being filled"), "{said}");
         // Emptied, it takes the other one.
         let begun = Course::begin(end(&other, "other:"), end(&two, "two:"), Millis(5), [7; 16], true).await;
-        begun.unwrap().unwrap().finish(&mut Blind, |_| ()).await.unwrap().unwrap();
+        finish(&begun.unwrap().unwrap()).await.unwrap().unwrap();
         assert_eq!(everything(&other).await, everything(&two).await);
     });
 }
@@ -264,7 +274,7 @@ fn a_difference_is_found() {
             loses: true,
         };
         let course = start(end(&one, "one:"), end(&lossy, "two:")).await.unwrap();
-        let said = course.finish(&mut Blind, |_| ()).await.unwrap_err().to_string();
+        let said = finish(&course).await.unwrap_err().to_string();
         assert!(said.contains("not equal") && said.contains("1 lines of history"), "{said}");
         // Nothing moved away.
         assert_eq!(refused(&one).await, None);

@@ -2,10 +2,12 @@
 
 use super::pairs::found;
 use super::world::{Blind, Dice, digests, everything, live};
+use crate::conformance::world::Scratch;
 use crate::postgres::cluster::shared;
 use crate::postgres::node;
 use handstamp_server::store::memory::Memory;
 use handstamp_server::store::postgres::{Address, Options, Postgres, RawDatabase};
+use handstamp_server::store::sqlite::{RawFile, Sqlite};
 use handstamp_server::store::transfer::rounds::{Compared, compare, round};
 use handstamp_server::store::transfer::{Difference, Transfer};
 use handstamp_server::store::{Key, Store};
@@ -28,6 +30,7 @@ async fn claim(raw: &RawDatabase) {
 async fn carry(from: &dyn Transfer, to: &dyn Transfer) {
     round(from, to, &[], &mut Blind).await.unwrap();
     to.set_marks(&from.marks().await.unwrap()).await.unwrap();
+    assert_eq!(everything(to).await, everything(from).await);
     assert!(matches!(compare(from, to, &[], &mut Blind).await.unwrap(), Compared::Same(_)));
 }
 
@@ -35,7 +38,10 @@ async fn carry(from: &dyn Transfer, to: &dyn Transfer) {
 async fn into_a_database_and_out_of_it_is_the_same() {
     for seed in 0..3 {
         let address = Address::parse(&shared().fresh()).unwrap();
-        let (store, back) = (Memory::new(), Memory::new());
+        let scratch = Scratch::new();
+        // The embedded store sweeps in the same order.
+        let service = Sqlite::open(&scratch.path("a"), &Default::default()).unwrap();
+        let (store, back) = (RawFile::at(&scratch.path("a")).unwrap(), Memory::new());
         let raw = RawDatabase::at(&address, RESTING).unwrap();
         let mut dice = Dice::new(seed);
         claim(&raw).await;
@@ -43,7 +49,7 @@ async fn into_a_database_and_out_of_it_is_the_same() {
         // Again and again, so that what is there is replaced, taken away, and moves between partitions.
         for steps in [100, 60, 60, 60] {
             for _ in 0..steps {
-                live(&store, &mut dice, 30).await;
+                live(&service, &mut dice, 30).await;
             }
             carry(&store, &raw).await;
             carry(&raw, &back).await;
@@ -62,9 +68,9 @@ async fn into_a_database_and_out_of_it_is_the_same() {
                 all.1.iter_mut().for_each(|page| page.sort());
                 all
             };
-            assert_eq!(sorted(found(&other, &keys).await), sorted(found(&store, &keys).await));
+            assert_eq!(sorted(found(&other, &keys).await), sorted(found(&service, &keys).await));
             for _ in 0..40 {
-                live(&store, &mut one, 30).await;
+                live(&service, &mut one, 30).await;
                 live(&other, &mut two, 30).await;
             }
             assert_eq!(everything(&raw).await, everything(&store).await);
@@ -90,7 +96,7 @@ async fn a_claim_keeps_services_out() {
     assert!(!other.claim().await.unwrap());
     let options = Options { node: node(), resting: RESTING.into() };
     let why = Postgres::open(&address, &options).await.err().unwrap().to_string();
-    assert!(why.contains("claimed"), "{why}");
+    assert!(why.contains("is being moved"), "{why}");
     raw.release().await;
     assert!(raw.write(&nothing).await.is_err());
     let store = open(&address).await;
@@ -113,4 +119,25 @@ async fn a_claim_keeps_services_out() {
     assert!(raw.marks().await.is_err());
     claim(&raw).await;
     assert!(raw.write(&nothing).await.is_ok());
+}
+
+/// A node that was cut off while everything moved away comes back to a store that does not take it any more.
+#[tokio::test]
+async fn what_moved_away_stays_shut() {
+    let address = Address::parse(&shared().fresh()).unwrap();
+    let raw = RawDatabase::at(&address, RESTING).unwrap();
+    claim(&raw).await;
+    raw.shut(Some("it's in sqlite:/b")).await.unwrap();
+    raw.release().await;
+    let options = Options { node: node(), resting: RESTING.into() };
+    let why = Postgres::open(&address, &options).await.err().unwrap().to_string();
+    assert!(why.contains("it's in sqlite:/b"), "{why}");
+    claim(&raw).await;
+    raw.shut(None).await.unwrap();
+    raw.release().await;
+    let store = open(&address).await;
+    // One that has not written yet is found, too.
+    assert!(!raw.claim().await.unwrap());
+    store.close().await;
+    claim(&raw).await;
 }

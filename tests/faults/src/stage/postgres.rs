@@ -100,21 +100,15 @@ impl Cluster {
         Ok(standby)
     }
 
-    /// Its clock will be shifted, see [`Cluster::shift`].
+    /// Its clock is wrong by so many seconds, from its next start on.
     ///
     /// # Errors
     /// When the file for it cannot be written.
-    pub(crate) fn with_clock(&mut self) -> Result<()> {
+    pub(crate) fn with_clock(&mut self, seconds: i64) -> Result<()> {
         let file = self.data.with_extension("clock");
-        write(&file, "+0\n")?;
+        write(&file, &format!("{seconds:+}\n"))?;
         self.clock = Some(file);
         Ok(())
-    }
-
-    /// # Errors
-    /// When the file of its clock cannot be written.
-    pub(crate) fn shift(&self, seconds: i64) -> Result<()> {
-        self.clock.as_ref().map_or(Ok(()), |file| write(file, &format!("{seconds:+}\n")))
     }
 
     /// # Errors

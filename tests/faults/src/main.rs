@@ -119,7 +119,7 @@ fn run(options: &Options) -> stage::shell::Result<bool> {
             seed,
             pace: Duration::from_millis(if options.minutes.is_some() { 4_000 } else { 2_000 }),
             rounds,
-            ends: 1_000,
+            ends: if options.minutes.is_some() { 1_000 } else { 200 },
             keep: options.keep,
         };
         let outcome = runtime.block_on(scene::play(scene, &plan))?;

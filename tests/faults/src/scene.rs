@@ -165,6 +165,13 @@ pub(crate) async fn play(scene: &Scene, plan: &Plan<'_>) -> Result<Outcome> {
         trial.make(scene.fault, &mut stage, plan, round).await?;
     }
     tokio::time::sleep(plan.pace).await;
+    // A slow machine takes longer to have done everything once.
+    for _ in 0..60 {
+        if alone || sights::missing(&lock(&world.operations)).is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     world.over.store(true, Ordering::Relaxed);
     for client in clients.drain(..) {
         client.await.map_err(|why| format!("a client failed: {why}"))?;

@@ -25,9 +25,15 @@ const SEEN: &[Sight] = &[
     ("a lost answer", |o| o.answer == Answer::Lost),
 ];
 
+/// What was not seen yet.
+pub(crate) fn missing(operations: &[Operation]) -> Vec<&'static str> {
+    let seen = |sight: fn(&Operation) -> bool| operations.iter().any(sight);
+    SEEN.iter().filter(|(_, sight)| !seen(*sight)).map(|(what, _)| *what).collect()
+}
+
 pub(crate) fn idle(history: &History) -> Vec<Violation> {
-    let missing = SEEN.iter().filter(|(_, seen)| !history.operations.iter().any(seen));
-    let mut found: Vec<String> = missing.map(|(what, _)| format!("not once was there {what}")).collect();
+    let missing = missing(&history.operations);
+    let mut found: Vec<String> = missing.iter().map(|what| format!("not once was there {what}")).collect();
     for (number, follower) in history.followers.iter().enumerate() {
         if !follower.heard.iter().any(|(_, heard)| matches!(heard, Heard::Ended(_))) {
             found.push(format!("follower {number} heard of no end"));

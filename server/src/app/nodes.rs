@@ -40,6 +40,8 @@ pub(super) struct Nodes {
     asking: unwritten::Asking,
     /// The last probe that was sent, and the last one that came back.
     last: [AtomicU64; 2],
+    /// When control records were last asked for because of a stranger; whoever asks holds it.
+    strangers: tokio::sync::Mutex<Option<Tick>>,
 }
 
 /// The most other nodes that are told apart; more are not waited for.
@@ -70,6 +72,7 @@ impl Nodes {
             others: Mutex::default(),
             asking: unwritten::Asking::default(),
             last: Default::default(),
+            strangers: tokio::sync::Mutex::default(),
         }
     }
 
@@ -212,6 +215,29 @@ impl App {
         }
         tokio::select! {
             outcome = self.newest() => outcome,
+            () = pause(PATIENCE) => Err(StoreError::Unavailable("it does not answer".to_owned())),
+        }
+    }
+
+    /// The same for a stranger, before it is refused: memory never says no. Any number of strangers who come together are one
+    /// question to the store, so that made-up keys cannot bury it.
+    ///
+    /// # Errors
+    /// What the store says, or that it says nothing.
+    pub async fn look_up_stranger(&self) -> Result<(), StoreError> {
+        let Some(nodes) = &self.nodes else { return Ok(()) };
+        let came = self.clock.ticks();
+        let look = async {
+            let mut asked = nodes.strangers.lock().await;
+            if asked.is_none_or(|asked| asked <= came) {
+                let now = self.clock.ticks();
+                self.newest().await?;
+                *asked = Some(now);
+            }
+            Ok(())
+        };
+        tokio::select! {
+            outcome = look => outcome,
             () = pause(PATIENCE) => Err(StoreError::Unavailable("it does not answer".to_owned())),
         }
     }

@@ -11,6 +11,7 @@
 //!   look at origins ([`super::cors`], [`super::browser::guard`]).
 //! * An access key in the address is refused, and said why, rather than ignored.
 
+use super::caller::brings_stranger;
 use super::cors::Page;
 use super::forward_auth::{self, Through};
 use super::problem::{self, Problem};
@@ -106,7 +107,7 @@ impl Door {
         // Whatever is answered at the browser's door, the page that asks is told that it may read it.
         let page = if self.kind == Kind::Main && !hot { Page::of(&self.web, &request) } else { None };
         if self.web.app.has_others()
-            && let Err(problem) = self.look_up(request.method(), request.uri().path()).await
+            && let Err(problem) = self.look_up(&request).await
         {
             let answer = problem.into_response();
             return match page {
@@ -123,11 +124,13 @@ impl Door {
 
     /// Keys, environments and rules are known well enough for a call to this path. Those that load what they judge look again
     /// with that load; those that are told what is in memory are told what the store has.
-    async fn look_up(&self, method: &Method, path: &str) -> Result<(), Problem> {
-        let looked = match Asks::of(method, path) {
+    async fn look_up(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        let path = request.uri().path();
+        let looked = match Asks::of(request.method(), path) {
+            Asks::Nothing => Ok(()),
+            _ if brings_stranger(&self.web, request.headers()) => self.web.app.look_up_stranger().await,
             // What they ask for is in the body, so they look themselves, and answer in their own words.
             _ if self.web.foreign.iter().any(|foreign| foreign.path == path) => Ok(()),
-            Asks::Nothing => Ok(()),
             Asks::Sessions => self.web.app.look_up().await,
             Asks::Rules => self.web.app.look_up_newest().await,
         };

@@ -158,3 +158,37 @@ async fn who_may_not_ask_any_more_is_not_told() {
     assert!(!asking.is_finished());
     asking.await.unwrap().refused(401, "access_key_invalid");
 }
+
+/// Memory never says no: a key that is made, or resumed, on one node is good on another one right away.
+#[tokio::test]
+async fn a_new_key_is_known_everywhere() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    b.keep_up().await;
+    let key = a.world.make_key(json!({ "name": "k", "scopes": ["sessions:read"] })).await;
+    let asks = async || {
+        let call = b.world.call(Method::POST, "/v1/sessions/validate").key(&key.token);
+        call.json(&json!({ "token": made.token })).send().await
+    };
+    assert_eq!(asks().await.status, 200);
+    let page = b.world.call(Method::GET, "/v1/sessions").key(&key.token).send().await;
+    assert_eq!(page.status, 200);
+    let path = format!("/v1/keys/{}", key.id);
+    for (state, status) in [("suspended", 401), ("active", 200)] {
+        let change = a.world.call(Method::PATCH, &path).key(&a.world.operator);
+        change.json(&json!({ "state": state })).send().await.expect(200);
+        if status == 401 {
+            b.keep_up().await;
+        }
+        assert_eq!(asks().await.status, status, "{state}");
+    }
+    // An environment that an operator names.
+    let environment = json!({ "product": "shop", "environment": "dev" });
+    let make = a.world.call(Method::POST, "/v1/environments").key(&a.world.operator);
+    make.json(&environment).send().await.expect(201);
+    let call = b.world.call(Method::GET, "/v1/sessions").key(&b.world.operator);
+    assert_eq!(call.header("x-handstamp-env", "shop/dev").send().await.status, 200);
+    // Strangers who come together are one question to the store, and none when the store does not answer.
+    let stranger = format!("{}x", key.token);
+    b.world.call(Method::GET, "/v1/sessions").key(&stranger).send().await.refused(401, "access_key_invalid");
+}

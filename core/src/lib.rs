@@ -17,6 +17,8 @@
 //! * [`caller`], [`environment`]: who may ask, and where; [`rate`]: how often. [`csrf`]: what a page must know to change anything.
 //! * [`agent`]: what a user agent says of itself, and when it has become another one.
 //! * [`facet`]: by what a session can be found.
+//! * [`licence`]: until when a node may answer from memory. [`store_time`]: whose time counts for several. [`lease`]: what one
+//!   node does for all.
 //! * [`status`]: places in status lists.
 //! * [`jose`]: signed and sealed tokens as everybody reads them. [`access_token`]: what they say of a session.
 //! * [`offline`]: what a verifier beside the application decides without asking.
@@ -43,6 +45,8 @@ pub mod facet;
 pub mod id;
 pub mod jose;
 pub mod judge;
+pub mod lease;
+pub mod licence;
 pub mod limit;
 pub mod login;
 pub mod offline;
@@ -60,6 +64,7 @@ pub mod session;
 pub mod signing;
 pub mod status;
 pub mod step_up;
+pub mod store_time;
 pub mod subject;
 pub mod tag;
 pub mod time;

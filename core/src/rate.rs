@@ -4,13 +4,16 @@
 //! time that a budget takes per request, and passes while what is owed fits into the whole budget. So a rested budget
 //! can be spent at once and comes back evenly, no window begins or ends at any hour, and nothing needs to be counted.
 
-use crate::id::{EnvironmentId, KeyId, SessionId};
+//!
+//! Several nodes tell each other what was spent with them: [`shared`]. Who spends: [`names`].
+
 use crate::policy::modes::Rate;
-use crate::secret::mac;
 use crate::time::Millis;
-use crate::token::keyring::MasterKey;
-use aws_lc_rs::hmac;
-use std::net::{IpAddr, Ipv6Addr};
+
+pub mod names;
+pub mod shared;
+
+pub use names::{Names, Payer, canonical};
 
 /// When everything that was spent is paid back: nanoseconds since 1970, because a budget of thousands a second has a
 /// price below a millisecond. From that instant on it is worth as much as none.
@@ -53,18 +56,28 @@ fn price(rate: Rate) -> u64 {
     (time / u64::from(rate.requests.max(1))).max(1)
 }
 
+/// The whole budget, in nanoseconds.
+fn whole(rate: Rate) -> u64 {
+    price(rate).saturating_mul(u64::from(rate.requests.max(1)))
+}
+
+/// What is owed at most: two whole budgets, one that was spent here, and one that was spent on another node before this one
+/// heard of it. What is beyond that is forgiven: it is of a rate for a longer time, or of a clock that was wrong.
+pub fn bounded(due: Due, rate: Rate, now: Millis) -> Due {
+    due.min(Due(Due::at(now).0.saturating_add(whole(rate).saturating_mul(2))))
+}
+
 /// Spends one request of a budget. `due` is what was stored for the subject, or [`Due::default`].
 ///
 /// The rate may be another one than last time: what is owed is a time, so of a budget that was half spent half is
-/// spent under the new rate, too, if both are for the same time. Under a rate for a shorter time nobody owes more than
-/// one whole budget of it.
+/// spent under the new rate, too, if both are for the same time. Nobody owes more than [`bounded`] says.
 ///
 /// # Errors
-/// [`Over`]: nothing is spent, and nothing is to be stored.
+/// [`Over`]: nothing is spent, and nothing is to be stored but [`bounded`].
 pub fn spend(due: Due, rate: Rate, now: Millis) -> Result<(Due, Standing), Over> {
-    let (price, now) = (price(rate), Due::at(now).0);
-    let whole = price.saturating_mul(u64::from(rate.requests.max(1)));
-    let owed = due.0.saturating_sub(now).min(whole);
+    let due = bounded(due, rate, now);
+    let (price, whole, now) = (price(rate), whole(rate), Due::at(now).0);
+    let owed = due.0.saturating_sub(now);
     let after = owed.saturating_add(price);
     let standing = |owed: u64| Standing {
         limit: rate.requests,
@@ -76,53 +89,6 @@ pub fn spend(due: Due, rate: Rate, now: Millis) -> Result<(Due, Standing), Over>
         return Err(Over { standing: standing(owed), retry_after: wait });
     }
     Ok((Due(now.saturating_add(after)), standing(after)))
-}
-
-/// Whose budget it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Payer {
-    /// A session's, of its environment.
-    Session(EnvironmentId, SessionId),
-    /// A session's cookie's, which is not sent again with every answer.
-    Cookie(EnvironmentId, SessionId),
-    /// An access key's.
-    Key(KeyId),
-    /// Of whoever comes from this address without a session, in an environment.
-    Address(EnvironmentId, IpAddr),
-}
-
-/// An address as budgets know it: of IPv6 the /64, which one customer of a network has to themselves and can walk
-/// through at will; what is mapped from IPv4 is IPv4.
-pub fn canonical(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-    }
-}
-
-/// Names subjects in 64 bits, under a key: nobody chooses whom they share a name with, no address lies in memory, and all
-/// nodes with one master key give the same names.
-pub struct Names(hmac::Key);
-
-impl Names {
-    /// Under a key that is derived for this purpose.
-    pub fn new(master: &MasterKey) -> Names {
-        Names(hmac::Key::new(hmac::HMAC_SHA256, master.derive("rate-limits").expose()))
-    }
-
-    /// The name; never 0.
-    pub fn of(&self, payer: &Payer) -> u64 {
-        let name = match payer {
-            Payer::Session(env, id) => mac(&self.0, &[&[0], &env.0.to_be_bytes(), &id.0]),
-            Payer::Cookie(env, id) => mac(&self.0, &[&[4], &env.0.to_be_bytes(), &id.0]),
-            Payer::Key(id) => mac(&self.0, &[&[1], &id.0]),
-            Payer::Address(env, ip) => match canonical(*ip) {
-                IpAddr::V4(v4) => mac(&self.0, &[&[2], &env.0.to_be_bytes(), &v4.octets()]),
-                IpAddr::V6(v6) => mac(&self.0, &[&[3], &env.0.to_be_bytes(), &v6.octets()]),
-            },
-        };
-        u64::from_be_bytes(name.first_chunk().copied().unwrap_or_default()).max(1)
-    }
 }
 
 #[cfg(test)]
@@ -248,10 +214,13 @@ mod tests {
         assert_eq!(spend(due, rate("10/1h"), NOW).unwrap_err().retry_after, 360);
         assert!(spend(due, rate("1000000/1h"), NOW).is_err());
         assert!(spend(due, rate("1000000/1h"), at(4)).is_ok());
-        // A shorter time: one whole budget of it is owed and no more, although an hour was.
+        // A shorter time: two whole budgets of it are owed and no more, although an hour was; and what was said is enough.
         let over = spend(due, rate("10/1m"), NOW).unwrap_err();
-        assert_eq!((over.retry_after, over.standing.reset), (6, second(60_000)));
-        // And back again, nothing was forgiven: a refusal stores nothing.
+        assert_eq!((over.retry_after, over.standing.reset), (66, second(120_000)));
+        let forgiven = bounded(due, rate("10/1m"), NOW);
+        assert!(spend(forgiven, rate("10/1m"), at(65_999)).is_err());
+        assert!(spend(forgiven, rate("10/1m"), at(66_000)).is_ok());
+        // And back again nothing was forgiven, unless somebody stored that.
         assert!(spend(due, rate("1000/1h"), NOW).is_err());
         // A longer time: a spent minute is a minute of the day.
         let mut due = Due::default();
@@ -272,8 +241,8 @@ mod tests {
             }
         }
         assert_eq!(price(rate("4294967295/1s")), 1);
-        // A debt from far in the future, as after a clock that was wrong, is one budget and not for ever.
-        assert_eq!(spend(Due(u64::MAX), rate("50/1h"), NOW).unwrap_err().retry_after, 72);
+        // A debt from far in the future, as after a clock that was wrong, is two budgets and not for ever.
+        assert_eq!(spend(Due(u64::MAX), rate("50/1h"), NOW).unwrap_err().retry_after, 3_672);
     }
 
     /// A bucket that holds tokens, each in `time` parts, and gets `requests` parts every millisecond.
@@ -346,55 +315,6 @@ mod tests {
             }
             let elapsed = u64::try_from(now.0 - NOW.0).unwrap() * MILLISECOND;
             prop_assert!(passed <= u64::from(requests) + elapsed / price(rate));
-        }
-    }
-
-    #[test]
-    fn twenty_spellings_of_one_client_are_one_budget() {
-        let names = Names::new(&MasterKey::new([1; 32]));
-        let env = EnvironmentId(1);
-        let name = |ip: &str| names.of(&Payer::Address(env, ip.parse().unwrap()));
-        let v4 = [
-            "203.0.113.7",
-            "::ffff:203.0.113.7",
-            "::ffff:cb00:7107",
-            "0:0:0:0:0:ffff:203.0.113.7",
-            "::FFFF:CB00:7107",
-        ];
-        assert!(v4.iter().all(|ip| name(ip) == name("203.0.113.7")));
-        let v6 = [
-            "2001:db8:0:1::",
-            "2001:db8:0:1::1",
-            "2001:0db8:0000:0001::1",
-            "2001:DB8:0:1:ffff:ffff:ffff:ffff",
-            "2001:db8::1:0:0:0:1",
-            "2001:db8:0:1:a:b:c:d",
-            "2001:db8::1:dead:beef:203.0.113.7",
-        ];
-        assert!(v6.iter().all(|ip| name(ip) == name("2001:db8:0:1::9")), "one /64");
-        let others = ["203.0.113.8", "2001:db8:0:2::", "2001:db8:0:0::1", "2001:db8:1:1::", "::203.0.113.7"];
-        let mut all: Vec<u64> =
-            others.iter().map(|ip| name(ip)).chain([name("203.0.113.7"), name("2001:db8:0:1::")]).collect();
-        // Another environment, another kind of subject, another master key: another budget.
-        let ip = "203.0.113.7".parse().unwrap();
-        all.push(names.of(&Payer::Address(EnvironmentId(2), ip)));
-        all.push(Names::new(&MasterKey::new([2; 32])).of(&Payer::Address(env, ip)));
-        all.push(names.of(&Payer::Session(env, SessionId([1; 16]))));
-        all.push(names.of(&Payer::Session(EnvironmentId(2), SessionId([1; 16]))));
-        all.push(names.of(&Payer::Session(env, SessionId([2; 16]))));
-        all.push(names.of(&Payer::Key(KeyId([1; 16]))));
-        let count = all.len();
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), count);
-    }
-
-    #[test]
-    fn a_whole_network_of_one_customer_is_one_budget() {
-        let prefix = u128::from(0x2001_0db8_0000_0001_u64) << 64;
-        for n in 0..=u128::from(u16::MAX) {
-            let ip = IpAddr::V6(Ipv6Addr::from_bits(prefix | n | n << 48));
-            assert_eq!(canonical(ip), IpAddr::V6(Ipv6Addr::from_bits(prefix)));
         }
     }
 }

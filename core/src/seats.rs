@@ -14,9 +14,11 @@ pub const LEASE: Span = Span::secs(60);
 /// How much of the lease must be left when the commit begins that needs it: a commit takes far less.
 pub const MARGIN: Span = Span::secs(30);
 /// How long after a change of the rules somebody may still act by those of before.
-const SETTLING: Span = Span::secs(60);
+pub const SETTLING: Span = Span::secs(60);
 /// How often is counted anew meanwhile.
 const AGAIN: Span = Span::secs(1);
+/// The most nodes that need not count again when another one of them took a seat.
+pub const BASES: usize = 16;
 
 /// One time under certain rules of seats: before it, sessions may have been made that no ledger knows of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +48,8 @@ impl Held {
 /// What is known of the seats of one tag.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ledger {
-    /// Under which rules it was counted.
-    pub basis: [u8; 16],
+    /// Under which rules it was counted: each node has a time of its own under the same rules, and counts once. The newest last.
+    pub bases: Vec<[u8; 16]>,
     /// When.
     pub counted_at: Millis,
     /// Never less than the live sessions with the tag and those that seats are held for.
@@ -61,7 +63,7 @@ impl Ledger {
     pub fn take(&self, session: SessionId, most: u32, basis: &Basis, now: Millis) -> Option<(Ledger, Held)> {
         let settles = basis.since.plus(SETTLING);
         let is_young = self.counted_at < settles && self.counted_at.plus(AGAIN) <= now;
-        if self.basis != basis.name || is_young || self.taken >= most {
+        if !self.bases.contains(&basis.name) || is_young || self.taken >= most {
             return None;
         }
         Some(self.with(session, now))
@@ -76,6 +78,13 @@ impl Ledger {
         next.held.push(held);
         next.taken = next.taken.saturating_add(1);
         (next, held)
+    }
+
+    /// Whoever takes a seat next counts: a node has made sessions that the ledger does not know.
+    #[must_use]
+    pub fn doubted(mut self) -> Ledger {
+        self.bases.clear();
+        self
     }
 
     /// Without the leases of sessions that have been made: these are counted, and nobody waits for them any more.
@@ -99,6 +108,7 @@ impl Ledger {
 pub struct Count {
     live: Vec<Counted>,
     coming: Vec<Held>,
+    bases: Vec<[u8; 16]>,
 }
 
 /// What a count comes to for one more session.
@@ -120,7 +130,8 @@ impl Count {
         let known: BTreeSet<SessionId> = live.iter().map(|c| c.id).chain(ended.iter().copied()).collect();
         let held = ledger.into_iter().flat_map(|ledger| &ledger.held);
         let coming = held.filter(|held| held.until > now && !known.contains(&held.session)).copied();
-        Count { coming: coming.collect(), live }
+        let bases = ledger.map_or_else(Vec::new, |ledger| ledger.bases.clone());
+        Count { coming: coming.collect(), live, bases }
     }
 
     /// How many seats are taken.
@@ -143,7 +154,12 @@ impl Count {
     pub fn ledger(&self, basis: &Basis, gone: &[SessionId], counted_at: Millis) -> Ledger {
         let gone = u32::try_from(gone.len()).unwrap_or(u32::MAX);
         let taken = self.current().saturating_sub(gone);
-        Ledger { basis: basis.name, counted_at, taken, held: self.coming.clone() }
+        // What one has counted is right for all who act by these rules.
+        let mut bases = self.bases.clone();
+        bases.retain(|known| *known != basis.name);
+        bases.push(basis.name);
+        bases.drain(..bases.len().saturating_sub(BASES));
+        Ledger { bases, counted_at, taken, held: self.coming.clone() }
     }
 }
 
@@ -162,7 +178,7 @@ mod tests {
         of.iter().map(|n| Counted { id: id(*n), seen: Millis(100 - n) }).collect()
     }
     fn empty() -> Ledger {
-        Ledger { basis: BASIS.name, counted_at: NOW, taken: 0, held: Vec::new() }
+        Ledger { bases: vec![BASIS.name], counted_at: NOW, taken: 0, held: Vec::new() }
     }
 
     #[test]
@@ -229,6 +245,15 @@ mod tests {
         }
         let next = count.ledger(&BASIS, &[id(1)], NOW);
         assert_eq!((next.taken, next.held.len()), (3, 1));
+        // Each node counts once, and what it counted is right for the others.
+        let of = |n: u8| Basis { name: [n; 16], ..BASIS };
+        let both = Count::new(Some(&next), Vec::new(), &[], NOW).ledger(&of(2), &[], NOW);
+        assert!(both.take(id(4), 9, &BASIS, NOW).is_some() && both.take(id(4), 9, &of(2), NOW).is_some());
+        assert_eq!(both.take(id(4), 9, &of(3), NOW), None);
+        assert_eq!(both.clone().doubted().take(id(4), 9, &BASIS, NOW), None);
+        let many = (3..40)
+            .fold(both, |ledger, n| Count::new(Some(&ledger), Vec::new(), &[], NOW).ledger(&of(n), &[], NOW));
+        assert_eq!((many.bases.len(), many.bases.last()), (BASES, Some(&[39; 16])));
         // A lease ends at its very instant.
         let ledger = Some(&ledger);
         assert_eq!(Count::new(ledger, live(&[1]), &[], NOW.plus(LEASE)).current(), 1);

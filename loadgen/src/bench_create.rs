@@ -22,7 +22,7 @@ const CONNECTIONS: [usize; 3] = [1, 64, 256];
 pub(crate) async fn create(context: &Context) -> Result<()> {
     let data = context.fresh_folder("create")?;
     let server = Handstamp::start(context, &data, None)?;
-    let postgres = context.wants_peer("postgres").then(|| Cluster::start(context)).transpose()?;
+    let postgres = context.wants_peer("postgres").then(|| Cluster::start(context, "postgres")).transpose()?;
     for connections in CONNECTIONS {
         let (mut ours, mut theirs, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
         for round in 1..=context.rounds {
@@ -49,7 +49,7 @@ async fn our_run(context: &Context, server: &Handstamp, connections: usize, roun
     let label = format!("create at {connections}: handstamp, round {round} of {}", context.rounds);
     let drive = Drive {
         label: &label,
-        address: server.address,
+        addresses: &[server.address],
         connections,
         until: context.window(),
         watched: &[server.child.pid()],
@@ -112,7 +112,7 @@ pub(crate) async fn create_until_killed(context: &Context, server: &Handstamp) {
     let minute = std::time::Duration::from_secs(60);
     let drive = Drive {
         label: "creating while the server is killed",
-        address: server.address,
+        addresses: &[server.address],
         connections: context.connections,
         until: Until::Window { warm: minute, measure: minute },
         watched: &[],

@@ -281,6 +281,7 @@ async fn revoke_all(server: &Handstamp, ids: &Tokens, tokens: &Tokens, listening
         p50_us: percentile(&latencies, 500) / 1e3,
         p99_us: percentile(&latencies, 990) / 1e3,
         cpu_us: server_cpu * 1e6 / requests,
+        parts_us: Vec::new(),
         load_us: load_cpu * 1e6 / requests,
         errors: 0,
     };

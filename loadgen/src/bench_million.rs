@@ -155,7 +155,7 @@ async fn one_filter(
     let what = format!("search by {name} at {}", size(context.sessions));
     let until = Until::Empty { total: requests.len() };
     let source = Rc::new(RefCell::new(Prepared::new("GET", server.address, &server.key, requests)));
-    let drive = Drive { label: &what, address: server.address, connections: 1, until, watched: &[] };
+    let drive = Drive { label: &what, addresses: &[server.address], connections: 1, until, watched: &[] };
     let figures: Figures = drive.run(source).await?;
     let mut report = context.report.borrow_mut();
     report.run(&what, 1, &figures);

@@ -35,7 +35,7 @@ pub(crate) async fn cost(context: &Context) -> Result<()> {
     let key = limited_key(&server, "4294967295/1s").await?;
     let limited = Entrant {
         name: "handstamp, key with a limit".to_owned(),
-        address: server.address,
+        addresses: vec![server.address],
         watched: vec![server.child.pid()],
         source: Box::new(|round| {
             let pick = Pick::Random(Random::new(round));
@@ -68,11 +68,12 @@ async fn flood(context: &Context, server: &Handstamp) -> Result<()> {
         body: Vec::new(),
     }));
     let watched = [server.child.pid()];
+    let addressed = [server.address];
     let drive = |label: &'static str, total: usize| {
         (strangers.borrow_mut().address, strangers.borrow_mut().left) = (0, total);
         Drive {
             label,
-            address: server.address,
+            addresses: &addressed,
             connections: 8,
             until: Until::Empty { total },
             watched: &watched,

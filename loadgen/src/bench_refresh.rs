@@ -16,10 +16,11 @@ use crate::report::{Row, number};
 use crate::requests::Head;
 use crate::rounds::middle;
 use crate::stats::median;
+use crate::tokens::Tokens;
 
 const CONNECTIONS: [usize; 2] = [1, 64];
 /// Sessions with a refresh token.
-const FAMILIES: usize = 1000;
+pub(crate) const FAMILIES: usize = 1000;
 
 /// # Errors
 /// When the server does not start, or a run fails.
@@ -28,13 +29,7 @@ pub(crate) async fn refresh(context: &Context) -> Result<()> {
     let server = Handstamp::start(context, &data, None)?;
     let (mut kept, _) = server.fill_with(context, FAMILIES, ",\"refresh\":true", &["refresh_token"]).await?;
     let kept = kept.pop().ok_or("no refresh tokens")?;
-    let families = Rc::new(RefCell::new(Families {
-        head: Head::post("/v1/sessions/refresh", server.address, &server.key),
-        population: context.population.clone(),
-        tokens: (0..kept.len()).map(|index| kept.get(index).to_vec()).collect(),
-        waiting: (0..kept.len()).collect(),
-        body: Vec::new(),
-    }));
+    let families = Rc::new(RefCell::new(Families::new(context, &server, &kept)));
     for connections in CONNECTIONS {
         let (mut runs, mut syncs) = (Vec::new(), Vec::new());
         let commits = server.metric("handstamp_commit_seconds_count").await?;
@@ -43,7 +38,7 @@ pub(crate) async fn refresh(context: &Context) -> Result<()> {
             let label = format!("refresh at {connections}, round {round} of {}", context.rounds);
             let drive = Drive {
                 label: &label,
-                address: server.address,
+                addresses: &[server.address],
                 connections,
                 until: context.window(),
                 watched: &[server.child.pid()],
@@ -76,7 +71,7 @@ pub(crate) async fn refresh(context: &Context) -> Result<()> {
 }
 
 /// Each family is with one connection at a time, and goes on with the pair of its last answer.
-struct Families {
+pub(crate) struct Families {
     head: Head,
     population: Rc<Population>,
     /// The newest refresh token of each.
@@ -84,6 +79,20 @@ struct Families {
     /// Those with no request under way, in the order of their turns.
     waiting: VecDeque<usize>,
     body: Vec<u8>,
+}
+
+impl Families {
+    /// Those whose refresh tokens were kept, as they were numbered.
+    pub(crate) fn new(context: &Context, server: &Handstamp, kept: &Tokens) -> Self {
+        Self {
+            head: Head::post("/v1/sessions/refresh", server.address, &server.key),
+            population: context.population.clone(),
+            tokens: (0..kept.len()).map(|index| kept.get(index).to_vec()).collect(),
+            // Those before the first one were made for something else.
+            waiting: (0..kept.len()).filter(|index| !kept.get(*index).is_empty()).collect(),
+            body: Vec::new(),
+        }
+    }
 }
 
 impl Source for Families {

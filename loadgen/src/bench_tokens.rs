@@ -57,7 +57,7 @@ async fn nothing_is_written(
     let (commits, files) = (server.metric(COMMITS).await?, listing(data)?);
     let drive = Drive {
         label: "validate: access tokens, nothing is written",
-        address: server.address,
+        addresses: &[server.address],
         connections: context.connections,
         until: context.window(),
         watched: &[],
@@ -149,7 +149,7 @@ async fn first_of_each(context: &Context, server: &Handstamp) -> Result<()> {
     let commits = server.metric(COMMITS).await?;
     let drive = Drive {
         label: "mint: the first token of each session",
-        address: server.address,
+        addresses: &[server.address],
         connections: context.connections,
         until: Until::Empty { total: count },
         watched: &entrant.watched,
@@ -199,7 +199,7 @@ fn in_process(context: &Context) -> Result<()> {
 fn minter<'a>(server: &'a Handstamp, ids: &'a Rc<Tokens>, pick: impl Fn(u64) -> Pick + 'a) -> Entrant<'a> {
     Entrant {
         name: "handstamp".to_owned(),
-        address: server.address,
+        addresses: vec![server.address],
         watched: vec![server.child.pid()],
         source: Box::new(move |round| {
             Rc::new(RefCell::new(Mint {

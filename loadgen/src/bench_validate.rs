@@ -102,7 +102,7 @@ pub(crate) fn ours<'a>(
 ) -> Entrant<'a> {
     Entrant {
         name: "handstamp".to_owned(),
-        address: server.address,
+        addresses: vec![server.address],
         watched: vec![server.child.pid()],
         source: Box::new(move |round| {
             let source = server.validation(context, tokens, Pick::Random(Random::new(round)));
@@ -114,7 +114,7 @@ pub(crate) fn ours<'a>(
     }
 }
 
-fn theirs<'a>(
+pub(crate) fn theirs<'a>(
     context: &'a Context,
     server: &'a Handstamp,
     tokens: &'a Rc<Tokens>,
@@ -122,7 +122,7 @@ fn theirs<'a>(
 ) -> Entrant<'a> {
     Entrant {
         name: peer.name.to_owned(),
-        address: peer.address,
+        addresses: vec![peer.address],
         watched: peer.watched(),
         source: Box::new(move |round| {
             let pick = Pick::Random(Random::new(round));

@@ -14,7 +14,7 @@ use crate::procs::Pinning;
 use crate::report::Report;
 
 /// What can be named by `--only`: our own workloads, then peers.
-pub(crate) const WORKLOADS: [&str; 12] = [
+pub(crate) const WORKLOADS: [&str; 18] = [
     "validate-1k",
     "policy",
     "rates",
@@ -27,16 +27,23 @@ pub(crate) const WORKLOADS: [&str; 12] = [
     "search",
     "memory",
     "restart",
+    "nodes-validate",
+    "nodes-cold",
+    "nodes-create",
+    "nodes-refresh",
+    "nodes-revoke",
+    "nodes-size",
 ];
-pub(crate) const PEERS: [&str; 4] = ["echo", "tower", "express", "postgres"];
+pub(crate) const PEERS: [&str; 5] = ["echo", "tower", "tower-postgres", "express", "postgres"];
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A short look (under four minutes): few sessions, short windows; no figures to publish
+    /// A short look (under eight minutes): few sessions, short windows; no figures to publish
     #[arg(long)]
     pub(crate) quick: bool,
     /// Only these, comma separated: validate-1k, policy, rates, tokens, refresh, feed, validate-1m, batch, create, search,
-    /// memory, restart; and of the peers only: echo, tower, express, postgres
+    /// memory, restart, nodes-validate, nodes-cold, nodes-create, nodes-refresh, nodes-revoke, nodes-size; and of the
+    /// peers only: echo, tower, tower-postgres, express, postgres
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub(crate) only: Vec<String>,
     /// Write everything measured to this file

@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::Result;
 use crate::disk::nanos;
 use crate::http::{Answer, Connection};
-use crate::procs::{cpu_seconds, own_cpu_seconds};
+use crate::procs::{each_cpu_seconds, own_cpu_seconds};
 use crate::progress::Progress;
 use crate::stats::percentile;
 
@@ -49,6 +49,9 @@ pub(crate) struct Figures {
     pub(crate) p99_us: f64,
     /// User and system time of the watched processes over the requests of the window.
     pub(crate) cpu_us: f64,
+    /// The same of each of them by itself, in their order.
+    #[serde(default)]
+    pub(crate) parts_us: Vec<f64>,
     /// The same of the load generator: where it comes near the server's, the server was not kept busy.
     pub(crate) load_us: f64,
     /// Always 0 in a figure that is shown: one wrong answer fails the run.
@@ -58,7 +61,8 @@ pub(crate) struct Figures {
 /// A run to be made.
 pub(crate) struct Drive<'a> {
     pub(crate) label: &'a str,
-    pub(crate) address: SocketAddr,
+    /// Connections go to these in turn.
+    pub(crate) addresses: &'a [SocketAddr],
     pub(crate) connections: usize,
     pub(crate) until: Until,
     /// Whose CPU time is counted, each with its children.
@@ -106,8 +110,8 @@ impl Drive<'_> {
 
     async fn watch(&self, shared: &Rc<Shared>, source: Rc<RefCell<dyn Source>>) -> Result<Figures> {
         let mut tasks = JoinSet::new();
-        for _ in 0..self.connections {
-            let connection = Connection::open(self.address).await?;
+        for address in self.addresses.iter().cycle().take(self.connections) {
+            let connection = Connection::open(*address).await?;
             tasks.spawn_local(converse(connection, shared.clone(), source.clone()));
         }
         // It never sleeps: otherwise waking it would be paid for by whoever answers.
@@ -118,11 +122,11 @@ impl Drive<'_> {
             }
         });
         let tick = Duration::from_millis(200);
-        let (start, mut cpu, mut load, before);
+        let (start, cpu, mut load, before);
         match self.until {
             Until::Empty { total } => {
                 let progress = Progress::start(self.label, total);
-                (start, cpu, before) = (Instant::now(), cpu_seconds(self.watched)?, 0);
+                (start, cpu, before) = (Instant::now(), each_cpu_seconds(self.watched)?, 0);
                 load = own_cpu_seconds()?;
                 shared.recording.set(true);
                 while !tasks.is_empty() {
@@ -136,13 +140,14 @@ impl Drive<'_> {
                 let begin = Instant::now();
                 let show = || progress.at(u64::try_from(begin.elapsed().as_millis()).unwrap_or(0));
                 pass(warm, tick, shared, &show).await;
-                (start, cpu, before) = (Instant::now(), cpu_seconds(self.watched)?, shared.served.get());
+                (start, cpu, before) = (Instant::now(), each_cpu_seconds(self.watched)?, shared.served.get());
                 load = own_cpu_seconds()?;
                 shared.recording.set(true);
                 pass(measure, tick, shared, &show).await;
             }
         }
-        cpu = cpu_seconds(self.watched)? - cpu;
+        let spent = each_cpu_seconds(self.watched)?;
+        let cpu: Vec<f64> = spent.iter().zip(&cpu).map(|(after, before)| after - before).collect();
         load = own_cpu_seconds()? - load;
         let seconds = start.elapsed().as_secs_f64();
         let requests = f64::from(shared.served.get() - before);
@@ -157,7 +162,8 @@ impl Drive<'_> {
             per_second: requests / seconds,
             p50_us: percentile(&latencies, 500) / 1000.0,
             p99_us: percentile(&latencies, 990) / 1000.0,
-            cpu_us: cpu * 1e6 / requests.max(1.0),
+            cpu_us: cpu.iter().sum::<f64>() * 1e6 / requests.max(1.0),
+            parts_us: cpu.iter().map(|part| part * 1e6 / requests.max(1.0)).collect(),
             load_us: load * 1e6 / requests.max(1.0),
             errors: shared.errors.get(),
         })

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -33,28 +34,61 @@ impl Handstamp {
     /// # Errors
     /// When it does not say within a minute where it listens.
     pub(crate) fn start(context: &Context, data: &Path, cache: Option<usize>) -> Result<Self> {
-        let name = format!("handstamp-{}", data.file_name().and_then(|name| name.to_str()).unwrap_or("data"));
-        let spawned = Instant::now();
-        let child = Child::start(
-            &name,
-            &context.pinning.server,
-            &context.logs(),
-            &context.options.server,
-            |command| {
-                command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
-                command.env("HANDSTAMP_FORWARD_AUTH__LISTEN", "off");
-                if let Some(bytes) = cache {
-                    command.env("HANDSTAMP_CACHE__MAX_BYTES", bytes.to_string());
-                }
-            },
-        )?;
-        let address = child.wait_line(Duration::from_secs(60), listening)?;
+        let (child, address, spawned) = Self::spawn(context, data, cache, |_| {})?;
         let key = std::fs::read_to_string(data.join("access.key"))?.trim().to_owned();
         Ok(Self { child, address, key, spawned, next: Rc::default() })
     }
 
-    fn drive<'a>(&self, label: &'a str, connections: usize, until: Until, watched: &'a [u32]) -> Drive<'a> {
-        Drive { label, address: self.address, connections, until, watched }
+    /// Starts it as a node on a store that it shares; `secrets` holds the master key and the first access key.
+    ///
+    /// # Errors
+    /// When it does not say within a minute where it listens.
+    pub(crate) fn join(
+        context: &Context,
+        data: &Path,
+        cache: Option<usize>,
+        store: &str,
+        secrets: &Path,
+    ) -> Result<Self> {
+        let (master, access) = (secrets.join("master.key"), secrets.join("access.key"));
+        let (child, address, spawned) = Self::spawn(context, data, cache, |command| {
+            command.env("HANDSTAMP_STORE__URL", store);
+            command.env("HANDSTAMP_SERVER__MASTER_KEY_FILE", &master);
+            command.env("HANDSTAMP_BOOTSTRAP__ACCESS_KEY_FILE", &access);
+        })?;
+        let key = std::fs::read_to_string(access)?.trim().to_owned();
+        Ok(Self { child, address, key, spawned, next: Rc::default() })
+    }
+
+    fn spawn(
+        context: &Context,
+        data: &Path,
+        cache: Option<usize>,
+        more: impl FnOnce(&mut Command),
+    ) -> Result<(Child, SocketAddr, Instant)> {
+        let name = format!("handstamp-{}", data.file_name().and_then(|name| name.to_str()).unwrap_or("data"));
+        let spawned = Instant::now();
+        let (pinning, server) = (&context.pinning, &context.options.server);
+        let child = Child::start(&name, &pinning.server, &context.logs(), server, |command| {
+            command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+            command.env("HANDSTAMP_FORWARD_AUTH__LISTEN", "off");
+            if let Some(bytes) = cache {
+                command.env("HANDSTAMP_CACHE__MAX_BYTES", bytes.to_string());
+            }
+            more(command);
+        })?;
+        let address = child.wait_line(Duration::from_secs(60), listening)?;
+        Ok((child, address, spawned))
+    }
+
+    fn drive<'a>(
+        &'a self,
+        label: &'a str,
+        connections: usize,
+        until: Until,
+        watched: &'a [u32],
+    ) -> Drive<'a> {
+        Drive { label, addresses: std::slice::from_ref(&self.address), connections, until, watched }
     }
 
     /// Creates `count` more sessions and answers one member of each answer: `token` or `id`, by session number.

@@ -2,12 +2,13 @@
 //!
 //! * `run`: the whole benchmark, in order; `context`, `report`, `machine`: what it is given and what it says.
 //! * `bench_validate`, `bench_create`, `bench_million`: the workloads; `rounds` takes servers in turn.
+//! * `nodes`, `bench_nodes`, `bench_nodes_write`: several nodes on one PostgreSQL.
 //! * `bench_tokens`, `bench_refresh`, `bench_feed`: those of access tokens; `listeners`: a hundred verifiers.
 //! * `verify_local`: making and verifying access tokens in one process.
 //! * `drive`, `http`, `requests`, `population`, `tokens`: the closed loop and what it sends.
 //! * `procs`, `child`, `disk`, `stats`, `progress`: what is read from the machine.
 //! * `handstamp`, `peers`, `postgres`: the servers, started and stopped.
-//! * `peer_echo`, `peer_tower`, `peer_postgres`: what runs in the processes of the peers.
+//! * `peer_echo`, `peer_tower`, `tower_app`, `peer_postgres`: what runs in the processes of the peers.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -21,6 +22,8 @@
 mod bench_create;
 mod bench_feed;
 mod bench_million;
+mod bench_nodes;
+mod bench_nodes_write;
 mod bench_policy;
 mod bench_rates;
 mod bench_refresh;
@@ -34,6 +37,7 @@ mod handstamp;
 mod http;
 mod listeners;
 mod machine;
+mod nodes;
 mod peer_echo;
 #[cfg(feature = "peers")]
 mod peer_postgres;
@@ -50,6 +54,8 @@ mod rounds;
 mod run;
 mod stats;
 mod tokens;
+#[cfg(feature = "peers")]
+mod tower_app;
 mod verify_local;
 
 use std::process::ExitCode;

@@ -125,6 +125,7 @@ async fn measure(options: &Options) -> Result<Figures> {
         p50_us: percentile(&latencies, 500) / 1000.0,
         p99_us: percentile(&latencies, 990) / 1000.0,
         cpu_us: cpu * 1e6 / requests.max(1.0),
+        parts_us: Vec::new(),
         load_us: 0.0,
         errors: 0,
     })

@@ -9,6 +9,7 @@ use crate::Result;
 use crate::child::{Child, find_program, free_port};
 use crate::context::{Context, size};
 use crate::handstamp::listening;
+use crate::postgres::Cluster;
 use crate::progress::Progress;
 use crate::tokens::Tokens;
 
@@ -20,13 +21,15 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
     pub(crate) children: Vec<Child>,
+    /// A server of its that runs anyway.
+    pub(crate) beside: Option<u32>,
     pub(crate) cookie: &'static str,
     pub(crate) cookies: Rc<Tokens>,
 }
 
 impl Peer {
     pub(crate) fn watched(&self) -> Vec<u32> {
-        self.children.iter().map(Child::pid).collect()
+        self.children.iter().map(Child::pid).chain(self.beside).collect()
     }
 }
 
@@ -42,7 +45,14 @@ pub(crate) fn echo(context: &Context, head: &[u8], body: &[u8]) -> Result<Peer> 
         command.args(["peer-echo", "--answer"]).arg(&file);
     })?;
     let address = child.wait_line(PATIENCE, listening)?;
-    Ok(Peer { name: "echo", address, children: vec![child], cookie: "", cookies: Rc::default() })
+    Ok(Peer {
+        name: "echo",
+        address,
+        children: vec![child],
+        beside: None,
+        cookie: "",
+        cookies: Rc::default(),
+    })
 }
 
 /// Redis without snapshots and without an append-only file: the fastest it can be, and not durable.
@@ -68,9 +78,9 @@ fn redis(context: &Context, name: &str) -> Result<(Child, u16)> {
 }
 
 /// Waits until a peer has filled its store and listens, showing how far it is.
-fn filled(child: &Child, name: &str, sessions: usize) -> Result<SocketAddr> {
-    let progress =
-        Progress::start(&format!("{name}: filling {} sessions into Redis", size(sessions)), sessions);
+fn filled(child: &Child, name: &str, store: &str, sessions: usize) -> Result<SocketAddr> {
+    let what = format!("{name}: filling {} sessions into {store}", size(sessions));
+    let progress = Progress::start(&what, sessions);
     child.wait_line(PATIENCE, |line| {
         if let Some(done) = line.strip_prefix("filled ").and_then(|done| done.parse().ok()) {
             progress.at(done);
@@ -91,9 +101,37 @@ pub(crate) fn tower(context: &Context, sessions: usize, bytes: usize) -> Result<
         command.arg("peer-tower").args(["--redis", &port.to_string()]);
         shared_arguments(command, sessions, bytes, &cookies);
     })?;
-    let address = filled(&child, "tower-sessions", sessions)?;
+    let address = filled(&child, "tower-sessions", "Redis", sessions)?;
     let cookies = take_cookies(&cookies, sessions)?;
-    Ok(Peer { name: "tower-sessions + Redis", address, children: vec![child, redis], cookie: "id", cookies })
+    let children = vec![child, redis];
+    Ok(Peer { name: "tower-sessions + Redis", address, children, beside: None, cookie: "id", cookies })
+}
+
+/// axum with tower-sessions on a database of its own in `cluster`, filled likewise.
+///
+/// # Errors
+/// When it was not built, or does not start.
+pub(crate) fn tower_postgres(
+    context: &Context,
+    cluster: &Cluster,
+    sessions: usize,
+    bytes: usize,
+) -> Result<Peer> {
+    cluster.ask("postgres", "create database tower")?;
+    let cookies = context.folder("cookies-tower-postgres.txt");
+    // A program of its own (see its Cargo.toml), which ./bench has built beside this one.
+    let here = std::env::current_exe()?;
+    let target = here.ancestors().nth(2).ok_or("this program is in no target folder")?;
+    let program = target.join("peers/release/handstamp-peer-tower-postgres");
+    let (cpus, logs) = (&context.pinning.server, context.logs());
+    let child = Child::start("tower-postgres", cpus, &logs, &program, |command| {
+        command.args(["--postgres", &cluster.url("tower")]);
+        shared_arguments(command, sessions, bytes, &cookies);
+    })?;
+    let address = filled(&child, "tower-sessions", "PostgreSQL", sessions)?;
+    let cookies = take_cookies(&cookies, sessions)?;
+    let (children, beside) = (vec![child], Some(cluster.pid()));
+    Ok(Peer { name: "tower-sessions + PostgreSQL", address, children, beside, cookie: "id", cookies })
 }
 
 /// express-session with connect-redis, filled likewise.
@@ -112,12 +150,13 @@ pub(crate) fn express(context: &Context, sessions: usize, bytes: usize) -> Resul
         shared_arguments(command, sessions, bytes, &cookies);
         command.arg("--agents").arg(&agents);
     })?;
-    let address = filled(&child, "express-session", sessions)?;
+    let address = filled(&child, "express-session", "Redis", sessions)?;
     let cookies = take_cookies(&cookies, sessions)?;
     Ok(Peer {
         name: "express-session + Redis",
         address,
         children: vec![child, redis],
+        beside: None,
         cookie: "connect.sid",
         cookies,
     })

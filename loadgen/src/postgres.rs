@@ -1,9 +1,9 @@
-//! A PostgreSQL cluster of its own for the peer: made in a temporary folder, durable, on a free port, stopped afterwards.
+//! A PostgreSQL cluster of its own, for the peers and for nodes that share one: made in a temporary folder, durable, on a free port, stopped afterwards.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::child::{Child, find_program, free_port};
@@ -33,9 +33,9 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// # Errors
     /// When PostgreSQL is not installed or does not start.
-    pub(crate) fn start(context: &Context) -> Result<Self> {
+    pub(crate) fn start(context: &Context, name: &str) -> Result<Self> {
         let _progress = Progress::start("PostgreSQL: making a cluster", 1);
-        let folder = context.fresh_folder("postgres")?;
+        let folder = context.fresh_folder(name)?;
         let programs = debian_folders();
         let (initdb, postgres) = (find_program("initdb", &programs)?, find_program("postgres", &programs)?);
         // PostgreSQL refuses to run as root; its package has made a user for it.
@@ -53,14 +53,65 @@ impl Cluster {
         let port = free_port()?;
         let (program, first) = as_user(root, &postgres);
         let program = find_program(&program.to_string_lossy(), &[]).unwrap_or(program);
-        let server =
-            Child::start("postgres", &context.pinning.server, &context.logs(), &program, |command| {
-                command.args(first).arg("-D").arg(&data).args(["-p", &port.to_string()]).current_dir(&folder);
-                for setting in SETTINGS {
-                    command.args(["-c", setting]);
-                }
-            })?;
+        let server = Child::start(name, &context.pinning.server, &context.logs(), &program, |command| {
+            command.args(first).arg("-D").arg(&data).args(["-p", &port.to_string()]).current_dir(&folder);
+            for setting in SETTINGS {
+                command.args(["-c", setting]);
+            }
+        })?;
         Ok(Self { server, port, folder })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// The address of a database of it, as everybody writes it.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://bench@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// What a query answers, one line a row, columns with `|` between them.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses it, or is not there within a minute.
+    pub(crate) fn ask(&self, database: &str, query: &str) -> Result<String> {
+        let psql = find_program("psql", &debian_folders())?;
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut command = Command::new(&psql);
+            command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", query, &self.url(database)]);
+            match command.output()? {
+                output if output.status.success() => {
+                    return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+                }
+                // 2 is its word for no connection: it has only just been started.
+                output if output.status.code() == Some(2) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                output => {
+                    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                    return Err(format!("PostgreSQL: {said}").into());
+                }
+            }
+        }
+    }
+
+    /// A number that a query answers.
+    ///
+    /// # Errors
+    /// The same, and when it is no number.
+    pub(crate) fn number(&self, database: &str, query: &str) -> Result<f64> {
+        let said = self.ask(database, query)?;
+        said.parse().map_err(|_| format!("PostgreSQL answered {said} to {query}").into())
+    }
+
+    /// Bytes of log written since the cluster was made.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not answer.
+    pub(crate) fn log_bytes(&self) -> Result<f64> {
+        self.number("postgres", "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")
     }
 
     /// One run of the client, which is a process of its own because its CPU time counts too.

@@ -17,6 +17,14 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// # Errors
 /// When one of `roots` has ended: a figure without it would be wrong.
 pub(crate) fn cpu_seconds(roots: &[u32]) -> Result<f64> {
+    Ok(each_cpu_seconds(roots)?.iter().sum())
+}
+
+/// The same of each by itself.
+///
+/// # Errors
+/// When one of `roots` has ended.
+pub(crate) fn each_cpu_seconds(roots: &[u32]) -> Result<Vec<f64>> {
     let mut ticks = HashMap::new();
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
@@ -30,18 +38,19 @@ pub(crate) fn cpu_seconds(roots: &[u32]) -> Result<f64> {
             children.entry(parent).or_default().push(pid);
         }
     }
-    let mut sum = 0_u32;
-    let mut open = roots.to_vec();
+    let mut sums = Vec::with_capacity(roots.len());
     for root in roots {
         if !ticks.contains_key(root) {
             return Err(format!("process {root} has ended while it was measured").into());
         }
+        let (mut sum, mut open) = (0_u32, vec![*root]);
+        while let Some(pid) = open.pop() {
+            sum = sum.saturating_add(ticks.get(&pid).copied().unwrap_or(0));
+            open.extend(children.get(&pid).into_iter().flatten());
+        }
+        sums.push(f64::from(sum) / TICKS_PER_SECOND);
     }
-    while let Some(pid) = open.pop() {
-        sum = sum.saturating_add(ticks.get(&pid).copied().unwrap_or(0));
-        open.extend(children.get(&pid).into_iter().flatten());
-    }
-    Ok(f64::from(sum) / TICKS_PER_SECOND)
+    Ok(sums)
 }
 
 /// User and system time of this process alone, in seconds: what the load generator itself costs.

@@ -12,7 +12,8 @@ use crate::stats::median;
 /// One of those who are compared.
 pub(crate) struct Entrant<'a> {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    /// Its connections go to these in turn.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) watched: Vec<u32>,
     /// The requests of one run; the argument is the round, to ask for different sessions in each.
     pub(crate) source: Box<dyn Fn(u64) -> Rc<RefCell<dyn Source>> + 'a>,
@@ -41,7 +42,7 @@ pub(crate) async fn rounds(
             let label = format!("{what}: {}, round {round} of {}", entrant.name, context.rounds);
             let drive = Drive {
                 label: &label,
-                address: entrant.address,
+                addresses: &entrant.addresses,
                 connections,
                 until: context.window(),
                 watched: &entrant.watched,
@@ -66,6 +67,9 @@ pub(crate) fn middle(runs: &[Figures]) -> Figures {
         p50_us: of(|run| run.p50_us),
         p99_us: of(|run| run.p99_us),
         cpu_us: of(|run| run.cpu_us),
+        parts_us: (0..runs.first().map_or(0, |run| run.parts_us.len()))
+            .map(|at| median(runs.iter().filter_map(|run| run.parts_us.get(at).copied())))
+            .collect(),
         load_us: of(|run| run.load_us),
         errors: runs.iter().map(|run| run.errors).sum(),
     }

@@ -7,8 +7,8 @@ use crate::handstamp::{Filled, Handstamp};
 use crate::machine::Machine;
 use crate::report::Row;
 use crate::{
-    Result, bench_create, bench_feed, bench_million, bench_policy, bench_rates, bench_refresh, bench_tokens,
-    bench_validate,
+    Result, bench_create, bench_feed, bench_million, bench_nodes, bench_nodes_write, bench_policy,
+    bench_rates, bench_refresh, bench_tokens, bench_validate,
 };
 
 /// Runs what was asked for, prints and writes the report.
@@ -71,10 +71,33 @@ async fn measure(context: &Context) -> Result<()> {
         bench_feed::latency(context).await?;
         bench_feed::cost(context).await?;
     }
+    nodes(context).await?;
     if ["validate-1m", "batch", "search", "memory", "restart"].iter().any(|name| context.wants(name)) {
         let filled = Filled::prepare(context).await?;
         large(context, &filled).await?;
         filled.leave(context)?;
+    }
+    Ok(())
+}
+
+async fn nodes(context: &Context) -> Result<()> {
+    if context.wants("nodes-validate") {
+        bench_nodes::warm(context).await?;
+    }
+    if context.wants("nodes-cold") {
+        bench_nodes::cold(context).await?;
+    }
+    if context.wants("nodes-create") {
+        bench_nodes_write::create(context).await?;
+    }
+    if context.wants("nodes-refresh") {
+        bench_nodes_write::refresh(context).await?;
+    }
+    if context.wants("nodes-revoke") {
+        bench_nodes::revoked(context).await?;
+    }
+    if context.wants("nodes-size") {
+        bench_nodes_write::sizes(context).await?;
     }
     Ok(())
 }
@@ -89,6 +112,7 @@ async fn large(context: &Context, filled: &Filled) -> Result<()> {
                 .note(format!("{:.0} req/s", figures.per_second)),
         );
     }
+    nodes(context).await?;
     if ["validate-1m", "batch", "memory"].iter().any(|name| context.wants(name)) {
         let server = Handstamp::start(context, &filled.data, Some(bench_million::roomy_cache(context)))?;
         bench_million::warm(context, &server, filled, context.wants("memory")).await?;

@@ -9,11 +9,12 @@
 //! * The verbs: [`create`], [`validate`], [`refresh`], [`read`], [`update`], [`end`] (but for [`spared`]), [`search`], [`history`], [`users`],
 //!   [`policies`], [`origins`], [`explain`], [`devices`], [`erase`], [`keys`], [`environments`], [`signing`], [`access_tokens`].
 //! * [`feed`], [`status_lists`]: what those must know who verify access tokens themselves.
-//! * [`housekeeping`]: what time brings about; `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
+//! * [`nodes`]: what other nodes on the same store do and say.
+//! * [`housekeeping`]: what time brings about, and which node's turn it is ([`keeper`]); `behind`: what it is asked to do; `purge`: removed environments; `aging`: what may no longer be kept;
 //!   [`tighter`]: rules that changed. [`types`]: what session types ask. [`observe`]: from where a session was last used. [`rates`]: how often who may ask. [`gauges`]: what can be counted.
 
 use crate::agents::Agents;
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, pause};
 use crate::host::entropy::Entropy;
 use crate::store::{Store, StoreError};
 use handstamp_core::device::challenge::Given;
@@ -28,6 +29,7 @@ use handstamp_core::transition::update::Fixed;
 use handstamp_core::transition::{self, Ground, Impossible};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub mod access_tokens;
@@ -48,12 +50,14 @@ pub mod feed;
 pub mod gauges;
 pub mod history;
 pub mod housekeeping;
+pub mod keeper;
 pub mod kept;
 pub mod keys;
 mod limits;
 pub mod login;
 pub mod master_key;
 mod mint_for;
+pub mod nodes;
 mod objections;
 pub mod observe;
 pub mod open;
@@ -84,6 +88,7 @@ pub mod view;
 pub mod visit;
 
 use control::Env;
+use open::OpenError;
 
 /// The service.
 pub struct App {
@@ -120,6 +125,13 @@ pub struct App {
     feeds: Arc<feed::Feeds>,
     status: Box<status_lists::StatusLists>,
     leaving: AtomicBool,
+    keeping: keeper::Keeping,
+    alike: Box<nodes::alike::Alike>,
+    /// For keys that other nodes have just made.
+    looked: Box<signing::Looked>,
+    doubted: Box<seats::Doubts>,
+    /// Where other nodes write to the same store.
+    nodes: Option<Arc<nodes::Nodes>>,
 }
 
 /// Why a verb has no result. A refusal is an answer; a fault is an accident; neither becomes the other.
@@ -283,7 +295,14 @@ impl App {
     /// # Errors
     /// What the store says.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.store.probe().await
+        if !self.has_others() {
+            return self.store.probe().await;
+        }
+        // Over a network it may also say nothing at all.
+        tokio::select! {
+            outcome = self.store.probe() => outcome,
+            () = pause(Duration::from_secs(1)) => Err(StoreError::Unavailable("it does not answer".to_owned())),
+        }
     }
 
     /// How many bytes the cache holds, and of how many.

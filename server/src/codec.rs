@@ -22,6 +22,7 @@ pub mod policy;
 pub mod seats;
 pub mod session;
 pub mod session_type;
+pub mod several;
 pub mod status;
 pub mod token_keys;
 
@@ -70,6 +71,12 @@ pub mod kind {
     pub const TOKEN_KEYS: u8 = 27;
     /// How many places in the status lists of an environment were given away.
     pub const STATUS_PLACES: u8 = 28;
+    /// The one record that changes with every change of control records.
+    pub const STAMP: u8 = 29;
+    /// Which line of history the store is in.
+    pub const LINE: u8 = 30;
+    /// What one node does for all, and until when.
+    pub const LEASE: u8 = 31;
 }
 
 /// Where control records live.

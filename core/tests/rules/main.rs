@@ -26,6 +26,8 @@ mod hot_path;
 #[cfg(test)]
 mod judge;
 #[cfg(test)]
+mod licence;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod logins;
@@ -47,5 +49,7 @@ mod rotation;
 mod secrets;
 #[cfg(test)]
 mod small_worlds;
+#[cfg(test)]
+mod store_time;
 #[cfg(test)]
 mod transitions;

@@ -250,6 +250,12 @@ impl App {
         Ok(claims)
     }
 
+    /// Whether the key is known that a token says it is signed with; of what is no token nothing is to be known.
+    pub(super) fn knows_signer(&self, env: &Env, text: &str) -> bool {
+        Unverified::read(text, TYPE)
+            .map_or(true, |token| env.tokens.verifier(token.kid(), self.now()).is_some())
+    }
+
     /// Whose tokens these are, as `iss` says it.
     fn issuer(&self, env: &Env) -> String {
         match &self.makers.issuer {

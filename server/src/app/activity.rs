@@ -63,7 +63,7 @@ impl Activity {
     }
 
     /// What was written is no longer waiting, unless it was seen again.
-    fn written(&self, batch: &[(Key, Millis)]) {
+    pub(super) fn written(&self, batch: &[(Key, Millis)]) {
         let mut waiting = self.waiting();
         for (key, at) in batch {
             if waiting.get(key).is_some_and(|now| now <= at) {

@@ -179,10 +179,10 @@ impl App {
 
     async fn age_session(&self, privacy: &Privacy, env: EnvironmentId, id: SessionId) -> Result<(), Stop> {
         let aged = self.decide(id.bucket(), || async {
-            let env = self.env(env)?;
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+            let Some(loaded) = self.load_session(env, id).await? else {
                 return Ok(Decision::Answer(()));
             };
+            let env = self.env(env)?;
             let now = self.now();
             let Some(after) = privacy.session(&loaded.session, loaded.seen, now) else {
                 return Ok(Decision::Answer(()));

@@ -114,12 +114,17 @@ impl Behind {
 
     /// What waits to be written about a user is not written any more.
     pub(super) fn forget(&self, env: EnvironmentId, user: &UserId) {
-        let of_user = |event: &Event| event.user.as_ref() == Some(user);
+        self.forget_those(env, |of| of == user);
+    }
+
+    /// The same of whoever is meant.
+    pub(super) fn forget_those(&self, env: EnvironmentId, is_meant: impl Fn(&UserId) -> bool) {
+        let of_user = |event: &Event| event.user.as_ref().is_some_and(&is_meant);
         let mut inner = self.inner();
         inner.lines.retain(|line| line.env != env || !of_user(&line.event));
         inner.counted.retain(|(whose, ..), counted| {
-            let login = matches!(whose, Whose::Login(at, of, ..) if *at == env && of == user);
-            !login && (counted.env != env || !counted.event.as_ref().is_some_and(of_user))
+            let login = matches!(whose, Whose::Login(at, of, ..) if *at == env && is_meant(of));
+            !login && (counted.env != env || !counted.event.as_ref().is_some_and(&of_user))
         });
     }
 

@@ -100,6 +100,14 @@ impl Cache {
         self.table.remove_all(|kept| kept.env == env, |gone| self.activity.leave(gone));
     }
 
+    /// Forgets everything: anything may have changed. What is being loaded is not kept.
+    pub fn forget_all(&self) {
+        for fence in &self.fences {
+            *fence.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+        self.table.remove_all(|_| true, |gone| self.activity.leave(gone));
+    }
+
     /// Hands the activity of everything on to be written, before leaving.
     pub fn surrender(&self) {
         self.table.each(|kept| self.activity.take_over(kept));

@@ -95,11 +95,26 @@ impl App {
 
     /// Whether a caller who was recognised a while ago may still do what `scope` covers: the key was not revoked,
     /// suspended or changed meanwhile, and its environment is there.
-    pub(super) fn still_may(&self, caller: &Caller, scope: Scope) -> bool {
+    pub fn still_may(&self, caller: &Caller, scope: Scope) -> bool {
         let control = self.control.load();
         let good = |key: &AccessKey| key.stands(self.now()).and_then(|()| key.allows(scope)).is_ok();
         control.env(caller.env.record.id).is_some()
             && control.key(caller.key.key.id).is_some_and(|found| good(&found.key))
+    }
+
+    /// Whether a key, or an environment that an operator names, is nothing that memory would let pass: what was made or
+    /// resumed on another node a moment ago is not in it yet. What is no key at all is nobody's.
+    pub fn is_stranger(&self, presented: &str, env: Option<&str>) -> bool {
+        let kind = if Kind::of(presented) == Some(Kind::PublishableKey) {
+            Kind::PublishableKey
+        } else {
+            Kind::AccessKey
+        };
+        let Ok(parts) = Parts::read(kind, presented) else { return false };
+        let control = self.control.load();
+        let named = env.and_then(|name| EnvironmentName::parse(name).ok());
+        control.key(parts.id).is_none_or(|key| key.key.stands(self.now()).is_err())
+            || named.is_some_and(|name| control.env_named(&name).is_none())
     }
 
     fn recognise(&self, presented: Option<&str>, env: Option<&str>, any: bool) -> Result<Caller, Stop> {

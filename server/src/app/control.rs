@@ -5,8 +5,8 @@ use super::origins::{FileOrigins, Origins, Said, said};
 use super::policies::FromFile;
 use super::seats::{Era, Standing};
 use super::token_keys::TokenKeys;
-use super::types::{Kept, known};
-use crate::codec::control::{read_access_key, read_environment, read_ledger};
+use super::types::{Kept, known_types};
+use crate::codec::control::{read_access_key, read_environment, read_ledger, stamp_key};
 use crate::codec::origins::origin_lists;
 use crate::codec::policy::{PolicyVersion, read_policy, times_digest};
 use crate::codec::session_type::session_types;
@@ -21,7 +21,7 @@ use handstamp_core::policy::Policy;
 use handstamp_core::sealing::{DataKey, unwrap};
 use handstamp_core::time::Millis;
 use handstamp_core::token::keyring::MasterKey;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -33,6 +33,15 @@ pub struct Control {
     keys: HashMap<KeyId, Arc<Key>>,
     file: FromFile,
     era: Era,
+    /// The version of the stamp that all of this is of; 0 while the store has none.
+    stamp: u64,
+}
+
+/// What a store has of it, under one stamp.
+pub(super) struct Stored {
+    stamp: u64,
+    envs: Vec<Env>,
+    keys: Vec<Key>,
 }
 
 /// An environment, ready for work.
@@ -120,10 +129,6 @@ impl Control {
     pub(super) fn before_all(file: FromFile, era: Era) -> Control {
         Control { file, era, ..Control::default() }
     }
-    /// The same without an environment yet, and without keys.
-    pub(super) fn emptied(&self) -> Control {
-        Control::before_all(self.file.clone(), self.era)
-    }
     /// Whether the configuration decides about policies.
     pub fn is_managed_by_file(&self) -> bool {
         self.file.policy.is_some()
@@ -165,19 +170,36 @@ impl Control {
         self.envs.remove(&id);
         self.names.retain(|_, named| *named != id);
     }
-    /// Takes over what only memory knows: when keys were last used, and the key that is never stored.
-    pub(super) fn keep_from(&mut self, before: &Control) {
-        for (id, key) in &before.keys {
-            match self.keys.get(id) {
-                Some(known) => {
-                    known.used.fetch_max(key.used.load(Ordering::Relaxed), Ordering::Relaxed);
-                }
-                None if key.version == 0 => {
-                    self.keys.insert(*id, key.clone());
-                }
-                None => {}
+    /// Which stamp it is of.
+    pub(super) const fn stamp(&self) -> u64 {
+        self.stamp
+    }
+    /// Whether that is what the store has now, or had later.
+    pub(super) const fn is_older_than(&self, stored: &Stored) -> bool {
+        self.stamp <= stored.stamp
+    }
+    /// It was changed, and the stamp with it.
+    pub(super) const fn is_stamped(&mut self, stamp: u64) {
+        self.stamp = stamp;
+    }
+    /// Takes over what the store has. What only memory knows stays: what the configuration says, when keys were last used,
+    /// and the key that is never stored. Which environments are gone.
+    pub(super) fn take_over(&mut self, stored: Stored) -> Vec<EnvironmentId> {
+        let there: HashSet<EnvironmentId> = stored.envs.iter().map(|env| env.record.id).collect();
+        let gone: Vec<EnvironmentId> = self.envs.keys().copied().filter(|id| !there.contains(id)).collect();
+        gone.iter().for_each(|id| self.remove_env(*id));
+        stored.envs.into_iter().for_each(|env| self.put_env(env));
+        let before = std::mem::take(&mut self.keys);
+        self.keys =
+            before.iter().filter(|(_, key)| key.version == 0).map(|(id, key)| (*id, key.clone())).collect();
+        for key in stored.keys {
+            if let Some(known) = before.get(&key.key.id) {
+                key.used.fetch_max(known.used.load(Ordering::Relaxed), Ordering::Relaxed);
             }
+            self.put_key(key);
         }
+        self.stamp = stored.stamp;
+        gone
     }
     pub(super) fn put_key(&mut self, key: Key) {
         self.keys.insert(key.key.id, Arc::new(key));
@@ -246,12 +268,38 @@ pub(super) fn ready(
     })
 }
 
-/// Reads everything at start.
-pub(super) async fn load(
+/// How often the control records are read again when they change while they are read.
+const READINGS: usize = 16;
+
+/// Reads everything, as it was at one instant. What `known` has of keys is not taken out of its wrapping again. `settled`:
+/// whether what the store says of that is believed: it is not where who was busy with a creation when the last process ended
+/// could not look again whether it was still in time.
+pub(super) async fn read(
     store: &dyn Store,
     master: &MasterKey,
-    mut held: Control,
-) -> Result<Control, StoreError> {
+    known: &Control,
+    settled: bool,
+) -> Result<Stored, StoreError> {
+    let mut stamp = stamp(store).await?;
+    for _ in 0..READINGS {
+        let mut stored = read_once(store, master, known).await?;
+        let after = self::stamp(store).await?;
+        if after == stamp {
+            let raised = stored.envs.iter_mut().flat_map(|env| &mut env.ledger.raised);
+            raised.filter(|_| !settled).for_each(|raised| raised.settled = false);
+            return Ok(Stored { stamp, ..stored });
+        }
+        stamp = after;
+    }
+    Err(StoreError::Unavailable("the control records change faster than they can be read".to_owned()))
+}
+
+/// The version of the stamp that the store has.
+pub(super) async fn stamp(store: &dyn Store) -> Result<u64, StoreError> {
+    Ok(store.load(&[stamp_key()]).await?.into_iter().next().flatten().map_or(0, |found| found.version))
+}
+
+async fn read_once(store: &dyn Store, master: &MasterKey, before: &Control) -> Result<Stored, StoreError> {
     let control = |kind| Space { kind, env: 0 };
     let mut policies: HashMap<Box<[u8]>, (Arc<PolicyVersion>, u64)> = HashMap::new();
     for found in all(store, control(kind::POLICY)).await? {
@@ -260,36 +308,49 @@ pub(super) async fn load(
     }
     let mut ledgers: HashMap<Box<[u8]>, (Epochs, u64)> = HashMap::new();
     for found in all(store, control(kind::LEDGER)).await? {
-        let (mut ledger, reserved) = read_ledger(&found)?;
-        // Who was busy with a creation when the last process ended could not look again whether it was still in time.
-        ledger.raised.iter_mut().for_each(|raised| raised.settled = false);
-        ledgers.insert(found.record.key.id.clone(), ((ledger, reserved), found.version));
+        ledgers.insert(found.record.key.id.clone(), (read_ledger(&found)?, found.version));
     }
-    let mut token_keys: HashMap<Box<[u8]>, TokenKeys> = HashMap::new();
+    let mut token_keys: HashMap<Box<[u8]>, Versioned> = HashMap::new();
     for found in all(store, control(kind::TOKEN_KEYS)).await? {
-        let keys = TokenKeys::stored_under(master, &found)?;
-        token_keys.insert(found.record.key.id.clone(), keys);
+        token_keys.insert(found.record.key.id.clone(), found);
     }
+    let (mut envs, mut keys) = (Vec::new(), Vec::new());
     for found in all(store, control(kind::ENVIRONMENT)).await? {
         let record = read_environment(&found)?;
+        let known = before.env(record.id);
         let (ledger, ledger_version) = ledgers.remove(&found.record.key.id).unwrap_or_default();
         let env = ready(master, record, found.version, ledger, ledger_version)?;
-        let stored_types = known(&all(store, session_types(env.record.id)).await?)?;
+        let stored_types = known_types(&all(store, session_types(env.record.id)).await?)?;
         let said = Arc::new(said(&all(store, origin_lists(env.record.id)).await?)?);
-        let tokens = Arc::new(token_keys.remove(&found.record.key.id).unwrap_or_default());
-        held.put_env(Env {
-            stored: policies.remove(&found.record.key.id),
-            stored_types,
-            said,
-            tokens,
-            ..env
-        });
+        let tokens = match token_keys.remove(&found.record.key.id) {
+            None => Arc::default(),
+            Some(found) => {
+                let before = known.as_ref().map(|known| &*known.tokens);
+                Arc::new(TokenKeys::stored_under(master, &found, before)?)
+            }
+        };
+        let stored = policies.remove(&found.record.key.id);
+        envs.push(as_before(known.as_deref(), Env { stored, stored_types, said, tokens, ..env }));
     }
     for found in all(store, control(kind::ACCESS_KEY)).await? {
         let (key, used) = read_access_key(&found)?;
-        held.put_key(Key { key, version: found.version, used: AtomicI64::new(used.0) });
+        keys.push(Key { key, version: found.version, used: AtomicI64::new(used.0) });
     }
-    Ok(held)
+    Ok(Stored { stamp: 0, envs, keys })
+}
+
+/// Rules that are the same are not made ready again.
+fn as_before(known: Option<&Env>, mut env: Env) -> Env {
+    if let Some(known) = known {
+        let version = |env: &Env| env.stored.as_ref().map(|(_, version)| *version);
+        if version(known) == version(&env) {
+            env.stored.clone_from(&known.stored);
+        }
+        if known.stored_types.is(&env.stored_types) {
+            env.stored_types.clone_from(&known.stored_types);
+        }
+    }
+    env
 }
 
 pub(super) async fn all(store: &dyn Store, space: Space) -> Result<Vec<Versioned>, StoreError> {

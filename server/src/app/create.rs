@@ -111,7 +111,10 @@ impl App {
         let data = ask.data.map(String::into_bytes);
         let user = match ask.user {
             Some(user) => user,
-            None => user_of_new(&*self.env(env_id)?, &ask.tags, data.as_deref(), None)?,
+            None => {
+                self.newest().await?;
+                user_of_new(&*self.env(env_id)?, &ask.tags, data.as_deref(), None)?
+            }
         };
         let key_id = caller.key().id;
         let mut client = ask.client.clone();
@@ -161,6 +164,8 @@ impl App {
                 }
             }
             let turns = self.seat_turns(env_id, &rules.limits).await;
+            self.newest().await?;
+            let env = self.env(env_id)?;
             // Nobody goes for a request that was answered already, or that cannot be.
             if let Before::Made(made) = self.look_before(&env, asking).await? {
                 return Ok(Made { evicted, ..*made });
@@ -235,6 +240,7 @@ impl App {
         let bucket = self.keys.bucket(env_id, &new.user);
         self.decide(bucket, || async {
             self.doubts().await?;
+            let known = self.load_user(env_id, &new.user).await?;
             let env = self.env(env_id)?;
             let (replaces, device) = match self.look_before(&env, asking).await? {
                 Before::Made(made) => return Ok(Decision::Answer(Attempt::Made(made, None, false))),
@@ -243,7 +249,6 @@ impl App {
             if !seats.cover(&seats_for(&env, new).limits) {
                 return Ok(Decision::Answer(Attempt::Unseated));
             }
-            let known = self.load_user(env_id, &new.user).await?;
             let rules = own_limits(&env, new);
             let room = self.room(&env, &known.user, &rules, None).await?;
             if room.is_crowded() {

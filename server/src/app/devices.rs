@@ -99,8 +99,9 @@ impl App {
     ) -> Result<(View, bool), Stop> {
         self.decide(id.bucket(), || async {
             self.doubts().await?;
-            let env = self.env(caller.env.record.id)?;
-            let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
+            let env = caller.env.record.id;
+            let loaded = self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
+            let env = self.env(env)?;
             let now = self.now();
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen);
             let living = living.map_err(super::update::ended)?;

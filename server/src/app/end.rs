@@ -121,10 +121,10 @@ impl App {
         reason: Option<&str>,
     ) -> Result<Option<bool>, Stop> {
         self.decide(id.bucket(), || async {
-            let env = self.env(env.record.id)?;
             let Some(loaded) = self.load_session(env.record.id, id).await? else {
                 return Ok(Decision::Answer(None));
             };
+            let env = self.env(env.record.id)?;
             if guard.is_some_and(|user| *user != loaded.session.user) {
                 return Ok(Decision::Answer(None));
             }
@@ -149,7 +149,8 @@ impl App {
         let id = opened.session;
         let ended = if ask.dry_run {
             let loaded = self.load_session(caller.env.record.id, id).await?;
-            loaded.is_some_and(|l| self.ended(&caller.env, &l.session, l.seen, self.now()).is_none())
+            let env = self.env(caller.env.record.id)?;
+            loaded.is_some_and(|l| self.ended(&env, &l.session, l.seen, self.now()).is_none())
         } else {
             let by = By::Client;
             self.end_one(&caller.env, id, None, &by, &Client::default(), ask.reason.as_deref())
@@ -194,8 +195,8 @@ impl App {
         loop {
             let some = self
                 .decide(bucket, || async {
+                    let known = self.load_user(party.env.record.id, user).await?;
                     let env = self.env(party.env.record.id)?;
-                    let known = self.load_user(env.record.id, user).await?;
                     let (chosen, all) = self.some_of(&env, filter, spared).await?;
                     let (stage, ids) = self.end_together(&env, known, &chosen, party, ask);
                     Ok(match stage {

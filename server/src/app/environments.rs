@@ -47,6 +47,10 @@ impl App {
                 format!("the product `{}` is the operators' own", EnvironmentName::RESERVED),
             ));
         }
+        self.while_overtaken(|| self.put_environment(name.clone())).await
+    }
+
+    async fn put_environment(&self, name: EnvironmentName) -> Result<Arc<Env>, Stop> {
         let turn = self.control_turn().await?;
         if self.control.load().env_named(&name).is_some() {
             return Err(Stop::refuse(Code::AlreadyExists, format!("there is an environment {name} already")));
@@ -64,6 +68,10 @@ impl App {
     /// `not_found`, `reserved` for the last one, `insufficient_scope`; faults.
     pub async fn delete_environment(&self, caller: &Caller, name: &EnvironmentName) -> Result<(), Stop> {
         caller.allow_operator()?;
+        self.while_overtaken(|| self.take_environment_away(name)).await
+    }
+
+    async fn take_environment_away(&self, name: &EnvironmentName) -> Result<(), Stop> {
         let turn = self.control_turn().await?;
         let control = Arc::clone(&self.control.load());
         let env = control

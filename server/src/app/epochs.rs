@@ -23,6 +23,15 @@ impl App {
         reason: Option<Box<str>>,
         spared: Option<SessionId>,
     ) -> Result<u64, Stop> {
+        self.while_overtaken(|| self.raise_once(env, (&scope, &by, &reason), spared)).await
+    }
+
+    async fn raise_once(
+        &self,
+        env: EnvironmentId,
+        (scope, by, reason): (&Scope, &By, &Option<Box<str>>),
+        spared: Option<SessionId>,
+    ) -> Result<u64, Stop> {
         let mut turn = self.control_turn().await?;
         let mut current = self.env(env)?;
         if let Some(id) = spared {
@@ -40,8 +49,8 @@ impl App {
             Some(_) => next.reserved - 1,
             None => next.ledger.counter.max(next.reserved),
         };
-        next.ledger.raised.retain(|raised| !forgettable(raised, now));
-        let raised = next.ledger.raise_except(scope, now, by, reason, spared);
+        self.forget_raises(&mut next, &[], now);
+        let raised = next.ledger.raise_except(scope.clone(), now, by.clone(), reason.clone(), spared);
         let told = vec![new_event(env, &Event::revoked(&raised))];
         self.store_ledger(turn, next, told).await?;
         Ok(raised.at)
@@ -60,14 +69,35 @@ impl App {
 
     /// Notes that every session these raises ended says so itself by now.
     pub(super) async fn settle_epochs_to(&self, env: EnvironmentId, settled: &[u64]) -> Result<(), Stop> {
+        self.while_overtaken(|| self.settle_once(env, settled)).await
+    }
+
+    async fn settle_once(&self, env: EnvironmentId, settled: &[u64]) -> Result<(), Stop> {
         let turn = self.control_turn().await?;
         let current = self.env(env)?;
         let mut next = Env::clone(&current);
         let now = self.now();
         next.ledger.raised.iter_mut().filter(|r| settled.contains(&r.at)).for_each(|r| r.settled = true);
-        next.ledger.raised.retain(|raised| !forgettable(raised, now));
+        self.forget_raises(&mut next, settled, now);
         self.store_ledger(turn, next, Vec::new()).await?;
         Ok(())
+    }
+
+    /// The raises whose sessions are to be looked through: those that nobody has looked through; and, where another node could
+    /// have been busy with a creation that it could not look at again before it died, once more those that nobody needs to
+    /// remember any longer.
+    pub(super) fn to_settle(&self, env: &Env) -> Vec<Raised> {
+        let (now, alone) = (self.now(), self.nodes.is_none());
+        let due = |raised: &&Raised| !raised.settled || (!alone && forgettable(raised, now));
+        env.ledger.raised.iter().filter(due).cloned().collect()
+    }
+
+    /// Forgets raises that need not be remembered; where there are several nodes, only those that were just looked through.
+    fn forget_raises(&self, env: &mut Env, settled: &[u64], now: Millis) {
+        let alone = self.nodes.is_none();
+        env.ledger
+            .raised
+            .retain(|raised| !forgettable(raised, now) || !(alone || settled.contains(&raised.at)));
     }
 
     /// Puts `next`'s ledger in the place of the one of the version that it was made from, and tells history.

@@ -5,18 +5,21 @@
 
 use super::callers::Caller;
 use super::control::Env;
+use super::nodes::message::Said;
 use super::records::{Decision, Loaded, Stage};
 use super::{App, Fault, Stop};
 use crate::codec::{CONTROL, event, new_event, session_id, session_key};
+use crate::host::clock::pause;
 use crate::store::{Amend, Batch, EventQuery, Key, StoreError};
 use handstamp_core::caller::Scope;
 use handstamp_core::erasure::{self, Signer};
 use handstamp_core::event::{Event, EventKind};
-use handstamp_core::id::{SessionId, UserId};
+use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::{By, Client};
 use handstamp_core::time::Millis;
 use handstamp_core::transition::finish::{revoke, settle};
+use std::time::Duration;
 
 /// What was erased.
 pub struct Erased {
@@ -48,6 +51,8 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 const STEP: u32 = 256;
 /// How often what others changed meanwhile is looked for again.
 const ROUNDS: u32 = 10;
+/// How long it takes at most until other nodes have heard that somebody is erased, and have written what they had begun to.
+const HEARD: Duration = Duration::from_secs(1);
 
 impl App {
     /// Erases a user. Doing it again does no harm, and finds nothing.
@@ -85,6 +90,11 @@ impl App {
             }
         }
         self.behind.forget(env.record.id, user);
+        if self.has_others() {
+            // What they have noted is forgotten, and what they were about to write is written, before it is looked for.
+            self.say(Said::Erased { env: env.record.id, name: erased.pseudonym.as_str().into() }).await?;
+            pause(HEARD).await;
+        }
         self.erase_devices(&env, user).await?;
         for subject in self.beside_sessions(env.record.id).await? {
             erased.events += self.erase_lines(subject, user, &erased.pseudonym).await?;
@@ -94,6 +104,12 @@ impl App {
         }
         self.want_scrub().await?;
         Ok(erased)
+    }
+
+    /// Another node erased a user: nothing that was noted of them here is written.
+    pub(super) fn forget_erased(&self, env: EnvironmentId, name: &str) {
+        let [key, _] = &*self.erasing;
+        self.behind.forget_those(env, |user| erasure::pseudonym(key, env, user).as_str() == name);
     }
 
     /// Signs a statement.
@@ -128,10 +144,10 @@ impl App {
     ) -> Result<(), Stop> {
         let ended = self
             .decide(id.bucket(), || async {
-                let env = self.env(env.record.id)?;
                 let Some(loaded) = self.load_session(env.record.id, id).await? else {
                     return Ok(Decision::Answer(false));
                 };
+                let env = self.env(env.record.id)?;
                 if !loaded.session.is_live() || loaded.session.user != *user {
                     return Ok(Decision::Answer(false));
                 }
@@ -164,7 +180,14 @@ impl App {
             let mut stage = Stage::new(id.bucket(), self.now());
             stage.session(self, env, Some(&before), &after, seen);
             match self.commit(stage).await {
-                Ok(()) => erased.sessions += 1,
+                Ok(()) => {
+                    erased.sessions += 1;
+                    if self.has_others() {
+                        // A line that another node wrote before this; after it there is none of this user.
+                        let subject = session_key(env.record.id, id);
+                        erased.events += self.erase_lines(subject, user, &erased.pseudonym).await?;
+                    }
+                }
                 // Of another node; the next round sees what it left.
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),

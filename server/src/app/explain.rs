@@ -67,8 +67,8 @@ impl App {
     /// `not_found`, `insufficient_scope`; faults.
     pub async fn explain(&self, caller: &Caller, id: SessionId) -> Result<Explained, Stop> {
         caller.allow(Scope::SessionsRead)?;
+        let loaded = self.load_session(caller.env.record.id, id).await?.ok_or_else(|| no_session(id))?;
         let env = self.env(caller.env.record.id)?;
-        let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
         Ok(self.explained(&env, &loaded))
     }
 

@@ -20,6 +20,7 @@ use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::status::{LIST, Place, bits};
 use handstamp_core::time::Millis;
+use list::Start;
 use reader::Feed;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl App {
     }
 
     /// The same from a position on, and what comes, without an end: until the server leaves, or the caller may no longer
-    /// know it. `None`, and a position that is not one of this process: everything first.
+    /// know it. `None`, and a position of another line of history, or of long ago: everything first.
     ///
     /// # Errors
     /// `insufficient_scope`; faults, before it begins; as its last item, when the store fails on the way.
@@ -102,10 +103,17 @@ impl App {
         let feed = self.feeds.of(env.record.id);
         let news = feed.listen();
         feed.catch_up(&self, instant()).await?;
-        let at = after.and_then(|after| feed.after(after));
-        let (need, beat) = (None, instant());
-        let (at, told) = (at.unwrap_or(0), at.is_some());
-        let begin = Some(Listener { app: self, caller, feed, news, at, need, beat, told, owed: None });
+        let place = match after {
+            Some(after) => feed.place(&self, after).await?,
+            None => Start::Begin,
+        };
+        let (at, past) = match place {
+            Start::Here(number) => (number, None),
+            Start::Before { at, base, number } => (number, Some((at, base))),
+            Start::Ahead | Start::Begin => (0, None),
+        };
+        let (need, beat, told) = (None, instant(), !matches!(place, Start::Ahead | Start::Begin));
+        let begin = Some(Listener { app: self, caller, feed, news, at, past, need, beat, told, owed: None });
         Ok(stream::unfold(begin, |listener| async {
             let mut listener = listener?;
             match listener.next().await {
@@ -163,6 +171,8 @@ struct Listener {
     news: watch::Receiver<Instant>,
     /// The number of the last entry that was told; 0: none was.
     at: u64,
+    /// What is to be told before that: from where on in history, and up to where.
+    past: Option<(u64, u64)>,
     /// What was committed before this instant is to be read before anything is told; `None`: no need.
     need: Option<Instant>,
     /// When the next beat is due.
@@ -193,6 +203,14 @@ impl Listener {
             {
                 return Ok(None);
             }
+            if let Some((at, base)) = self.past {
+                let (entries, more) = self.feed.past(&self.app, (at, base)).await?;
+                self.past = more.map(|at| (at, base));
+                if !entries.is_empty() {
+                    return Ok(Some(Told::Entries(self.placed(entries))));
+                }
+                continue;
+            }
             // Also while there is news without an end: who hears of no time trusts nothing that they hold.
             if let Some((position, as_of)) = self.owed.take()
                 && self.is_due()
@@ -219,6 +237,15 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Entries of before the list, each with its place.
+    fn placed(&self, entries: Vec<Entry>) -> Vec<(Option<Position>, Entry)> {
+        let of = |entry: Entry| {
+            let position = entry.position.and_then(|at| self.feed.look(|list| list.position(at)));
+            (position, entry)
+        };
+        entries.into_iter().map(of).collect()
     }
 
     /// Whether a beat is due now; the next one is due a while after it.

@@ -6,7 +6,7 @@ use super::control::Env;
 use super::records::{Decision, Stage};
 use super::search::Filter;
 use super::{App, Fault, Stop};
-use crate::codec::{CONTROL, logins_record, new_event, session_id, sessions};
+use crate::codec::{CONTROL, logins_record, new_event, session_id, session_key, sessions};
 use crate::host::clock::pause;
 use crate::store::{Batch, Condition, Expect, FacetRange, Op, Page, Query, StoreError, Versioned};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -26,8 +26,11 @@ impl App {
         tokio::select! {
             () = self.keep_activity() => {}
             () = self.keep_tidy() => {}
+            () = self.keep_sharing() => {}
+            () = self.keep_keeping() => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
+        self.leave_house().await;
     }
 
     async fn keep_activity(&self) {
@@ -47,9 +50,26 @@ impl App {
         }
     }
 
+    async fn keep_sharing(&self) {
+        loop {
+            self.tell_configuration().await;
+            for _ in 0..60 {
+                pause(Duration::from_secs(1)).await;
+                self.share_rates().await;
+            }
+        }
+    }
+
     async fn keep_tidy(&self) {
         loop {
-            pause(Duration::from_secs(1)).await;
+            let known = self.control.load().stamp();
+            for _ in 0..4 {
+                pause(Duration::from_millis(250)).await;
+                // Somebody ended many at once, perhaps.
+                if self.nodes.is_some() && self.control.load().stamp() != known {
+                    break;
+                }
+            }
             if let Err(Stop::Fault(fault)) = self.tidy().await {
                 tracing::warn!(%fault, "housekeeping could not go on; it will try again");
                 pause(Duration::from_secs(1)).await;
@@ -57,25 +77,46 @@ impl App {
         }
     }
 
-    /// One round of everything but activity. What goes wrong in one place does not keep the others waiting.
+    /// One round of everything but activity. What goes wrong in one place does not keep the others waiting. What only one
+    /// of several nodes is to do is left out where it is another one's turn.
     ///
     /// # Errors
     /// The last fault.
     pub async fn tidy(&self) -> Result<(), Stop> {
         let mut outcome = self.doubts().await.map_err(Stop::from);
-        // First: until it is written down, who verifies tokens knows of an end of many only what their tokens say of tags.
-        for env in self.all_environments() {
-            outcome = self.settle_epochs(&env).await.and(outcome);
+        let keeps = self.keeps_house().await.unwrap_or_else(|error| {
+            outcome = Err(error.into());
+            false
+        });
+        if keeps {
+            // First: until it is written down, who verifies tokens knows of an end of many only what their tokens say of tags.
+            for env in self.all_environments() {
+                outcome = self.settle_epochs(&env).await.and(outcome);
+            }
+            outcome = self.check_rules().await.and(outcome);
+        } else {
+            outcome = self.see_rules().await.map_err(Stop::from).and(outcome);
         }
-        outcome = self.check_rules().await.and(outcome);
-        outcome = self.write_events(false).await.map_err(Stop::from).and(outcome);
+        outcome = self.tidy_own().await.and(outcome);
+        if keeps { self.tidy_for_all().await.and(outcome) } else { outcome }
+    }
+
+    /// What this node has noted itself.
+    async fn tidy_own(&self) -> Result<(), Stop> {
+        let mut outcome = self.write_events(false).await.map_err(Stop::from);
+        outcome = self.doubt_seats().await.and(outcome);
         for (env, id) in self.behind.take_again() {
             if let Err(why) = self.settle_one(env, id, Look::Ended).await {
                 self.behind.look_again(env, &[id]);
                 outcome = Err(why);
             }
         }
-        outcome = self.write_observed().await.and(outcome);
+        self.write_observed().await.and(outcome)
+    }
+
+    /// What one node does for all.
+    async fn tidy_for_all(&self) -> Result<(), Stop> {
+        let mut outcome = Ok(());
         for env in self.all_environments() {
             outcome = self.settle_due(&env).await.and(outcome);
         }
@@ -101,7 +142,11 @@ impl App {
             if outcome.is_err() {
                 self.behind.put_back(line);
             }
-            outcome
+            match outcome {
+                // The session has changed meanwhile: in the next round.
+                Err(StoreError::Conflict) => Ok(()),
+                outcome => outcome,
+            }
         });
         written.buffered(64).fold(Ok(()), |all, one| std::future::ready(one.and(all))).await
     }
@@ -111,13 +156,17 @@ impl App {
     async fn write_line(&self, Line { env, session, event }: &Line) -> Result<(), StoreError> {
         let bucket = session.map_or(CONTROL, |session| session.bucket());
         let _turn = self.turns.take(bucket).await;
+        let mut ops = Vec::new();
         if let Some(session) = session {
             match self.load_session(*env, *session).await? {
-                Some(loaded) if event.user.as_ref() == Some(&loaded.session.user) => {}
+                Some(loaded) if event.user.as_ref() == Some(&loaded.session.user) => {
+                    // Nor by another node: whoever erases puts the session's record last.
+                    let expect = Expect::Version(loaded.version);
+                    ops.push(Op::Check { key: session_key(*env, *session), expect });
+                }
                 _ => return Ok(()),
             }
         }
-        let mut ops = Vec::new();
         if event.is_refused_login() {
             let record = logins_record(*env, event.at, self.retention);
             if self.store.load(std::slice::from_ref(&record.key)).await?.iter().all(Option::is_none) {
@@ -145,7 +194,7 @@ impl App {
 
     /// Writes down what raised epochs have ended.
     async fn settle_epochs(&self, env: &Env) -> Result<(), Stop> {
-        let unsettled: Vec<_> = env.ledger.raised.iter().filter(|r| !r.settled).collect();
+        let unsettled = self.to_settle(env);
         for raised in &unsettled {
             let filter = match &raised.scope {
                 Whom::All => Filter::default(),
@@ -203,10 +252,10 @@ impl App {
 
     async fn settle_living(&self, env: EnvironmentId, id: SessionId, look: Look) -> Result<(), Stop> {
         self.decide(id.bucket(), || async {
-            let env = self.env(env)?;
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+            let Some(loaded) = self.load_session(env, id).await? else {
                 return Ok(Decision::Answer(()));
             };
+            let env = self.env(env)?;
             if !loaded.session.is_live() {
                 return Ok(Decision::Answer(()));
             }

@@ -144,6 +144,10 @@ impl App {
     /// `not_found`, `insufficient_scope`, bad input; faults.
     pub async fn update_key(&self, caller: &Caller, id: KeyId, patch: KeyPatch) -> Result<Arc<Key>, Stop> {
         is_root(id, &self.master)?;
+        self.while_overtaken(|| self.patch_key(caller, id, &patch)).await
+    }
+
+    async fn patch_key(&self, caller: &Caller, id: KeyId, patch: &KeyPatch) -> Result<Arc<Key>, Stop> {
         let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         let mut key = known.key.clone();
@@ -156,9 +160,9 @@ impl App {
         if let Some(suspended) = patch.suspended {
             key.suspended = suspended;
         }
-        if let Some(scopes) = patch.scopes {
-            caller.key().may_grant(&scopes)?;
-            key.scopes = scopes;
+        if let Some(scopes) = &patch.scopes {
+            caller.key().may_grant(scopes)?;
+            key.scopes.clone_from(scopes);
         }
         if let Some(Budget(rate_limit)) = patch.rate_limit {
             caller.key().may_grant_rate(rate_limit)?;
@@ -173,6 +177,10 @@ impl App {
     /// `not_found`, `insufficient_scope`, already rotated; faults.
     pub async fn rotate_key(&self, caller: &Caller, id: KeyId, overlap: Span) -> Result<MadeKey, Stop> {
         is_root(id, &self.master)?;
+        self.while_overtaken(|| self.succeed_key(caller, id, overlap)).await
+    }
+
+    async fn succeed_key(&self, caller: &Caller, id: KeyId, overlap: Span) -> Result<MadeKey, Stop> {
         let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         caller.key().may_grant(&known.key.scopes)?;
@@ -217,6 +225,10 @@ impl App {
     /// `not_found`, `reserved` for the key that asks; faults.
     pub async fn delete_key(&self, caller: &Caller, id: KeyId) -> Result<(), Stop> {
         is_root(id, &self.master)?;
+        self.while_overtaken(|| self.take_key_away(caller, id)).await
+    }
+
+    async fn take_key_away(&self, caller: &Caller, id: KeyId) -> Result<(), Stop> {
         let turn = self.control_turn().await?;
         let known = self.key(caller, id)?;
         if caller.key().id == id {
@@ -254,16 +266,20 @@ impl App {
     }
 
     async fn insert_key(&self, key: AccessKey, text: PlainToken) -> Result<MadeKey, Stop> {
+        let key = self.while_overtaken(|| self.put_key(&key)).await?;
+        Ok(MadeKey { key, text })
+    }
+
+    async fn put_key(&self, key: &AccessKey) -> Result<Arc<Key>, Stop> {
         let turn = self.control_turn().await?;
-        let mut ops = vec![put(write_access_key(&key, Millis(0)), 0)];
+        let mut ops = vec![put(write_access_key(key, Millis(0)), 0)];
         if let Home::Environment(id) = key.home {
             ops.push(self.still_there(id)?);
         }
         let made = entry(key.clone(), 1, Millis(0));
         let id = key.id;
         self.change_control(turn, ops, |control| control.put_key(made)).await?;
-        let key = self.control.load().key(id).cloned().ok_or_else(|| Stop::code(Code::NotFound))?;
-        Ok(MadeKey { key, text })
+        self.control.load().key(id).cloned().ok_or_else(|| Stop::code(Code::NotFound))
     }
 
     fn still_there(&self, id: EnvironmentId) -> Result<Op, Stop> {

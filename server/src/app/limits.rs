@@ -167,8 +167,8 @@ impl App {
         loop {
             let (gone, more) = self
                 .decide(bucket, || async {
+                    let LoadedUser { user, expect } = self.load_user(env, user).await?;
                     let env = self.env(env)?;
-                    let LoadedUser { user, expect } = self.load_user(env.record.id, user).await?;
                     let room = self.room(&env, &user, rules, but).await?;
                     let mut stage = Stage::new(bucket, room.now);
                     let (next, gone) = room.make_some(self, &env, &mut stage, TOGETHER);

@@ -135,11 +135,11 @@ impl App {
         let bucket = opened.session.bucket();
         self.decide(bucket, || async {
             self.doubts().await?;
-            let env = self.env(env_id)?;
             // A genuine code without a record was forgotten long after its end.
             let forgotten = || Stop::from(Refusal::plain(Code::LoginCodeExpired, login::RULE));
             let (pending, version) = self.pending(env_id, opened.session).await?.ok_or_else(forgotten)?;
             let loaded = self.load_session(env_id, opened.session).await?.ok_or_else(forgotten)?;
+            let env = self.env(env_id)?;
             let now = self.now();
             let living = self.ground(&env, now).living(&loaded.session, loaded.seen);
             let living = living.map_err(super::update::ended)?;

@@ -5,11 +5,12 @@
 //! record. Everything changes in one commit: a store belongs to one master key or to the other, never to both.
 
 use super::Fault;
-use super::control::{all, data_key_purpose, put};
+use super::control::{all, data_key_purpose, put, stamp};
+use super::keeper::is_kept;
 use super::token_keys::{WRAP, draw_named};
 use crate::codec::control::{
     Root, access_key_key, ledger_key, read_access_key, read_environment, read_ledger, read_root, root_key,
-    write_environment, write_ledger, write_root,
+    write_environment, write_ledger, write_root, write_stamp,
 };
 use crate::codec::status::{places_key, read_places, write_places};
 use crate::codec::token_keys::{read_token_keys, token_keys_of, wrapping, write_token_keys};
@@ -108,7 +109,7 @@ pub(super) fn new_root(master: &MasterKey, entropy: &dyn Entropy) -> Result<Root
 /// more: every session ends, access keys are gone, and the keys behind access tokens and those that seal data get successors.
 ///
 /// # Errors
-/// Faults; the store is as it was, unless it did not say so.
+/// Faults, also where a node is at work on the store; it is as it was, unless it did not say so.
 pub async fn change(
     store: &dyn Store,
     entropy: &dyn Entropy,
@@ -117,6 +118,11 @@ pub async fn change(
     end_sessions: bool,
 ) -> Result<Changed, Fault> {
     let now = now.max(store.clock_floor().await?);
+    // A node goes on with what followed from the old key, and is of no use from this commit on.
+    if is_kept(store, now).await? {
+        let why = "a node is at work on it, or was in the last ten seconds: stop every node first";
+        return Err(StoreError::Unavailable(why.to_owned()).into());
+    }
     let found = store.load(&[root_key()]).await?.into_iter().next().flatten();
     let found = found.ok_or_else(|| StoreError::Damaged("the store has no first record".to_owned()))?;
     let control = |kind| Space { kind, env: 0 };
@@ -155,6 +161,7 @@ pub async fn change(
             done.access_keys += 1;
         }
     }
+    ops.push(put(write_stamp(), stamp(store).await?));
     let (bucket, tallies) = (CONTROL.get(), Vec::new());
     store.commit(Batch { bucket, at: now, ops, events, tallies }).await?;
     Ok(done)

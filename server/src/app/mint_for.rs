@@ -55,7 +55,13 @@ impl App {
             let page = self.store.search(&query).await?;
             let ids: Vec<_> = page.items.iter().filter_map(|found| session_id(&found.record.key)).collect();
             // Loaded again, for what is not written yet must be asked for before the store is: see `App::unwritten`.
-            let loaded = self.load_sessions(env.record.id, &ids).await?;
+            let mut loaded = self.load_sessions(env.record.id, &ids).await?;
+            if loaded.iter().any(|one| self.seems_idle(env.record.id, one)) {
+                let idle = loaded.iter().filter(|one| self.seems_idle(env.record.id, one));
+                let idle = idle.map(|one| (env.record.id, one.session.id, one.seen)).collect::<Vec<_>>();
+                self.ask_for_activity(idle).await;
+                loaded = self.load_sessions(env.record.id, &ids).await?;
+            }
             // What was ended at once is that of after the load.
             let (env, now) = (self.env(env.record.id)?, self.now());
             let live = loaded.iter().filter(|one| self.ended(&env, &one.session, one.seen, now).is_none());
@@ -76,7 +82,7 @@ impl App {
     async fn load_sessions(&self, env: EnvironmentId, ids: &[SessionId]) -> Result<Vec<Loaded>, Stop> {
         let unwritten: Vec<_> = ids.iter().map(|id| self.unwritten(env, *id)).collect();
         let keys: Vec<_> = ids.iter().map(|id| session_key(env, *id)).collect();
-        let found = self.store.load(&keys).await?;
+        let found = self.load(&keys).await?;
         let mut all = Vec::with_capacity(found.len());
         for (found, unwritten) in found.iter().zip(unwritten) {
             let Some(found) = found else { continue };

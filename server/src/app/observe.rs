@@ -55,10 +55,10 @@ impl App {
         client: &Client,
     ) -> Result<(), Stop> {
         self.decide(id.bucket(), || async {
-            let env = self.env(env)?;
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+            let Some(loaded) = self.load_session(env, id).await? else {
                 return Ok(Decision::Answer(()));
             };
+            let env = self.env(env)?;
             let now = self.now();
             let mut client = client.clone();
             self.know(&mut client);

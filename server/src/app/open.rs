@@ -3,17 +3,20 @@
 use super::access_tokens::Makers;
 use super::activity::Activity;
 use super::cache::Cache;
-use super::control::{Control, batch, load, put};
+use super::control::{batch, put, stamp};
 use super::master_key::{Followers, new_root};
+use super::nodes::Nodes;
 use super::observe::Observer;
 use super::origins::FileOrigins;
 use super::policies::FromFile;
 use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
-use super::{App, Fault, Stop, callers, keys, rates, tighter, verdicts};
+use super::{App, Fault, Stop, callers, keeper, keys, nodes, rates, tighter, verdicts};
 use crate::agents::Agents;
-use crate::codec::control::{Root, read_root, root_key, write_access_key, write_environment, write_root};
+use crate::codec::control::{
+    Root, read_root, root_key, write_access_key, write_environment, write_root, write_stamp,
+};
 use crate::host::clock::Clock;
 use crate::host::entropy::Entropy;
 use crate::schema::session_type::SessionTypes;
@@ -83,27 +86,30 @@ impl App {
     where
         F: FnOnce() -> Result<Parts, OpenError>,
     {
-        parts.clock.raise_to(parts.store.clock_floor().await?);
-        let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
-        let (root, fresh) = match &found {
-            Some(found) => (read_root(found)?, false),
-            None => (new_root(&parts.master, parts.entropy.as_ref())?, true),
-        };
-        if root.fingerprint != parts.master.fingerprint() {
-            return Err(OpenError::WrongMasterKey);
+        // Before anything is read: what is changed from now on is heard of.
+        let changes = parts.store.changes();
+        if changes.is_some() {
+            // Nobody listens to it; the answer says what time it is.
+            nodes::say(parts.store.as_ref(), parts.clock.as_ref(), &[]).await?;
         }
-        let Followers { keys, pseudonyms, statements } = Followers::of(&parts.master, &root)?;
+        parts.clock.raise_to(parts.store.clock_floor().await?);
         let mut process = [0; 16];
         if !parts.entropy.fill(&mut process) {
             return Err(Fault::Entropy.into());
         }
+        let (root, fresh) = root_of(&parts, changes.is_some().then_some(process)).await?;
+        if root.fingerprint != parts.master.fingerprint() {
+            return Err(OpenError::WrongMasterKey);
+        }
+        let Followers { keys, pseudonyms, statements } = Followers::of(&parts.master, &root)?;
+        let nodes = changes.map(|changes| Arc::new(Nodes::new(process, changes)));
         let activity = Arc::new(Activity::default());
         let app = App {
             cache: Arc::new(Cache::new(parts.cache_bytes, activity.clone())),
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
-            rates: Box::new(rates::Rates::new(&parts.master)),
+            rates: Box::new(rates::Rates::new(&parts.master, nodes.is_some())),
             master: Arc::new(parts.master),
             keys: Box::new(keys),
             erasing: Box::new([pseudonyms, statements]),
@@ -114,6 +120,7 @@ impl App {
                     origins: Arc::new(parts.origins),
                 },
                 Era::new(process),
+                nodes.is_none(),
             )),
             turns: Turns::new(),
             ledgers: Turns::new(),
@@ -133,18 +140,27 @@ impl App {
             feeds: Arc::default(),
             status: Box::default(),
             leaving: AtomicBool::new(false),
+            keeping: keeper::Keeping::default(),
+            doubted: Box::default(),
+            alike: Box::default(),
+            looked: Box::default(),
+            nodes,
         };
-        if fresh {
-            Box::pin(app.begin(&root, &first_key()?)).await?;
+        let fresh = if let Fresh::Yes { lease } = fresh {
+            Box::pin(app.begin(&root, &first_key()?, lease)).await?;
+            true
         } else {
-            let held = app.control.load().emptied();
-            let control = Box::pin(load(app.store.as_ref(), &app.master, held)).await?;
-            app.control.replace(control);
-        }
-        let mut control = Control::clone(&app.control.load());
-        control.put_key(callers::root_entry(&app.master, app.keys.current()));
-        control.envs().iter().for_each(|env| env.seats.has_settled());
-        app.control.replace(control);
+            Box::pin(app.have_stamp()).await?;
+            Box::pin(app.control.refresh(app.store.as_ref(), &app.master, true)).await?;
+            false
+        };
+        app.control.change(|control| {
+            control.put_key(callers::root_entry(&app.master, app.keys.current()));
+            // Other nodes may still act by rules of before.
+            if app.nodes.is_none() {
+                control.envs().iter().for_each(|env| env.seats.has_settled());
+            }
+        });
         Box::pin(app.recall_rules(fresh)).await?;
         Box::pin(app.complete_token_keys()).await.map_err(|stop| match stop {
             Stop::Fault(fault) => fault,
@@ -154,22 +170,78 @@ impl App {
     }
 
     /// The first start: root, first environment and first key in one commit.
-    async fn begin(&self, root: &Root, first: &Parts) -> Result<(), OpenError> {
+    async fn begin(&self, root: &Root, first: &Parts, lease: Option<u64>) -> Result<(), OpenError> {
         let name = EnvironmentName::parse("default/prd").map_err(|_| Fault::Contended)?;
         let (env, token_keys) = self.new_environment(name)?;
         let home = Home::Environment(env.record.id);
         let key = self.key_of(first, "first key".into(), home, Scope::ALL.to_vec(), self.now(), None);
-        let ops = vec![
+        let mut ops = vec![
             put(write_root(root), 0),
             put(write_environment(&env.record), 0),
             put(token_keys, 0),
             put(write_access_key(&key, Millis(0)), 0),
+            put(write_stamp(), 0),
         ];
+        if let (Some(version), Some(nodes)) = (lease, &self.nodes) {
+            ops.push(keeper::was_made_ready(nodes.id(), version));
+        }
         self.store.commit(batch(self.now(), ops)).await?;
-        let mut control = self.control.load().emptied();
-        control.put_env(env);
-        control.put_key(keys::entry(key, 1, Millis(0)));
-        self.control.replace(control);
+        self.control.change(|control| {
+            control.put_env(env);
+            control.put_key(keys::entry(key, 1, Millis(0)));
+            control.is_stamped(1);
+        });
         Ok(())
+    }
+
+    /// A store of before there were several nodes has no stamp. Others hear only of what changes, and not of what is new: so it
+    /// is there before anything changes.
+    async fn have_stamp(&self) -> Result<(), StoreError> {
+        if self.nodes.is_none() || stamp(self.store.as_ref()).await? > 0 {
+            return Ok(());
+        }
+        match self.store.commit(batch(self.now(), vec![put(write_stamp(), 0)])).await {
+            Ok(()) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether this node makes the store ready.
+enum Fresh {
+    /// It was ready.
+    No,
+    /// It does.
+    Yes {
+        /// The version of the lease that says that no other node does.
+        lease: Option<u64>,
+    },
+}
+
+/// What the store says of itself; of an empty one what it will say. Of several nodes that come at once one makes it ready, and
+/// the others wait.
+async fn root_of(parts: &Setup, node: Option<[u8; 16]>) -> Result<(Root, Fresh), OpenError> {
+    let find = async || {
+        let found = parts.store.load(&[root_key()]).await?.into_iter().next().flatten();
+        Ok::<_, OpenError>(found.as_ref().map(read_root).transpose()?)
+    };
+    loop {
+        if let Some(root) = find().await? {
+            return Ok((root, Fresh::No));
+        }
+        let lease = match node {
+            None => None,
+            Some(node) => {
+                match keeper::makes_ready(parts.store.as_ref(), parts.clock.as_ref(), node).await? {
+                    None => continue,
+                    lease => lease,
+                }
+            }
+        };
+        // Who had the lease before has made it ready by now, or never will.
+        if let Some(root) = find().await? {
+            return Ok((root, Fresh::No));
+        }
+        return Ok((new_root(&parts.master, parts.entropy.as_ref())?, Fresh::Yes { lease }));
     }
 }

@@ -136,6 +136,16 @@ impl App {
         origins: Vec<WebOrigin>,
     ) -> Result<Listed, Stop> {
         caller.allow(Scope::PolicyWrite)?;
+        self.while_overtaken(|| self.put_origins(caller, purpose, seen, origins.clone())).await
+    }
+
+    async fn put_origins(
+        &self,
+        caller: &Caller,
+        purpose: Purpose,
+        seen: Option<u64>,
+        origins: Vec<WebOrigin>,
+    ) -> Result<Listed, Stop> {
         let turn = self.control_turn().await?;
         let env = self.env(caller.env.record.id)?;
         let (number, version) =

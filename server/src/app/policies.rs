@@ -3,7 +3,7 @@
 //! Whoever replaces a policy says which version they saw, so that nobody overwrites what somebody else has just said.
 
 use super::callers::Caller;
-use super::control::{Control, Env, batch, put};
+use super::control::{Env, batch, put};
 use super::origins::FileOrigins;
 use super::{App, Stop};
 use crate::codec::control::environment_key;
@@ -100,12 +100,14 @@ impl App {
     }
 
     async fn set_file(&self, change: impl FnOnce(&mut FromFile)) {
-        let _turn = self.turn_of_memory().await;
-        let mut next = Control::clone(&self.control.load());
-        next.set_file(change);
+        let (before, next) = self.control.change(|control| {
+            let before = control.envs();
+            control.set_file(change);
+            (before, control.clone())
+        });
         let at = self.now();
         let mut told = Vec::new();
-        for env in self.control.load().envs() {
+        for env in before {
             let Some(after) = next.env(env.record.id) else { continue };
             let note = "the configuration was read again";
             if after.policy != env.policy || after.types != env.types {
@@ -118,7 +120,6 @@ impl App {
             }
         }
         let batch = Batch { events: told, ..batch(at, Vec::new()) };
-        self.control.replace(next);
         if !batch.events.is_empty()
             && let Err(error) = self.store.commit(batch).await
         {
@@ -134,6 +135,16 @@ impl App {
         restored: Option<u64>,
     ) -> Result<InForce, Stop> {
         caller.allow(Scope::PolicyWrite)?;
+        self.while_overtaken(|| self.put_policy(caller, seen, policy.clone(), restored)).await
+    }
+
+    async fn put_policy(
+        &self,
+        caller: &Caller,
+        seen: Option<u64>,
+        policy: Arc<Policy>,
+        restored: Option<u64>,
+    ) -> Result<InForce, Stop> {
         // What today's rules have ended is written down first: nobody who was told so comes back under the next ones.
         self.check_rules().await?;
         self.settle_due(&*self.env(caller.env.record.id)?).await?;

@@ -7,7 +7,7 @@
 //!   caller says its client has, and changes no verdict.
 //! * An access key has a budget when it was given one.
 //!
-//! [`debts`]: what is remembered. Sessions, keys and addresses have a table each, so that no flood of addresses, which cost
+//! [`shared`](self::shared): what other nodes are told. [`debts`]: what is remembered. Sessions, keys and addresses have a table each, so that no flood of addresses, which cost
 //! nothing, makes a session forgotten, and no crowd of sessions a key.
 
 use super::control::Env;
@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 pub mod debts;
+pub mod shared;
 
 /// What became of a request's price.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,18 +79,21 @@ pub(super) struct Rates {
     cookies: Debts,
     anonymous: RwLock<Option<Rate>>,
     refused: [AtomicU64; 3],
+    counts: shared::Counts,
 }
 
 impl Rates {
-    pub(super) fn new(master: &MasterKey) -> Rates {
+    /// `are_others`: budgets are shared with other nodes.
+    pub(super) fn new(master: &MasterKey, are_others: bool) -> Rates {
         Rates {
             names: Names::new(master),
-            sessions: Debts::default(),
-            keys: Debts::default(),
-            addresses: Debts::default(),
+            sessions: Debts::new(are_others),
+            keys: Debts::new(are_others),
+            addresses: Debts::new(are_others),
             cookies: Debts::default(),
             anonymous: RwLock::new(None),
             refused: Default::default(),
+            counts: shared::Counts::default(),
         }
     }
 

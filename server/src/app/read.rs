@@ -25,9 +25,9 @@ impl App {
     /// `not_found`; faults.
     pub async fn get(&self, caller: &Caller, id: SessionId) -> Result<View, Stop> {
         caller.allow(Scope::SessionsRead)?;
-        let env = &caller.env;
-        let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
-        Ok(self.view(env, loaded, self.now())?)
+        let env = caller.env.record.id;
+        let loaded = self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
+        Ok(self.view(&*self.env(env)?, loaded, self.now())?)
     }
 
     /// Reads a session's history, oldest first, from after `after` on.

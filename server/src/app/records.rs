@@ -71,7 +71,7 @@ impl Turns {
 }
 
 /// How often a transition that others overtook is decided again.
-const TRIES: u32 = 40;
+pub(super) const TRIES: u32 = 40;
 
 /// What a decision on loaded records comes to.
 pub(super) enum Decision<T> {
@@ -214,14 +214,24 @@ impl Drop for Forgotten {
 }
 
 impl App {
-    /// Loads sessions afresh; each must lie where it was looked for.
+    /// Loads a session afresh; it must lie where it was looked for. The environment that it is judged in is to be taken
+    /// afterwards: see [`App::load`].
     pub(super) async fn load_session(
         &self,
         env: EnvironmentId,
         id: SessionId,
     ) -> Result<Option<Loaded>, StoreError> {
+        let loaded = self.load_once(env, id).await?;
+        let Some(idle) = loaded.as_ref().filter(|loaded| self.seems_idle(env, loaded)) else {
+            return Ok(loaded);
+        };
+        self.ask_for_activity([(env, id, idle.seen)]).await;
+        self.load_once(env, id).await
+    }
+
+    async fn load_once(&self, env: EnvironmentId, id: SessionId) -> Result<Option<Loaded>, StoreError> {
         let unwritten = self.unwritten(env, id);
-        let found = self.store.load(&[session_key(env, id)]).await?;
+        let found = self.load(&[session_key(env, id)]).await?;
         let Some(found) = found.into_iter().next().flatten() else { return Ok(None) };
         let (session, stored) = self.read_session(&found)?;
         let (seen, offered) = if session.is_live() { unwritten.over(stored) } else { (stored, stored) };
@@ -255,7 +265,7 @@ impl App {
         env: EnvironmentId,
         user: &UserId,
     ) -> Result<LoadedUser, StoreError> {
-        let found = self.store.load(&[user_key(env, user)]).await?;
+        let found = self.load(&[user_key(env, user)]).await?;
         match found.into_iter().next().flatten() {
             None => Ok(LoadedUser { user: User::new(user.clone()), expect: Expect::Absent }),
             Some(found) => {
@@ -355,7 +365,7 @@ impl App {
     }
 
     /// Up to 2 s in all, a little longer each time, at random.
-    async fn jitter(&self, attempt: u32) -> Result<(), Fault> {
+    pub(super) async fn jitter(&self, attempt: u32) -> Result<(), Fault> {
         let [a, b] = self.draw_bytes::<2>()?;
         let random = u64::from(u16::from_be_bytes([a, b]));
         let most = 1_000u64 << attempt.min(6);

@@ -270,10 +270,12 @@ impl App {
         cursor: Option<Cursor>,
     ) -> Result<(Vec<Loaded>, Option<Cursor>, Millis), Stop> {
         let page = self.store.search(&Query { cursor, ..query }).await?;
+        let items = page.items.iter().map(|item| self.found(env, item)).collect::<Result<Vec<_>, _>>()?;
+        self.ask_for_idle(env, &items).await;
         let now = self.now();
-        let mut fitting = Vec::with_capacity(page.items.len());
-        for found in &page.items {
-            let (loaded, ended) = self.certain(env, self.found(env, found)?, now).await?;
+        let mut fitting = Vec::with_capacity(items.len());
+        for found in items {
+            let (loaded, ended) = self.certain(env, found, now).await?;
             let fits = match filter.which {
                 Which::Live => ended.is_none(),
                 Which::Ended => ended.is_some(),
@@ -305,6 +307,7 @@ impl App {
                 next => query.cursor = next,
             }
         }
+        self.ask_for_idle(env, &found).await;
         let now = self.now();
         let mut all = Vec::with_capacity(found.len());
         for loaded in found {
@@ -322,6 +325,13 @@ impl App {
             false => (stored, stored),
         };
         Ok(Loaded { session, seen, offered, version: found.version })
+    }
+
+    /// Has other nodes write what they know of those that look idle, all together: each of them is loaded again afterwards.
+    async fn ask_for_idle(&self, env: &Env, found: &[Loaded]) {
+        let id = env.record.id;
+        let idle = found.iter().filter(|loaded| self.seems_idle(id, loaded));
+        self.ask_for_activity(idle.map(|loaded| (id, loaded.session.id, loaded.seen))).await;
     }
 
     /// How it has ended by `now`, if it has. Its activity may have been written since the store looked: one that seems

@@ -2,28 +2,31 @@
 //! A ledger's turn is always taken before that of a user's bucket, and those of several ledgers in their order, so that
 //! nobody waits in a circle. Between nodes the version of the ledger decides.
 
+mod era;
+
+pub(super) use era::{Doubts, Era, Standing};
+
 use super::control::Env;
 use super::housekeeping::Look;
 use super::limits::Rules;
 use super::records::{Decision, Stage};
 use super::search::Filter;
 use super::{App, Fault, Stop};
-use crate::codec::seats::{read_seats, seats_bucket, seats_digest, seats_key, write_seats};
-use crate::codec::{digest, read_session, session_key};
+use crate::codec::seats::{read_seats, seats_bucket, seats_key, write_seats};
+use crate::codec::{read_session, session_key};
 use crate::host::clock::pause;
 use crate::store::{Expect, Op, StoreError};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::limit::{Counted, Limit, OnLimit};
-use handstamp_core::policy::Policy;
-use handstamp_core::seats::{Basis, Count, Held, Ledger, Seat};
+use handstamp_core::seats::{Count, Held, Ledger, Seat};
 use handstamp_core::session::Actor;
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
 use handstamp_core::transition::finish::{evict, settle};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::MutexGuard;
 
@@ -36,51 +39,6 @@ const KEPT: Span = Span::days(1);
 /// How often and how long somebody waits for sessions that are about to be made: 2 s in all.
 const WAITS: u32 = 100;
 const WAIT: Duration = Duration::from_millis(20);
-
-/// Which time under which rules of seats it is, in this process: a tag that had no rule for a while was not counted.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Era {
-    process: [u8; 16],
-    changes: u64,
-}
-
-impl Era {
-    /// Of a process that is told from every other by random bytes.
-    pub(super) const fn new(process: [u8; 16]) -> Era {
-        Era { process, changes: 0 }
-    }
-    /// What stands under a policy: as before, or a time that begins now.
-    pub(super) fn standing(&mut self, before: Option<&Arc<Standing>>, policy: &Policy) -> Arc<Standing> {
-        let rules = seats_digest(policy);
-        if let Some(before) = before.filter(|before| before.rules == rules) {
-            return before.clone();
-        }
-        self.changes += 1;
-        let [a, b] = [self.changes.to_be_bytes(), 0u64.to_be_bytes()];
-        let whole = digest(&[&self.process, &a, &b, &rules]);
-        let name = whole.first_chunk().copied().unwrap_or_default();
-        Arc::new(Standing { rules, name, since: OnceLock::new() })
-    }
-}
-
-/// The rules of seats in force.
-#[derive(Default)]
-pub(super) struct Standing {
-    rules: [u8; 32],
-    name: [u8; 16],
-    /// Since they are looked at, which is not before they are in force.
-    since: OnceLock<Millis>,
-}
-
-impl Standing {
-    /// Nobody acts by any rules of before: the process has just begun.
-    pub(super) fn has_settled(&self) {
-        self.since.get_or_init(|| Millis(i64::MIN));
-    }
-    fn basis(&self, now: Millis) -> Basis {
-        Basis { name: self.name, since: *self.since.get_or_init(|| now) }
-    }
-}
 
 /// Who is to sit, and the limits of that user's own sessions: what these end may be the seat that is needed.
 pub(super) struct Guest<'a> {
@@ -124,6 +82,8 @@ impl Seats {
 enum Taking {
     /// One is held; and whether somebody had to go for it.
     Held(Held, bool),
+    /// There is none, with so many taken.
+    Full(u32),
     Wait,
 }
 
@@ -165,6 +125,10 @@ impl App {
                     seats.held.push((limit.clone(), held));
                     seats.crowded |= crowded;
                 }
+                Ok(Taking::Full(current)) => {
+                    self.give_back(env, &seats).await;
+                    return Err(limit.refusal(current).into());
+                }
                 Ok(Taking::Wait) => {
                     self.give_back(env, &seats).await;
                     return Ok(None);
@@ -185,8 +149,8 @@ impl App {
         guest: &Guest<'_>,
         evicted: &Mutex<Vec<SessionId>>,
     ) -> Result<Decision<Taking>, Stop> {
+        let (mut ledger, expect) = self.load_ledger(env, tag).await?;
         let env = self.env(env)?;
-        let (mut ledger, expect) = self.load_ledger(&env, tag).await?;
         if let Some(known) = ledger.take_if(|known| known.held.len() >= LISTED) {
             ledger = Some(self.tidied(&env, tag, known).await?);
         }
@@ -210,7 +174,15 @@ impl App {
         let going = match seat {
             Seat::Free => Vec::new(),
             Seat::Evict(going) => going,
-            Seat::Full => return Err(limit.refusal(count.current()).into()),
+            Seat::Full => {
+                // A node that had no such rule has made some: all are to know.
+                if ledger.as_ref().is_some_and(|known| known.taken < count.current()) {
+                    let next = count.ledger(&basis, &[], counted_at);
+                    let stage = self.seat_stage(&env, tag, expect, &next);
+                    return Ok(Decision::Commit(stage, Taking::Full(count.current())));
+                }
+                return Err(limit.refusal(count.current()).into());
+            }
             Seat::Wait => return Ok(Decision::Answer(Taking::Wait)),
         };
         let gone = self.evict_all(env.record.id, &going, limit, count.current()).await?;
@@ -220,8 +192,12 @@ impl App {
         Ok(Decision::Commit(stage, Taking::Held(held, !going.is_empty())))
     }
 
-    async fn load_ledger(&self, env: &Env, tag: &Tag) -> Result<(Option<Ledger>, Expect), StoreError> {
-        let found = self.store.load(&[seats_key(env.record.id, tag)]).await?.into_iter().next().flatten();
+    async fn load_ledger(
+        &self,
+        env: EnvironmentId,
+        tag: &Tag,
+    ) -> Result<(Option<Ledger>, Expect), StoreError> {
+        let found = self.load(&[seats_key(env, tag)]).await?.into_iter().next().flatten();
         let expect = found.as_ref().map_or(Expect::Absent, |found| Expect::Version(found.version));
         Ok((found.as_ref().map(read_seats).transpose()?, expect))
     }
@@ -306,10 +282,10 @@ impl App {
         current: u32,
     ) -> Result<bool, Stop> {
         self.decide(id.bucket(), || async {
-            let env = self.env(env)?;
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+            let Some(loaded) = self.load_session(env, id).await? else {
                 return Ok(Decision::Answer(false));
             };
+            let env = self.env(env)?;
             if !loaded.session.is_live() || !limit.counts(&loaded.session) {
                 return Ok(Decision::Answer(false));
             }
@@ -333,8 +309,8 @@ impl App {
         for (limit, held) in &seats.held {
             let Some(tag) = &limit.tag else { continue };
             let left = self.try_again(|| async {
+                let (ledger, expect) = self.load_ledger(env, tag).await?;
                 let env = self.env(env)?;
-                let (ledger, expect) = self.load_ledger(&env, tag).await?;
                 let next = ledger.and_then(|ledger| ledger.release(held));
                 Ok(match next {
                     Some(next) => Decision::Commit(self.seat_stage(&env, tag, expect, &next), ()),

@@ -4,8 +4,11 @@
 //! All keys of an environment are in one record, so two rotations at once cannot both go through: the second finds other
 //! keys than it decided about, and says so.
 
+mod elsewhere;
 mod first;
 mod handover;
+
+pub(super) use elsewhere::Looked;
 
 use super::callers::Caller;
 use super::control::{Env, put};
@@ -78,12 +81,13 @@ impl App {
     }
 
     /// What a backup knows of keys is old: one that was removed since, because it was in wrong hands, would sign or seal again, what
-    /// a key has sealed since was not counted, and of sessions that were made since nobody would tell an end. So every key
-    /// behind access tokens is replaced, as in an emergency; who has a live session gets new tokens with the next refresh.
+    /// a key has sealed since was not counted, and of sessions that were made since nobody would tell an end. So positions of history that
+    /// were told are known no longer, and every key behind access tokens is replaced, as in an emergency; who has a live session gets new tokens with the next refresh.
     ///
     /// # Errors
     /// Faults; some environments may be done by then.
     pub async fn replace_token_keys(&self) -> Result<(), Stop> {
+        self.begin_line().await?;
         for env in self.all_environments() {
             let now = self.now();
             let published = env.tokens.stored().into_iter().filter(|key| key.life.is_published(now));

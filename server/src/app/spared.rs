@@ -41,6 +41,7 @@ impl App {
             None => open(Kind::Session, env.record.id, text, &self.keys).map_err(|_| invalid())?.session,
         };
         let loaded = self.load_session(env.record.id, id).await?.ok_or_else(invalid)?;
+        let env = &self.env(env.record.id)?;
         if loaded.session.actor.is_some() {
             return self.noted(&caller.party(), id, Client::default(), Err(impersonated())).await;
         }

@@ -25,6 +25,9 @@ impl Checked {
     fn set(&self, env: EnvironmentId, times: [u8; 32]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(env, times);
     }
+    fn forget(&self, env: EnvironmentId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&env);
+    }
 }
 
 impl App {
@@ -40,7 +43,11 @@ impl App {
             let found = self.store.load(&[times_key(id)]).await?.into_iter().next().flatten();
             let before = found.as_ref().map(read_times).transpose()?;
             if fresh && before.is_none() {
-                self.store.commit(batch(self.now(), vec![put(write_times(id, &now), 0)])).await?;
+                match self.store.commit(batch(self.now(), vec![put(write_times(id, &now), 0)])).await {
+                    // Another node noted its own.
+                    Ok(()) | Err(StoreError::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
             }
             if fresh || before == Some(now) {
                 self.checked.set(id, now);
@@ -49,10 +56,25 @@ impl App {
         Ok(())
     }
 
+    /// Where another node looks sessions through: takes note of those that it is done with.
+    pub(super) async fn see_rules(&self) -> Result<(), StoreError> {
+        for env in self.all_environments() {
+            if self.rules_are_checked(&env) {
+                continue;
+            }
+            let found = self.store.load(&[times_key(env.record.id)]).await?.into_iter().next().flatten();
+            if found.as_ref().map(read_times).transpose()? == Some(env.times) {
+                self.checked.set(env.record.id, env.times);
+            }
+        }
+        Ok(())
+    }
+
     /// Looks all sessions through where the times changed, also while the server was down.
     pub(super) async fn check_rules(&self) -> Result<(), Stop> {
         for env in self.all_environments() {
-            if self.rules_are_checked(&env) {
+            // Another node may have worked by other rules meanwhile, and these may be those of before: the store knows.
+            if self.rules_are_checked(&env) && !self.has_others() {
                 continue;
             }
             let (id, now) = (env.record.id, env.times);
@@ -69,6 +91,7 @@ impl App {
         if found.as_ref().map(read_times).transpose()? == Some(now) {
             return Ok(true);
         }
+        self.checked.forget(env);
         self.look_through(env).await?;
         let op = put(write_times(env, &now), found.map_or(0, |found| found.version));
         match self.store.commit(batch(self.now(), vec![op])).await {

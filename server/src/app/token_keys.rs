@@ -93,9 +93,13 @@ impl TokenKeys {
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
-    pub(super) fn stored_under(master: &MasterKey, found: &Versioned) -> Result<TokenKeys, StoreError> {
-        let env = token_keys_of(&found.record.key)?;
-        TokenKeys::ready(master, env, read_token_keys(found)?, found.version, &TokenKeys::default())
+    pub(super) fn stored_under(
+        master: &MasterKey,
+        found: &Versioned,
+        before: Option<&TokenKeys>,
+    ) -> Result<TokenKeys, StoreError> {
+        let (env, none) = (token_keys_of(&found.record.key)?, TokenKeys::default());
+        TokenKeys::ready(master, env, read_token_keys(found)?, found.version, before.unwrap_or(&none))
     }
 
     /// The key that signs now; `None` for the algorithm: [`Algorithm::EdDsa`].

@@ -34,6 +34,15 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// Whether every record of it has the same version as there.
+    pub(super) fn is(&self, other: &Kept) -> bool {
+        let versions = |kept: &Kept| -> Vec<(TypeName, u64, u64)> {
+            let all = kept.records.iter();
+            all.map(|(name, (record, version))| (name.clone(), *version, record.number)).collect()
+        };
+        versions(self) == versions(other)
+    }
+
     fn with(&self, record: TypeRecord, version: u64, said: Arc<SessionType>) -> Kept {
         let mut next = self.clone();
         Arc::make_mut(&mut next.types).insert(record.name.clone(), said);
@@ -50,7 +59,7 @@ impl Kept {
 }
 
 /// Makes the types of an environment ready.
-pub(super) fn known(found: &[Versioned]) -> Result<Arc<Kept>, StoreError> {
+pub(super) fn known_types(found: &[Versioned]) -> Result<Arc<Kept>, StoreError> {
     let mut kept = Kept::default();
     for found in found {
         let record = read_session_type(found)?;
@@ -130,9 +139,20 @@ impl App {
         said: SessionType,
     ) -> Result<Told, Stop> {
         caller.allow(Scope::PolicyWrite)?;
+        let said = Arc::new(said);
+        self.while_overtaken(|| self.put_type(caller, &name, &seen, &said)).await
+    }
+
+    async fn put_type(
+        &self,
+        caller: &Caller,
+        name: &TypeName,
+        seen: &Seen,
+        said: &Arc<SessionType>,
+    ) -> Result<Told, Stop> {
         let turn = self.control_turn().await?;
         let env = self.changeable(caller.env.record.id)?;
-        let (known, version) = known_as(&env, &name, &seen)?;
+        let (known, version) = known_as(&env, name, seen)?;
         if known.is_none() && env.stored_types.records.len() >= Policy::TYPES {
             let message = format!("an environment has at most {} session types", Policy::TYPES);
             return Err(Stop::field("", message));
@@ -147,10 +167,10 @@ impl App {
         };
         let ops = vec![put(write_session_type(id, &record), version), unchanged(&env)];
         let events = told_in_history(&env, caller, record.at, &format!("session type {name} was changed"));
-        let kept = env.stored_types.with(record, version + 1, Arc::new(said));
+        let kept = env.stored_types.with(record, version + 1, said.clone());
         let next = Env { stored_types: Arc::new(kept), ..Env::clone(&env) };
         self.change_control_telling(turn, ops, events, |control| control.put_env(next)).await?;
-        self.session_type_in_force(id, &name)
+        self.session_type_in_force(id, name)
     }
 
     fn session_type_in_force(&self, id: EnvironmentId, name: &TypeName) -> Result<Told, Stop> {
@@ -170,9 +190,13 @@ impl App {
         seen: Seen,
     ) -> Result<(), Stop> {
         caller.allow(Scope::PolicyWrite)?;
+        self.while_overtaken(|| self.take_type_away(caller, name, &seen)).await
+    }
+
+    async fn take_type_away(&self, caller: &Caller, name: &TypeName, seen: &Seen) -> Result<(), Stop> {
         let turn = self.control_turn().await?;
         let env = self.changeable(caller.env.record.id)?;
-        let (known, version) = known_as(&env, name, &seen)?;
+        let (known, version) = known_as(&env, name, seen)?;
         if known.is_none() {
             return Err(no_type(name));
         }

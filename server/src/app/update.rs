@@ -192,6 +192,7 @@ impl App {
         }
         let id = asking.id;
         let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
+        let env = self.env(env.record.id)?;
         let after = self.changes(&env, &loaded, asking, self.now())?.0.session;
         let seats = gained(limit::SEATS, &env, &loaded.session, &after);
         let own = gained(limit::RULE, &env, &loaded.session, &after);
@@ -224,8 +225,8 @@ impl App {
         let Asking { party, id, ask, login } = asking;
         self.decide(id.bucket(), || async {
             self.doubts().await?;
+            let loaded = self.load_session(party.env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let env = self.env(party.env.record.id)?;
-            let loaded = self.load_session(env.record.id, id).await?.ok_or_else(|| no_session(id))?;
             let now = self.now();
             let (mut change, issued) = self.changes(&env, &loaded, asking, now)?;
             if ask.is_empty() && login.is_none() {

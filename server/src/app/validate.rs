@@ -9,6 +9,7 @@ use super::access_tokens::{Draft, Order};
 use super::control::Env;
 use super::devices::prove::Device;
 use super::kept::Kept;
+use super::nodes::Good;
 use super::rates::{Spent, Tab};
 use super::view::{Current, View};
 use super::{App, Fault, Stop};
@@ -36,7 +37,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is asked.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Ask<'a> {
     /// What the client presented.
     pub token: &'a str,
@@ -162,7 +163,13 @@ impl App {
         let audience = ask.access.and_then(|Access { audience }| audience);
         ask.touch = false;
         // The keys are those of now: the rest of the request may have taken its time.
-        let env = &self.env(env.record.id)?;
+        let mut env = self.env(env.record.id)?;
+        if self.has_others() && !self.knows_signer(&env, ask.token) {
+            // Another node may have made the key a moment ago.
+            self.keys_of_others().await?;
+            env = self.env(env.record.id)?;
+        }
+        let env = &env;
         match self.read_access(env, ask.token, audience, self.now()) {
             Ok(claims) => self.validate_shown(env, Shown::Access(&claims), ask).await,
             Err(refusal) => Ok(self.told(&ask, refused(refusal, None))),
@@ -175,13 +182,13 @@ impl App {
         shown: Shown<'_>,
         ask: Ask<'_>,
     ) -> Result<Validated, Stop> {
-        let kept = self.at_hand(env, shown.session(), ask.strong).await?;
+        let (kept, good) = self.at_hand(env, shown.session(), ask.strong).await?;
         // What was ended at once, the rules and the time are those of now: a caller may have been recognised long before
         // the rest of its request came, and the store may have taken its time.
         let env = self.env(env.record.id)?;
         let now = self.now();
         if let Some(kept) = kept
-            && let Some(current) = self.pass(&env, kept, shown, &ask, now)
+            && let Some(current) = self.pass(&env, (kept, good), shown, &ask, now)
             && !(ask.touch && current.kept.mark.must_be_written(current.idle(), now))
         {
             if self.is_over(&ask, &env, &current.kept.subject(&current.outline)) {
@@ -200,24 +207,30 @@ impl App {
         Ok(self.told(&ask, answer))
     }
 
-    /// The record in memory, or loaded into it.
+    /// The record in memory, or loaded into it; and how long it may be told. Whoever judges it takes the environment
+    /// afterwards: what is known of that is no older.
     pub(super) async fn at_hand(
         &self,
         env: &Env,
         session: SessionId,
         strong: bool,
-    ) -> Result<Option<Arc<Kept>>, Fault> {
-        if !strong && let Some(kept) = self.cache.get(env.record.id, session) {
-            return Ok(Some(kept));
+    ) -> Result<(Option<Arc<Kept>>, Good), Fault> {
+        // The licence is looked at before the cache is: what was forgotten since it was given is not found.
+        if !strong
+            && let Some(good) = self.licence()
+            && let Some(kept) = self.cache.get(env.record.id, session)
+        {
+            return Ok((Some(kept), good));
         }
-        self.fetch(env, session).await
+        let good = self.good_if_read_now();
+        Ok((self.fetch(env, session).await?, good))
     }
 
     /// The one outcome that needs no fresh load.
     fn pass(
         &self,
         env: &Env,
-        kept: Arc<Kept>,
+        (kept, good): (Arc<Kept>, Good),
         shown: Shown<'_>,
         ask: &Ask<'_>,
         now: Millis,
@@ -239,7 +252,7 @@ impl App {
         }
         let seen = if ask.touch { seen.max(now) } else { seen };
         let ends = expiry::ends(&session, seen, &effective);
-        Some(Current { kept, outline, seen, ends })
+        Some(Current { kept, outline, seen, ends, good })
     }
 
     /// What the request's user agent says, unless it is the one that the session is known by: then that is known.

@@ -2,6 +2,7 @@
 
 use super::control::Env;
 use super::kept::{Held, Kept};
+use super::nodes::Good;
 use super::records::Loaded;
 use super::{App, Fault};
 use crate::codec::packed::Outline;
@@ -23,6 +24,8 @@ pub struct Current {
     pub seen: Millis,
     /// When time ends it.
     pub ends: Ends,
+    /// How long this may be told: see [`App::is_good`].
+    pub good: Good,
 }
 
 impl Current {

@@ -4,6 +4,7 @@
 use super::callers::Party;
 use super::control::Env;
 use super::end::{Revoke, Revoked, Target};
+use super::nodes::Good;
 use super::objections::impersonated;
 use super::rates::Tab;
 use super::search::{Filter, Found};
@@ -53,6 +54,8 @@ pub struct Visitor {
     pub actor: Option<(String, String)>,
     /// The successor of the token, which is to be delivered.
     pub issued: Option<Issued>,
+    /// How long this may be told: see [`App::is_good`].
+    pub good: Good,
 }
 
 /// What becomes of a visit.
@@ -92,6 +95,7 @@ impl Visitor {
             auth: session.level().map(|level| (level, session.methods().map(str::to_owned).collect())),
             actor: session.actor().map(|(id, reason)| (id.to_owned(), reason.to_owned())),
             issued: None,
+            good: Good::ALWAYS,
             env: env.clone(),
         })
     }
@@ -153,7 +157,9 @@ impl App {
             Validated::Current(current) => {
                 let env = self.env(env.record.id)?;
                 let session = current.kept.subject(&current.outline);
+                let good = current.good;
                 Visitor::read(&env, &session, current.kept.data(), current.seen, current.ends)
+                    .map(|visitor| Visitor { good, ..visitor })
             }
             Validated::Allowed { view, issued, .. } => {
                 let env = self.env(env.record.id)?;
@@ -175,7 +181,7 @@ impl App {
     /// Faults.
     pub async fn holder(&self, env: &Arc<Env>, token: &str, tab: &Tab) -> Result<Option<Holder>, Stop> {
         let Ok(opened) = open(Kind::Session, env.record.id, token, &self.keys) else { return Ok(None) };
-        let Some(kept) = self.at_hand(env, opened.session, false).await? else { return Ok(None) };
+        let (Some(kept), _) = self.at_hand(env, opened.session, false).await? else { return Ok(None) };
         let Some(outline) = kept.outline() else { return Ok(None) };
         let session = kept.subject(&outline);
         let env = self.env(env.record.id)?;

@@ -2,7 +2,7 @@
 //! machines.
 
 use super::hooks::{MoveDone, MoveNews, MoveOrder, MoveWatch, Progress};
-use super::progress::Bar;
+use super::progress::{Bar, now};
 use super::{Context, Exit, Failure};
 use crate::config::setting::Word;
 use crate::config::store::StoreUrl;
@@ -265,9 +265,4 @@ impl MoveWatch for Onlooker<'_> {
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "measures how long a person has waited; decides nothing else")]
-fn now() -> Instant {
-    Instant::now()
 }

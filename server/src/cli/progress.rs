@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 /// What ends sooner is not worth a bar.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// For what a person waits for.
+#[expect(clippy::disallowed_methods, reason = "measures how long a person has waited; decides nothing else")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
 /// A bar that appears after [`PATIENCE`].
 pub(super) struct Bar {
     what: Mutex<String>,
@@ -18,19 +24,9 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "measures how long a person has waited; decides nothing else"
-    )]
     pub(super) fn new(what: &str, draws: bool) -> Bar {
         let template = "{msg} [{bar:40}] {percent}% {eta} left";
-        Bar {
-            what: Mutex::new(what.to_owned()),
-            template,
-            draws,
-            started: Instant::now(),
-            bar: OnceLock::new(),
-        }
+        Bar { what: Mutex::new(what.to_owned()), template, draws, started: now(), bar: OnceLock::new() }
     }
 
     /// One for things that are counted, with how many there are in a second.

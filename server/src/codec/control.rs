@@ -81,6 +81,17 @@ fn reading_any<T>(
     attempt().map_err(|_: Unreadable| damaged(&found.record.key))
 }
 
+/// The key of the stamp: whoever changes control records puts it, over the version that they saw, so that two nodes never
+/// decide on different ones. It says nothing but its version.
+pub fn stamp_key() -> Key {
+    control_key(kind::STAMP, b"stamp")
+}
+
+/// The stamp as a record.
+pub fn write_stamp() -> Record {
+    record(stamp_key(), None, Writer::new(1).finish())
+}
+
 /// The root as a record.
 pub fn write_root(root: &Root) -> Record {
     let mut w = Writer::new(2);

@@ -68,6 +68,7 @@ async fn answer(
     request: Request<Body>,
     standing: &mut Option<Standing>,
 ) -> Result<Vec<u8>, Failure> {
+    app.look_up().await.map_err(|error| plain(error.into()))?;
     let caller = recognise(app, request.headers())?;
     *standing = caller.standing;
     is_json(request.headers())?;
@@ -80,6 +81,9 @@ async fn answer(
 async fn dispatch(app: &App, by: &Caller, command: &str, data: Option<&str>) -> Result<Vec<u8>, Failure> {
     let data = commands::lean(data)?;
     let data = data.as_bytes();
+    if !matches!(command, "ValidateSession" | "ValidateAndRefreshSession") {
+        app.look_up_newest().await.map_err(|error| plain(error.into()))?;
+    }
     match command {
         "Ping" => told(&sessions::ping(app, read(data)?)),
         "CreateSession" => told(&sessions::create(app, by, read(data)?).await?),

@@ -2,7 +2,7 @@
 //! and waits for a restart.
 
 use super::server::MasterKey;
-use super::{Config, Entry, Origin, Problems, Secret, Sources};
+use super::{Care, Config, Entry, Origin, Problems, Secret, Sources};
 use serde_json::Value as Json;
 use std::fmt;
 
@@ -79,6 +79,20 @@ pub fn reload(running: &Config, sources: &Sources) -> Result<Reload, Problems> {
         config.server.tls = next.server.tls;
     }
     Ok(Reload { config, changed, restart })
+}
+
+/// What several nodes on one store are to have alike, a line for each setting: what one of them judges by, the others must, too.
+pub fn to_be_alike(config: &Config) -> String {
+    const SECTIONS: [&str; 8] =
+        ["policy", "session_type", "browser", "cors", "login", "tokens", "privacy", "history"];
+    let is_one = |entry: &&Entry| {
+        let section = entry.path.split('.').next().unwrap_or_default();
+        SECTIONS.contains(&section) && entry.key.care == Care::Plain
+    };
+    let line = |entry: &Entry| format!("{} = {}\n", entry.path, entry.value);
+    let mut lines: Vec<String> = config.entries.iter().filter(is_one).map(line).collect();
+    lines.sort_unstable();
+    lines.concat()
 }
 
 fn change(entry: &Entry, before: Json, after: Json) -> Change {

@@ -57,6 +57,14 @@ pub(super) fn recognise_named(web: &Web, headers: &HeaderMap) -> Result<Caller, 
     Ok(web.app.caller(key, env)?)
 }
 
+/// Whether a key that is presented, in whatever way, is one that memory would refuse and the store perhaps not.
+pub(super) fn brings_stranger(web: &Web, headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let bearer = text(header::AUTHORIZATION.as_str()).map(|text| text.rsplit(' ').next().unwrap_or(text));
+    let env = text(ENV);
+    [bearer, text(KEY), text(PUBLISHABLE)].into_iter().flatten().any(|key| web.app.is_stranger(key, env))
+}
+
 /// The key in `Authorization`, as `Bearer` or raw, and the environment that is named.
 fn presented(headers: &HeaderMap) -> Result<(Option<&str>, Option<&str>), Problem> {
     let mut keys = headers.get_all(header::AUTHORIZATION).iter();

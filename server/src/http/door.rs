@@ -11,6 +11,7 @@
 //!   look at origins ([`super::cors`], [`super::browser::guard`]).
 //! * An access key in the address is refused, and said why, rather than ignored.
 
+use super::caller::brings_stranger;
 use super::cors::Page;
 use super::forward_auth::{self, Through};
 use super::problem::{self, Problem};
@@ -105,11 +106,35 @@ impl Door {
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
         // Whatever is answered at the browser's door, the page that asks is told that it may read it.
         let page = if self.kind == Kind::Main && !hot { Page::of(&self.web, &request) } else { None };
+        if self.web.app.has_others()
+            && let Err(problem) = self.look_up(&request).await
+        {
+            let answer = problem.into_response();
+            return match page {
+                Some(page) => page.told(answer),
+                None => answer,
+            };
+        }
         let Some(page) = page else { return self.find_any(request, id, hot).await };
         page.told(match page.preflight(&self.web) {
             Some(answer) => answer,
             None => self.find_any(request, id, hot).await,
         })
+    }
+
+    /// Keys, environments and rules are known well enough for a call to this path. Those that load what they judge look again
+    /// with that load; those that are told what is in memory are told what the store has.
+    async fn look_up(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        let path = request.uri().path();
+        let looked = match Asks::of(request.method(), path) {
+            Asks::Nothing => Ok(()),
+            _ if brings_stranger(&self.web, request.headers()) => self.web.app.look_up_stranger().await,
+            // What they ask for is in the body, so they look themselves, and answer in their own words.
+            _ if self.web.foreign.iter().any(|foreign| foreign.path == path) => Ok(()),
+            Asks::Sessions => self.web.app.look_up().await,
+            Asks::Rules => self.web.app.look_up_newest().await,
+        };
+        looked.map_err(|error| Problem::accident(Code::StoreUnavailable, &error))
     }
 
     async fn find_any(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
@@ -150,6 +175,41 @@ impl Door {
             logged.write(&answer, &method, route);
         }
         answer
+    }
+}
+
+/// What a call needs that several nodes share.
+enum Asks {
+    /// Nothing of it: pages about calls, numbers, whether the process lives.
+    Nothing,
+    /// Single sessions, which are loaded, or known under the licence.
+    Sessions,
+    /// Anything else.
+    Rules,
+}
+
+impl Asks {
+    fn of(method: &Method, path: &str) -> Asks {
+        let one = |rest: &str| {
+            let rest = rest.strip_suffix("/access-tokens").unwrap_or(rest);
+            rest.starts_with("ses_") && !rest.contains('/')
+        };
+        match path {
+            "/livez" | "/readyz" | "/metrics" | "/openapi.json" | "/docs" => Asks::Nothing,
+            // Follows from the master key alone.
+            "/.well-known/handstamp-erasure-keys.json" => Asks::Nothing,
+            "/v1/sessions" if method == Method::POST => Asks::Sessions,
+            "/v1/sessions/validate" | "/v1/sessions/validate-batch" | "/v1/sessions/refresh" => {
+                Asks::Sessions
+            }
+            "/v1/auth/session" | "/v1/auth/session/refresh" | "/v1/auth/session/ping" | "/v1/auth/logout" => {
+                Asks::Sessions
+            }
+            _ if path.starts_with("/docs/") => Asks::Nothing,
+            _ if path.strip_prefix("/v1/sessions/").is_some_and(one) => Asks::Sessions,
+            _ if forward_auth::wish::is_here(path) => Asks::Sessions,
+            _ => Asks::Rules,
+        }
     }
 }
 

@@ -52,6 +52,9 @@ pub const CODE: HeaderName = HeaderName::from_static("x-handstamp-code");
 /// The way to the login page, on the application's own origin; the proxy brings it here.
 pub const LOGIN: &str = "/login";
 
+/// How often an answer is made that could not leave in time: see [`crate::app::App::is_good`].
+const TRIES: u32 = 3;
+
 const VARY: HeaderValue = HeaderValue::from_static("Cookie, Authorization, Session");
 
 /// May the client's request pass?
@@ -167,7 +170,7 @@ impl Question<'_> {
         }
         let agent = self.head.headers.get(header::USER_AGENT);
         let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-        let ask = Ask {
+        let ask = |strong| Ask {
             token: presented.token,
             ip: self.from,
             user_agent: Client::cut(agent.as_deref()),
@@ -178,12 +181,21 @@ impl Question<'_> {
             touch: true,
             assured: self.wish.assured,
             tab: Some(tab),
+            strong,
             ..Ask::default()
         };
-        match web.app.visit(&self.env, ask).await? {
-            Visited::In(visitor) => Ok(self.allowed(web, &visitor, presented)),
-            Visited::Out(refusal, _) => Ok(self.refused(&refusal)),
+        for attempt in 0..TRIES {
+            match web.app.visit(&self.env, ask(attempt > 0)).await? {
+                Visited::In(visitor) => {
+                    let answer = self.allowed(web, &visitor, presented);
+                    if web.app.is_good(visitor.good) {
+                        return Ok(answer);
+                    }
+                }
+                Visited::Out(refusal, _) => return Ok(self.refused(&refusal)),
+            }
         }
+        Err(Problem::too_slow())
     }
 
     /// The judgement of the browser's door on requests that change something: the page, then the session's CSRF token.

@@ -57,6 +57,9 @@ families! {
     "handstamp_rate_budgets", "gauge", &["budget"], "Budgets of which something is spent: only those are kept in memory. Under `cookie`, which is no budget: sessions whose cookie was sent within the last minute.";
     "handstamp_rate_budget_bytes", "gauge", &["budget"], "Bytes of memory that they take.";
     "handstamp_rate_budgets_evicted_total", "counter", &["budget"], "Budgets that were forgotten before they were whole again, for want of room.";
+    "handstamp_keeps_house", "gauge", &[], "1 where this node writes down for all what time has ended, and forgets what is past its retention: one of several, and the only one.";
+    "handstamp_nodes_differing", "gauge", &[], "Other nodes on the store whose configuration says other rules, origins, tokens, privacy or history than this one's.";
+    "handstamp_rate_shared_total", "counter", &["outcome"], "What several nodes tell each other once a second of who spent how much, in payers: `told` to the others, `heard` from them, `left_out` for want of room.";
     "handstamp_revocation_listeners", "gauge", ENVIRONMENT, "Streams of revocations that are open.";
     "handstamp_revocations_held", "gauge", ENVIRONMENT, "Ends kept in memory because an access token of them could still live; 0 where nobody asked in the last minutes.";
     "handstamp_revocation_bytes", "gauge", ENVIRONMENT, "Bytes of memory that they take.";
@@ -105,6 +108,12 @@ async fn page(web: &Web) -> String {
         page.add("handstamp_rate_budgets", &[budget], held.held);
         page.add("handstamp_rate_budget_bytes", &[budget], held.bytes);
         page.add("handstamp_rate_budgets_evicted_total", &[budget], held.evicted);
+    }
+    page.add("handstamp_keeps_house", &[], u8::from(app.is_keeper()));
+    page.add("handstamp_nodes_differing", &[], app.nodes_differing());
+    let shared = app.rates_shared();
+    for (outcome, n) in [("told", shared.told), ("heard", shared.heard), ("left_out", shared.left_out)] {
+        page.add("handstamp_rate_shared_total", &[outcome], n);
     }
     for used in app.feed_use() {
         let names = [used.environment.product(), used.environment.environment()];

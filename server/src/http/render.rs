@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 /// Appends a session that memory answers for.
 pub(super) fn current(out: &mut Vec<u8>, current: &Current) {
-    let Current { kept, outline, seen, ends } = current;
+    let Current { kept, outline, seen, ends, good: _ } = current;
     live(out, &kept.subject(outline), kept.data(), *seen, ends);
 }
 

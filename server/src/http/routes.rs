@@ -160,7 +160,7 @@ pub fn table() -> Vec<Route> {
         post("/v1/users/{id}/erase", users::erase).needs(Key(UsersWrite)).stored()
             .refuses(&[NotFound, RequestMalformed, BodyTooLarge]),
         get("/.well-known/handstamp-erasure-keys.json", users::erasure_keys),
-        get("/.well-known/jwks.json", signing_keys::jwks).params(&["environment"]).refuses(&[NotFound]),
+        get("/.well-known/jwks.json", signing_keys::jwks).stored().params(&["environment"]).refuses(&[NotFound]),
         get("/v1/keys/signing", signing_keys::list).needs(Key(KeysWrite)),
         post("/v1/keys/signing/rotate", signing_keys::rotate).needs(Key(KeysWrite)).json().stored()
             .refuses(&[RotationUnderWay]),
@@ -177,7 +177,7 @@ pub fn table() -> Vec<Route> {
             .refuses(&[AlreadyExists, Reserved]),
         delete("/v1/environments/{product}/{environment}", environments::delete).needs(Operator).stored()
             .refuses(&[NotFound, Reserved]),
-        get("/login", login::page).params(&["redirect_uri", "code_challenge"])
+        get("/login", login::page).stored().params(&["redirect_uri", "code_challenge"])
             .refuses(&[NotFound, RedirectNotAllowed, RateLimitExceeded]),
         get("/v1/auth/session", browser::session::get).needs(Client).stored(),
         post("/v1/auth/session/refresh", browser::session::refresh).needs(Client).changes().stored(),
@@ -229,6 +229,7 @@ const KEYED: &[Code] = &[
     Code::PublishableKeyForbidden,
     Code::NotFound, // the environment that an operator names
     Code::RateLimitExceeded,
+    Code::StoreUnavailable, // where other nodes may have changed the key, and the store does not say
 ];
 /// What every call of a client itself can be refused with.
 const VISITED: &[Code] = &[

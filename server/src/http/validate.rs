@@ -5,11 +5,9 @@ use super::input::{self, BATCH, BODY, Raw};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
 use super::wire::{ChallengeBody, EvidenceBody, SessionBody};
-use super::{Web, budget, devices, query, render};
-use crate::app::callers::Caller;
+use super::{Web, budget, devices, query};
 use crate::app::devices::prove::Device;
-use crate::app::validate::{Access, Ask, Validated};
-use crate::app::view::View;
+use crate::app::validate::{Access, Ask};
 use crate::json::{Object, Text, parse};
 use axum::body::Body;
 use axum::extract::State;
@@ -18,16 +16,16 @@ use handstamp_core::caller::Scope;
 use handstamp_core::device::Demand;
 use handstamp_core::policy::Policy;
 use handstamp_core::rate::Standing;
-use handstamp_core::refusal::Code;
-use handstamp_core::rotation::Issued;
 use handstamp_core::session::Client;
-use handstamp_core::step_up::{self, Assured, Level};
+use handstamp_core::step_up::{Assured, Level};
 use handstamp_core::time::Span;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+
+mod verdict;
 
 /// The most requests of a batch.
 pub const BATCH_MOST: usize = 256;
@@ -243,9 +241,7 @@ async fn validate_one(
     let bytes = input::read(request.into_body(), BODY).await?;
     let ask: ValidateRequest<'_> = parse(&bytes)?;
     let asked = asked(&ask, Place::Alone)?;
-    let mut answer = Vec::with_capacity(1_024);
-    judge(web, &caller, asked, &mut answer).await?;
-    Ok(answer)
+    verdict::one(web, &caller, asked).await
 }
 
 /// May these requests pass?
@@ -268,16 +264,7 @@ pub async fn validate_batch(State(web): State<Arc<Web>>, By(caller): By, Raw(byt
     // A verdict may have an effect: what cannot be judged is told before the first of them has one.
     let all = ask.requests.iter().enumerate().map(|(at, Object(one))| asked(one, Place::Batch(at)));
     let all: Vec<Ask<'_>> = all.collect::<Result<_, _>>()?;
-    let mut body = Vec::with_capacity(all.len() * 1_024);
-    body.extend_from_slice(b"{\"results\":[");
-    for (at, one) in all.into_iter().enumerate() {
-        if at > 0 {
-            body.push(b',');
-        }
-        judge(&web, &caller, one, &mut body).await?;
-    }
-    body.extend_from_slice(b"]}");
-    Ok(with_json(StatusCode::OK, body))
+    Ok(with_json(StatusCode::OK, verdict::all(&web, &caller, all).await?))
 }
 
 /// Where one validation lies in its body.
@@ -336,58 +323,4 @@ fn asked<'a>(ask: &'a ValidateRequest<'_>, place: Place) -> Result<Ask<'a>, Prob
         asked.device = Device::Sent(Box::new(devices::sent(at, &device.proof, method, url)?));
     }
     Ok(asked)
-}
-
-/// Judges one token, and appends the answer to `out`.
-async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
-    let (assured, ip) = (asked.assured, asked.ip);
-    match web.app.validate(&caller.env, asked).await? {
-        Validated::Current(current) => {
-            out.extend_from_slice(b"{\"valid\":true,\"session\":");
-            render::current(out, &current);
-            out.push(b'}');
-            Ok(())
-        }
-        Validated::Allowed { view, issued, challenge, draft: _ } => {
-            out.extend_from_slice(b"{\"valid\":true,\"session\":");
-            render::session(out, &view);
-            if let Some(issued) = &issued {
-                rotated(web, out, &view, issued)?;
-            }
-            if let Some(challenge) = challenge {
-                out.extend_from_slice(b",\"device_challenge\":");
-                write(out, &ChallengeBody::from(*challenge))?;
-            }
-            out.push(b'}');
-            Ok(())
-        }
-        Validated::Refused { refusal, session, challenge } => {
-            web.app.spend_refusal(&caller.env, &refusal, ip);
-            let body = ValidateResponse::Invalid {
-                valid: false,
-                code: refusal.code.text(),
-                detail: refusal.detail(),
-                evidence: EvidenceBody::of_refusal(&refusal),
-                status: refusal.code.status(),
-                session_id: session.map(|id| id.to_string()),
-                www_authenticate: (refusal.code == Code::ReauthenticationRequired)
-                    .then(|| step_up::challenge(assured)),
-                device_challenge: challenge.map(|challenge| ChallengeBody::from(*challenge)),
-            };
-            write(out, &body)
-        }
-    }
-}
-
-/// Appends the successor that is to be delivered.
-fn rotated(web: &Web, out: &mut Vec<u8>, view: &View, issued: &Issued) -> Result<(), Problem> {
-    let token = issued.session.reveal();
-    out.extend_from_slice(b",\"rotated_token\":");
-    write(out, &token)?;
-    out.extend_from_slice(b",\"set_cookie\":");
-    write(out, &[web.cookie.session(token, view.ends.earliest(), web.app.now())])
-}
-
-fn write<T: Serialize>(out: &mut Vec<u8>, body: &T) -> Result<(), Problem> {
-    serde_json::to_writer(out, body).map_err(|error| Problem::accident(Code::InternalError, &error))
 }

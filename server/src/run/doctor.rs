@@ -4,11 +4,13 @@
 use super::certificate::end_of;
 use super::files;
 use super::master_key::is_unfinished;
+use super::migrate::course::objection;
 use super::presence::{Running, beside, running};
 use super::store::{Place, seat};
 use crate::cli::client::{Client, Target};
 use crate::cli::{Failure, Finding, Level};
 use crate::codec::control::{read_root, root_key};
+use crate::codec::moving::moving_key;
 use crate::codec::{kind, read_session};
 use crate::config::Config;
 use crate::host::clock::{Clock, SystemClock};
@@ -201,6 +203,9 @@ fn store(report: &mut Report, config: &Config, path: &Path, owner: u32) {
     let looked = Inspection::open(path).and_then(|store| -> Result<(), NotRead> {
         let name = path.display().to_string();
         master_key(report, config, (&name, files::Store::There), store.record(&root_key())?);
+        if let Some(why) = store.record(&moving_key())?.and_then(|note| objection(&name, &note)) {
+            report.problem("store", why.to_string());
+        }
         clock(report, store.clock_floor()?);
         rotations(report, &store.newest(kind::SESSION, SESSIONS)?);
         Ok(())

@@ -3,7 +3,8 @@
 use super::logs;
 use super::serve::origins;
 use crate::app::App;
-use crate::config::reload::reload;
+use crate::app::erase::sha256;
+use crate::config::reload::{reload, to_be_alike};
 use crate::config::{Config, ConfigFile, Sources};
 use crate::host::signals::Reloads;
 use crate::http::listener::Tls;
@@ -44,6 +45,7 @@ pub(super) async fn reread(
         app.set_file_types(outcome.config.session_types.in_force()).await;
         app.set_file_origins(origins(&outcome.config)).await;
         app.set_privacy(outcome.config.privacy);
+        app.set_configuration(sha256(to_be_alike(&outcome.config).as_bytes()));
         app.set_anonymous_limit(outcome.config.browser.anonymous_limit);
         for change in &outcome.changed {
             tracing::info!(key = change.path, before = %change.before, after = %change.after, "changed");

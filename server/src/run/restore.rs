@@ -238,9 +238,7 @@ fn prepare(
     runtime.block_on(async {
         let store = Sqlite::open(staged, &Options::default()).map_err(|why| Failure::new(why.to_string()))?;
         let store: Arc<dyn Store> = Arc::new(store);
-        if let Some(failure) = store::moved(&*store, &file.display().to_string()).await {
-            return Err(failure);
-        }
+        store::not_moved(&*store, &file.display().to_string()).await?;
         let setup = Setup {
             store: store.clone(),
             clock: Arc::new(SystemClock::default()),

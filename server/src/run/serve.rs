@@ -8,15 +8,17 @@ use super::welcome::{self, Addresses};
 use super::{files, logs, master_key};
 use crate::app::App;
 use crate::app::access_tokens::Makers;
+use crate::app::erase::sha256;
 use crate::app::open::{OpenError, Setup};
 use crate::app::origins::FileOrigins;
 use crate::cli::Failure;
 use crate::config::browser::Browser;
 use crate::config::cookie::Cookie;
 use crate::config::network::ForwardedHeader;
+use crate::config::reload::to_be_alike;
 use crate::config::server::{Limits as Given, Server};
 use crate::config::{Config, Origin, Sources};
-use crate::host::clock::SystemClock;
+use crate::host::clock::{Clock, StoreClock, SystemClock};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Stop, listen};
 use crate::http::browser::Browsers;
@@ -65,6 +67,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let (app, mut first, opened) = open(&config).await?;
     let app = Arc::new(app);
     app.set_privacy(config.privacy);
+    app.set_configuration(sha256(to_be_alike(&config).as_bytes()));
     app.set_anonymous_limit(config.browser.anonymous_limit);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -76,6 +79,12 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     let keeper = tokio::spawn({
         let app = app.clone();
         async move { app.keep_house(keeping).await }
+    });
+    // Beside housekeeping, and longer: as long as anything is read or written.
+    let (up, keeping_up) = tokio::sync::watch::channel(false);
+    let listener = tokio::spawn({
+        let app = app.clone();
+        async move { app.keep_up(keeping_up).await }
     });
     let mut seed = [0; 8];
     let _ = SystemEntropy.fill(&mut seed);
@@ -121,6 +130,8 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         }
     }
     drop(announced);
+    let _ = up.send(true);
+    let _ = listener.await;
     app.close().await;
     // With the lock of its data directory.
     drop(opened);
@@ -197,9 +208,14 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>, Opened), Fail
     opened.warnings.iter().for_each(|line| tracing::warn!("{line}"));
     let master = master_key::settle(&*opened.store, config, master).await?;
     let name = opened.name.clone();
+    // Where there may be other nodes, the store says what time it is, and the clock of this machine does not matter.
+    let clock: Arc<dyn Clock> = match place {
+        Place::File(_) => Arc::new(SystemClock::default()),
+        Place::Postgres(_) => Arc::new(StoreClock::default()),
+    };
     let setup = Setup {
         store: opened.store.clone(),
-        clock: Arc::new(SystemClock::default()),
+        clock,
         entropy: Arc::new(SystemEntropy),
         master,
         policy: config.policy.in_force(),

@@ -8,9 +8,9 @@ use crate::codec::moving::moving_key;
 use crate::config::Config;
 use crate::config::store::StoreUrl;
 use crate::host::entropy::{Entropy, SystemEntropy};
-use crate::store::Store;
 use crate::store::postgres::{self, Address, Postgres};
 use crate::store::sqlite::{self, Sqlite, directory};
+use crate::store::{Store, StoreError};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,17 +94,36 @@ pub fn seat(config: &Config) -> PathBuf {
 /// Why not, in a sentence, and the way out. A store that has moved away, or is being filled, is not opened.
 pub async fn open(config: &Config, place: &Place) -> Result<Opened, Failure> {
     let opened = open_any(config, place).await?;
-    if let Some(failure) = moved(&*opened.store, &opened.name).await {
-        opened.store.close().await;
-        return Err(failure);
+    match not_moved(&*opened.store, &opened.name).await {
+        Ok(()) => Ok(opened),
+        Err(failure) => {
+            opened.store.close().await;
+            Err(failure)
+        }
     }
-    Ok(opened)
 }
 
-/// Why no service may work on a store; `None`: it may, or what is wrong with it shows elsewhere.
-pub async fn moved(store: &dyn Store, name: &str) -> Option<Failure> {
-    let found = store.load(&[moving_key()]).await.ok()?.into_iter().next().flatten()?;
-    objection(name, &found)
+/// How often a store that was just opened is asked again; each time it is waited for.
+const TRIES: u32 = 8;
+
+/// Whether a service may work on a store.
+///
+/// # Errors
+/// It has moved away, or is not whole; or it does not say.
+pub async fn not_moved(store: &dyn Store, name: &str) -> Result<(), Failure> {
+    let mut tries = TRIES;
+    let found = loop {
+        match store.load(&[moving_key()]).await {
+            Ok(found) => break found,
+            // The first connection may be on its way.
+            Err(StoreError::Unavailable(_)) if tries > 0 => tries -= 1,
+            Err(why) => return Err(Failure::new(format!("{name}: {why}"))),
+        }
+    };
+    match found.into_iter().next().flatten().and_then(|found| objection(name, &found)) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
 }
 
 async fn open_any(config: &Config, place: &Place) -> Result<Opened, Failure> {

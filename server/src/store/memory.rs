@@ -300,12 +300,11 @@ impl Store for Memory {
             state.forget_history(&key);
             swept += 1;
         }
-        while let Some(orphan) = state.orphans.first().filter(|(at, _)| *at <= now).cloned() {
+        while usize::try_from(swept).is_ok_and(|swept| swept < limit)
+            && let Some(orphan) = state.orphans.first().filter(|(at, _)| *at <= now).cloned()
+        {
             // A key that lives again keeps its history: it is swept with the record that now has it.
             if !state.records.contains_key(&orphan.1) {
-                if usize::try_from(swept).is_ok_and(|swept| swept >= limit) {
-                    break;
-                }
                 state.forget_history(&orphan.1);
                 swept += 1;
             }

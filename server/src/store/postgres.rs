@@ -47,6 +47,7 @@ pub use inspect::{Inspection, Tables, inspect};
 use lane::Sender;
 use listen::Listener;
 pub use notices::Node;
+use notices::Own;
 use pool::Pool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -132,10 +133,11 @@ impl Postgres {
         migrate::migrate(&link, connector.schema()).await.map_err(failed)?;
         let seed = options.node.iter().fold(1_u64, |seed, byte| seed.wrapping_mul(257) ^ u64::from(*byte));
         let (teller, changes) = channel();
-        let listener = Listener::start(&connector, options.node, seed, teller).await.map_err(failed)?;
+        let own = Own::new(options.node);
+        let listener = Listener::start(&connector, own.clone(), seed, teller).await.map_err(failed)?;
         // Not before another connection holds whoever moves stores off.
         drop(link);
-        let sender = Sender { node: options.node, channel: notices::channel(connector.schema()) };
+        let sender = Sender { own, channel: notices::channel(connector.schema()) };
         let writer = Writer::start(&connector, &sender, &options.resting);
         let store = Postgres {
             facts,
@@ -255,7 +257,7 @@ impl Store for Postgres {
         if message.len() > bounds::LONGEST_SAYING {
             return Err(StoreError::Unavailable("a message is longer than 4 KiB".to_owned()));
         }
-        let text = &notices::said(&self.sender.node, message);
+        let text = &notices::said(&self.sender.own.name(), message);
         let channel = &self.sender.channel;
         self.says.ask(false, |line| async move { read::say(&line, channel, text).await }).await
     }

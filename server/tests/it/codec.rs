@@ -354,19 +354,23 @@ fn who_authenticated_how_from_where_and_in_whose_place_is_kept() {
 #[test]
 fn a_ledger_of_seats() {
     let ledger = Ledger {
-        basis: [9; 16],
+        bases: vec![[9; 16]],
         counted_at: Millis(1_000),
         taken: 300,
         held: vec![Held { session: SessionId([7; 16]), until: Millis(-2) }],
     };
     let (env, tag) = (EnvironmentId(5), Tag::parse("org:acme").unwrap());
     let record = write_seats(env, &tag, &ledger, Millis(9));
-    let golden = [&[1][..], &[9; 16], &[0xD0, 0x0F, 0xAC, 0x02, 1], &[7; 16], &[3]].concat();
+    let rest = [&[0xD0, 0x0F, 0xAC, 0x02, 1][..], &[7; 16], &[3]].concat();
+    let golden = [&[2, 1][..], &[9; 16], &rest].concat();
     assert_eq!((record.body.as_slice(), record.forget_at), (golden.as_slice(), Some(Millis(9))));
     assert_eq!((record.key.space.kind, &*record.key.id), (24, &b"org:acme"[..]));
     let mut found = Versioned { record, version: 1 };
+    assert_eq!(read_seats(&found).as_ref(), Ok(&ledger));
+    // As it was when there was one node.
+    found.record.body = [&[1][..], &[9; 16], &rest].concat();
     assert_eq!(read_seats(&found), Ok(ledger));
-    for wrong in [&golden[..golden.len() - 1], &[&golden[..], &[0]].concat(), &[&[2], &golden[1..]].concat()]
+    for wrong in [&golden[..golden.len() - 1], &[&golden[..], &[0]].concat(), &[&[3], &golden[1..]].concat()]
     {
         found.record.body = wrong.to_vec();
         assert!(matches!(read_seats(&found), Err(StoreError::Damaged(_))), "{wrong:?}");

@@ -25,9 +25,13 @@ mod http;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]

@@ -26,9 +26,10 @@ impl App {
         if known.body != again.body {
             return Err(Stop::code(Code::IdempotencyKeyReused));
         }
-        let env = self.env(asking.caller.env.record.id)?;
+        let env = asking.caller.env.record.id;
         let spent = || Stop::code(Code::IdempotencyKeySpent);
-        let loaded = self.load_session(env.record.id, known.session).await?.ok_or_else(spent)?;
+        let loaded = self.load_session(env, known.session).await?.ok_or_else(spent)?;
+        let env = self.env(env)?;
         let now = self.now();
         let login = asking.new.login.as_ref();
         let same = repeat(self.ground(&env, now), &loaded.session, &again.request, login);

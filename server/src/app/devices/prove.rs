@@ -19,7 +19,7 @@ use handstamp_core::subject::Endpoint;
 use handstamp_core::time::Millis;
 
 /// A proof, and the request that the caller got it with. The door has checked method and URL.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sent {
     /// As it came.
     pub proof: String,
@@ -38,7 +38,7 @@ pub struct Introduction {
 }
 
 /// What a validation is told of the device.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub enum Device {
     /// Nothing came.
     #[default]

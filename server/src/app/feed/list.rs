@@ -44,8 +44,8 @@ pub enum What {
 
 /// The list of one environment, as far as history was read.
 pub(super) struct List {
-    /// Recognises positions of this list: those of another one are of another order, or of another store.
-    pub(super) run: u64,
+    /// Recognises positions of this line of history: those of another one are of another order, or of another store.
+    pub(super) line: u64,
     /// History up to here was there when the list began.
     base: u64,
     /// History was read up to here.
@@ -63,9 +63,9 @@ impl List {
     const PRUNED: Span = Span::secs(5);
 
     /// Begins at a position of history.
-    pub(super) fn new(run: u64, base: u64) -> List {
+    pub(super) fn new(line: u64, base: u64) -> List {
         let (through, as_of) = (base, Millis(i64::MIN));
-        List { run, base, through, as_of, entries: VecDeque::new(), next: 1, prune_at: Millis(i64::MIN) }
+        List { line, base, through, as_of, entries: VecDeque::new(), next: 1, prune_at: Millis(i64::MIN) }
     }
 
     /// A session that a record says has ended.
@@ -84,16 +84,8 @@ impl List {
 
     /// A line of history, which comes after all that were read.
     pub(super) fn told(&mut self, position: u64, event: &Event, now: Millis) {
-        match (event.kind, event.session, event.tokens_until, &event.mass) {
-            (EventKind::Ended, Some(id), Some(until), _) => {
-                let what = What::Session { id, at: event.at, index: event.status_index };
-                self.add(Some(position), what, until, now);
-            }
-            (EventKind::Revoked, _, _, Some(mass)) => {
-                let what = What::Mass(Arc::new(Mass::clone(mass)));
-                self.add(Some(position), what, event.at.plus(LONGEST), now);
-            }
-            _ => {}
+        if let Some((what, until)) = what_ended(event) {
+            self.add(Some(position), what, until, now);
         }
     }
 
@@ -155,14 +147,29 @@ impl List {
         self.entries.iter().filter(move |entry| entry.until > now)
     }
 
-    /// The number after which whoever has seen everything up to a position goes on; `None`: that position is not one of
-    /// this list, and they begin with all of it.
-    pub(super) fn after(&self, position: Position) -> Option<u64> {
-        if position.run != self.run || !(self.base..=self.through).contains(&position.at) {
-            return None;
+    /// Where whoever has seen everything up to a position goes on.
+    pub(super) fn place(&self, position: Position) -> Start {
+        let Position { at, line } = position;
+        if line != self.line || at < self.base.saturating_sub(FAR) {
+            Start::Begin
+        } else if at > self.through {
+            Start::Ahead
+        } else if at < self.base {
+            Start::Before { at, base: self.base, number: self.number(self.base) }
+        } else {
+            Start::Here(self.number(at))
         }
-        let place = self.entries.partition_point(|entry| entry.position.is_none_or(|p| p <= position.at));
-        Some(self.entries.get(place).map_or(self.last(), |entry| entry.number - 1))
+    }
+
+    /// The number of the last entry that is not after a position.
+    fn number(&self, at: u64) -> u64 {
+        let place = self.entries.partition_point(|entry| entry.position.is_none_or(|p| p <= at));
+        self.entries.get(place).map_or(self.last(), |entry| entry.number - 1)
+    }
+
+    /// History was read up to here, and nothing after what is known was about this environment.
+    pub(super) fn reaches(&mut self, head: u64) {
+        self.through = self.through.max(head);
     }
 
     /// The next entries after a number, at most `most`, that are alive; and the number up to which that was all.
@@ -182,36 +189,81 @@ impl List {
 
     /// As it is told.
     pub(super) fn position(&self, at: u64) -> Position {
-        Position { at, run: self.run }
+        Position { at, line: self.line }
     }
 }
 
-/// A place in the order of commits, as it is told: it is good for as long as the list is that gave it.
+/// What a line of history says has ended, and until when that matters.
+fn what_ended(event: &Event) -> Option<(What, Millis)> {
+    match (event.kind, event.session, event.tokens_until, &event.mass) {
+        (EventKind::Ended, Some(id), Some(until), _) => {
+            Some((What::Session { id, at: event.at, index: event.status_index }, until))
+        }
+        (EventKind::Revoked, _, _, Some(mass)) => {
+            Some((What::Mass(Arc::new(Mass::clone(mass))), event.at.plus(LONGEST)))
+        }
+        _ => None,
+    }
+}
+
+impl Entry {
+    /// What a line of history of before a list tells, if anybody must still know that.
+    pub(super) fn before(position: u64, event: &Event, now: Millis) -> Option<Entry> {
+        let (what, until) = what_ended(event).filter(|(_, until)| *until > now)?;
+        Some(Entry { number: 0, position: Some(position), what, until })
+    }
+}
+
+/// How many positions before the beginning of a list history is read for somebody who comes with such a one; beyond that they
+/// are told everything.
+const FAR: u64 = 20_000;
+
+/// Where somebody goes on who comes with a position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Start {
+    /// After the entry of this number.
+    Here(u64),
+    /// After a position of before the list began. What is between the two is in history; then after the entry of this number.
+    Before {
+        /// The position.
+        at: u64,
+        /// Where the list begins.
+        base: u64,
+        /// The number.
+        number: u64,
+    },
+    /// History was not read up to there yet, if there is any.
+    Ahead,
+    /// With everything.
+    Begin,
+}
+
+/// A place in the order of commits, as it is told: every node of the same store says the same, before and after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
-    at: u64,
-    run: u64,
+    pub(super) at: u64,
+    line: u64,
 }
 
 impl Position {
     /// The place before everything.
-    pub const BEGINNING: Position = Position { at: 0, run: 0 };
+    pub const BEGINNING: Position = Position { at: 0, line: 0 };
 
     /// Takes back what its text was; also `0`, the beginning.
     pub fn parse(text: &str) -> Option<Position> {
         if text == "0" {
             return Some(Position::BEGINNING);
         }
-        let (at, run) = text.split_once('-')?;
+        let (at, line) = text.split_once('-')?;
         let digits = !at.is_empty() && at.bytes().all(|b| b.is_ascii_digit());
-        let hex = run.len() == 16 && run.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let hex = line.len() == 16 && line.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let at = at.parse().ok().filter(|_| digits && hex)?;
-        Some(Position { at, run: u64::from_str_radix(run, 16).ok()? })
+        Some(Position { at, line: u64::from_str_radix(line, 16).ok()? })
     }
 }
 
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{:016x}", self.at, self.run)
+        write!(f, "{}-{:016x}", self.at, self.line)
     }
 }

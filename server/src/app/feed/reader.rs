@@ -3,12 +3,15 @@
 //! Whoever needs the list to be fresh takes the turn and reads; who waited for the turn meanwhile finds that done. So many
 //! listeners cost one reading, many commits cost one reading, and nobody reads where nobody listens.
 
-use super::super::{App, Stop};
-use super::list::{List, Position};
+use super::super::control::{batch, put};
+use super::super::{App, Fault, Stop};
+use super::list::{Entry, List, Position, Start};
 use crate::codec::control::{ledger_key, read_ledger};
+use crate::codec::several::{line_key, read_line, write_line};
 use crate::codec::{event, sessions};
 use crate::host::clock::{instant, pause};
-use crate::store::{Condition, EventQuery, FacetRange, Query};
+use crate::store::{Condition, EventQuery, FacetRange, Query, StoreError};
+use handstamp_core::event::Event;
 use handstamp_core::facet;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::Millis;
@@ -153,30 +156,50 @@ impl Feed {
     ) -> Result<(), Stop> {
         let mut after = on_list(&mut |list| list.through);
         loop {
-            let (env, limit) = (Some(self.env.0), STEP);
-            let query = EventQuery { subject: None, env, after: Some(after), since: None, limit };
-            let stored = app.store.history(&query).await?;
-            // One that cannot be read could be an end: nobody is told that all is known.
-            let ends = stored.iter().filter(|stored| event::is_end(stored));
-            let ends = ends.map(|stored| Ok((stored.position, event::read(stored)?)));
-            let ends = ends.collect::<Result<Vec<_>, crate::store::StoreError>>()?;
+            let (ends, through, is_all) = self.ends(app, after).await?;
             after = on_list(&mut |list| {
                 ends.iter().for_each(|(position, event)| list.told(*position, event, now));
-                list.through = stored.last().map_or(list.through, |last| last.position);
+                list.through = through.unwrap_or(list.through);
                 list.through
             });
-            if u32::try_from(stored.len()).is_ok_and(|n| n < limit) {
+            if is_all {
                 return Ok(());
             }
         }
     }
 
+    /// A page of history after a position: the ends in it, the last position, and whether there is no more.
+    async fn ends(&self, app: &App, after: u64) -> Result<(Vec<(u64, Event)>, Option<u64>, bool), Stop> {
+        let (env, limit) = (Some(self.env.0), STEP);
+        let query = EventQuery { subject: None, env, after: Some(after), since: None, limit };
+        let stored = app.store.history(&query).await?;
+        // One that cannot be read could be an end: nobody is told that all is known.
+        let ends = stored.iter().filter(|stored| event::is_end(stored));
+        let ends = ends.map(|stored| Ok((stored.position, event::read(stored)?)));
+        let ends = ends.collect::<Result<Vec<_>, StoreError>>()?;
+        let is_all = u32::try_from(stored.len()).is_ok_and(|n| n < limit);
+        Ok((ends, stored.last().map(|last| last.position), is_all))
+    }
+
+    /// What history says of before the list: after `at`, up to `base`. Where to go on, unless that was all.
+    pub(super) async fn past(
+        &self,
+        app: &App,
+        (at, base): (u64, u64),
+    ) -> Result<(Vec<Entry>, Option<u64>), Stop> {
+        let (ends, through, is_all) = self.ends(app, at).await?;
+        let now = app.now();
+        let ends = ends.iter().filter(|(position, _)| *position <= base);
+        let entries = ends.filter_map(|(position, event)| Entry::before(*position, event, now)).collect();
+        Ok((entries, through.filter(|through| !is_all && *through < base)))
+    }
+
     /// What had ended by now, as the records say it: history would have to be read for as long as a token can live, and
     /// dates an end by time to its instant, which may be long before it was committed.
     async fn begin(&self, app: &App, now: Millis) -> Result<List, Stop> {
-        let run = u64::from_be_bytes(app.draw_bytes()?);
+        let line = app.line().await?;
         // First: what is committed while the records are read is in what is read of history afterwards.
-        let mut list = List::new(run, app.store.head().await?);
+        let mut list = List::new(line, app.store.head().await?);
         if let Some(found) = app.store.load(&[ledger_key(self.env)]).await?.into_iter().next().flatten() {
             let (ledger, _) = read_ledger(&found)?;
             ledger.raised.iter().for_each(|raised| list.raised(raised, now));
@@ -204,8 +227,57 @@ impl Feed {
         }
     }
 
-    /// Where whoever has seen everything up to a position goes on; `None`: they begin.
-    pub(super) fn after(&self, position: Position) -> Option<u64> {
-        self.look(|list| list.after(position)).flatten()
+    /// Where whoever has seen everything up to a position goes on. The list was read since they came.
+    ///
+    /// # Errors
+    /// Faults.
+    pub(super) async fn place(&self, app: &App, position: Position) -> Result<Start, Stop> {
+        let place = || self.look(|list| list.place(position)).unwrap_or(Start::Begin);
+        if place() != Start::Ahead {
+            return Ok(place());
+        }
+        // Another node has read further, or what it read was of other environments.
+        let head = app.store.head().await?;
+        if position.at > head {
+            return Ok(Start::Begin);
+        }
+        self.catch_up(app, instant()).await?;
+        self.change(&mut |list| {
+            list.reaches(head);
+            list.through
+        });
+        Ok(place())
+    }
+}
+
+impl App {
+    /// Which line of history this is: a number that the store gets with the first list, and another one when it is put back to
+    /// an earlier copy.
+    async fn line(&self) -> Result<u64, Stop> {
+        let find =
+            async || self.store.load(&[line_key()]).await.map(|found| found.into_iter().next().flatten());
+        if let Some(found) = find().await? {
+            return Ok(read_line(&found)?);
+        }
+        let line = u64::from_be_bytes(self.draw_bytes()?);
+        match self.store.commit(batch(self.now(), vec![put(write_line(line), 0)])).await {
+            Ok(()) => Ok(line),
+            Err(StoreError::Conflict) => {
+                let found = find().await?.ok_or(Fault::Contended)?;
+                Ok(read_line(&found)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// From now on no position is known that was told before: the store is an earlier copy of itself.
+    ///
+    /// # Errors
+    /// Faults.
+    pub(in super::super) async fn begin_line(&self) -> Result<(), Stop> {
+        let found = self.store.load(&[line_key()]).await?.into_iter().next().flatten();
+        let line = u64::from_be_bytes(self.draw_bytes()?);
+        let op = put(write_line(line), found.map_or(0, |found| found.version));
+        Ok(self.store.commit(batch(self.now(), vec![op])).await?)
     }
 }

@@ -4,15 +4,22 @@
 //! it begins empty, grows while it is more than half full of them, and never beyond its bound. Only when it is full of
 //! debts there, those go that would be paid soonest, an eighth of a part at a time. Who has asked most is kept longest,
 //! so nobody loses their own debt by asking in many other names; what is lost are debts of a few requests.
+//!
+//! Where several nodes share budgets, a part also has a note of who spent in the last seconds, for the others; it has a bound,
+//! too, and who spent least goes first.
 
 use handstamp_core::policy::modes::Rate;
-use handstamp_core::rate::{Due, Over, Standing, spend};
+use handstamp_core::rate::shared::{Recent, Told, hear};
+use handstamp_core::rate::{Due, Over, Standing, bounded, spend};
 use handstamp_core::time::Millis;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Debts by name. Names are keyed hashes, and never 0.
 pub struct Debts {
     parts: Box<[Mutex<Part>]>,
+    /// Whether other nodes are to be told.
+    shared: bool,
 }
 
 /// So many callers can spend at once without waiting for each other.
@@ -21,6 +28,8 @@ const PARTS: usize = 64;
 const LEAST: usize = 16;
 /// The most places of a part.
 const MOST: usize = 1 << 14;
+/// The most notes of a part for other nodes.
+const NOTES: usize = 256;
 
 #[derive(Default)]
 struct Part {
@@ -29,6 +38,9 @@ struct Part {
     places: Vec<Place>,
     taken: usize,
     evicted: u64,
+    recent: HashMap<u64, Recent>,
+    /// Notes of what was spent that had to go before the others were told.
+    untold: u64,
 }
 
 /// What a table holds.
@@ -51,11 +63,16 @@ struct Place {
 
 impl Default for Debts {
     fn default() -> Debts {
-        Debts { parts: (0..PARTS).map(|_| Mutex::default()).collect() }
+        Debts::new(false)
     }
 }
 
 impl Debts {
+    /// An empty table; `shared`: it notes what other nodes are to be told.
+    pub fn new(shared: bool) -> Debts {
+        Debts { parts: (0..PARTS).map(|_| Mutex::default()).collect(), shared }
+    }
+
     /// The most bytes that it takes: 16 MiB.
     pub const BYTES: usize = PARTS * MOST * size_of::<Place>();
     /// So many debts it always has room for, if they are spread evenly; from here on some may go.
@@ -68,13 +85,48 @@ impl Debts {
     pub fn spend(&self, name: u64, rate: Rate, now: Millis) -> Result<Standing, Over> {
         let mut part = self.part(name);
         let known = part.find(name);
-        let due = known.and_then(|at| part.places.get(at)).map_or(Due::default(), |place| place.due);
-        let (due, standing) = spend(due, rate, now)?;
-        match known.and_then(|at| part.places.get_mut(at)) {
-            Some(place) => place.due = due,
-            None => part.put(Place { name, due }, now),
+        let before = bounded(part.due(known), rate, now);
+        let spent = spend(before, rate, now);
+        let after = spent.as_ref().map_or(before, |(after, _)| *after);
+        part.set(known, Place { name, due: after }, now);
+        if self.shared && spent.is_ok() {
+            part.note(name).paid(before, after, Due::at(now));
         }
-        Ok(standing)
+        spent.map(|(_, standing)| standing)
+    }
+
+    /// Adds what another node told of `name`.
+    pub fn hear(&self, name: u64, told: Told, now: Millis) {
+        let mut part = self.part(name);
+        let known = part.find(name);
+        let before = part.due(known);
+        let due = hear(before, part.note(name), told, Due::at(now));
+        part.set(known, Place { name, due }, now);
+    }
+
+    /// What the others are to be told of each; they know it from now on. At most once in
+    /// [`KNOWN`](handstamp_core::rate::shared::KNOWN).
+    pub fn tell(&self) -> Vec<(u64, Told)> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            lock(part).recent.retain(|name, recent| {
+                all.extend(recent.tell().map(|told| (*name, told)));
+                recent.turn()
+            });
+        }
+        all
+    }
+
+    /// They were not told.
+    pub fn untold(&self, all: &[(u64, Told)]) {
+        for (name, told) in all {
+            self.part(*name).note(*name).untold(*told);
+        }
+    }
+
+    /// How often something was spent of which the others will not hear, for want of room.
+    pub fn kept_back(&self) -> u64 {
+        self.parts.iter().map(|part| lock(part).untold).sum()
     }
 
     /// Gives back the memory of what is paid: called now and then, so that a flood leaves nothing behind.
@@ -83,6 +135,9 @@ impl Debts {
             let mut part = lock(part);
             if part.taken > 0 {
                 part.lay_out(now);
+            }
+            if part.recent.is_empty() {
+                part.recent.shrink_to_fit();
             }
         }
     }
@@ -116,6 +171,34 @@ impl Part {
             }
             at = next(at, self.places.len());
         }
+    }
+
+    fn due(&self, known: Option<usize>) -> Due {
+        known.and_then(|at| self.places.get(at)).map_or(Due::default(), |place| place.due)
+    }
+
+    fn set(&mut self, known: Option<usize>, place: Place, now: Millis) {
+        match known.and_then(|at| self.places.get_mut(at)) {
+            Some(known) => known.due = place.due,
+            // Whoever owes nothing needs no place.
+            None if place.due <= Due::at(now) => {}
+            None => self.put(place, now),
+        }
+    }
+
+    /// The note of a name. Where there is no room for one more, the half of the notes goes that says least.
+    fn note(&mut self, name: u64) -> &mut Recent {
+        if self.recent.len() >= NOTES && !self.recent.contains_key(&name) {
+            let mut all: Vec<(u64, u64)> =
+                self.recent.iter().map(|(name, note)| (note.spent(), *name)).collect();
+            let half = all.len() / 2;
+            let (_, _, _) = all.select_nth_unstable(half);
+            for (spent, name) in all.iter().take(half) {
+                self.untold += u64::from(*spent > 0);
+                self.recent.remove(name);
+            }
+        }
+        self.recent.entry(name).or_default()
     }
 
     fn put(&mut self, place: Place, now: Millis) {

@@ -69,14 +69,23 @@ impl App {
             if self.missing(&env.tokens.stored()).is_empty() {
                 continue;
             }
-            let turn = self.control_turn().await?;
-            let env = self.env(env.record.id)?;
-            let mut keys = env.tokens.stored();
-            for job in self.missing(&keys) {
-                keys.push(self.first_key(env.record.id, job)?);
-            }
-            self.store_keys(turn, &env, keys, None, None).await?;
+            self.while_overtaken(|| self.complete_keys_of(env.record.id)).await?;
         }
+        Ok(())
+    }
+
+    async fn complete_keys_of(&self, id: EnvironmentId) -> Result<(), Stop> {
+        let turn = self.control_turn().await?;
+        let env = self.env(id)?;
+        let mut keys = env.tokens.stored();
+        let missing = self.missing(&keys);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for job in missing {
+            keys.push(self.first_key(id, job)?);
+        }
+        self.store_keys(turn, &env, keys, None, None).await?;
         Ok(())
     }
 

@@ -28,10 +28,11 @@ impl App {
     ) -> Result<Validated, Stop> {
         let id = shown.session();
         let decided = self.decide(id.bucket(), || async {
-            // The ledger may have changed while this request waited for its turn.
+            let loaded = self.load_session(env.record.id, id).await?;
+            // The ledger may have changed while this request waited for its turn, and for the store.
             let env = self.env(env.record.id)?;
             let now = self.now();
-            let Some(loaded) = self.load_session(env.record.id, id).await? else {
+            let Some(loaded) = loaded else {
                 let refusal = Refusal::plain(Code::SessionNotFound, "token");
                 return Ok(Decision::Answer((refused(refusal, Some(id)), None)));
             };

@@ -107,7 +107,14 @@ pub(super) async fn validate(
         device_demand: Demand::IfRegistered,
         ..Ask::default()
     };
-    match app.validate(&by.env, asked).await.map_err(plain)? {
+    let again = app.has_others().then(|| Ask { strong: true, ..asked.clone() });
+    let mut verdict = app.validate(&by.env, asked).await.map_err(plain)?;
+    if let (Validated::Current(current), Some(again)) = (&verdict, again)
+        && !app.is_good(current.good)
+    {
+        verdict = app.validate(&by.env, again).await.map_err(plain)?;
+    }
+    match verdict {
         Validated::Current(current) => {
             let subject = current.kept.subject(&current.outline);
             let data = current.kept.data().and_then(|json| std::str::from_utf8(json).ok());

@@ -91,6 +91,9 @@ pub async fn list(State(web): State<Arc<Web>>, visit: Visit, query: Params) -> A
         let visitor = enter(&web, &visit, visit.ask_without_successor()).await?;
         let found = web.app.own_sessions(&visitor, limit, query.get("cursor")?).await;
         let found = found.map_err(|stop| Problem::from(stop).of_parameter())?;
+        if !web.app.is_good(visitor.good) {
+            enter(&web, &visit, Ask { strong: true, ..visit.ask_without_successor() }).await?;
+        }
         let items = found.items.iter().map(|view| OneOfMine::of(view, visitor.session)).collect();
         Ok(json(StatusCode::OK, &PageBody { items, next_cursor: found.next }))
     };

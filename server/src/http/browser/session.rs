@@ -27,8 +27,7 @@ use std::sync::Arc;
 )]
 pub async fn get(State(web): State<Arc<Web>>, visit: Visit) -> Answer {
     let answering = async {
-        let visitor = enter(&web, &visit, visit.ask()).await?;
-        shown(&web, &visit, &visitor, Cookies::AsDue)
+        enter_for(&web, &visit, visit.ask(), |visitor| shown(&web, &visit, visitor, Cookies::AsDue)).await
     };
     paid(&web, &visit, answering).await
 }
@@ -44,8 +43,7 @@ pub async fn get(State(web): State<Arc<Web>>, visit: Visit) -> Answer {
 pub async fn refresh(State(web): State<Arc<Web>>, visit: Visit, _: Nothing) -> Answer {
     let answering = async {
         may_change(&web, &visit, Instead::Vouched).await?;
-        let visitor = enter(&web, &visit, visit.ask()).await?;
-        shown(&web, &visit, &visitor, Cookies::All)
+        enter_for(&web, &visit, visit.ask(), |visitor| shown(&web, &visit, visitor, Cookies::All)).await
     };
     paid(&web, &visit, answering).await
 }
@@ -75,10 +73,12 @@ pub async fn post_ping(State(web): State<Arc<Web>>, visit: Visit, _: Nothing) ->
 async fn pinged(web: &Web, visit: &Visit) -> Answer {
     // An app could not be told its successor: this answer has no body.
     let ask = Ask { rotate: visit.bearer == Bearer::Cookie, ..visit.ask() };
-    let visitor = enter(web, visit, ask).await?;
-    let mut answer = no_content();
-    renew(web, visit, &visitor, false, &mut answer);
-    Ok(answer)
+    enter_for(web, visit, ask, |visitor| {
+        let mut answer = no_content();
+        renew(web, visit, visitor, false, &mut answer);
+        Ok(answer)
+    })
+    .await
 }
 
 /// Logs out: ends the session and clears both cookies.
@@ -142,6 +142,27 @@ pub(super) async fn enter(web: &Web, visit: &Visit, ask: Ask<'_>) -> Result<Visi
         Visited::Out(refusal, _) => Err(Problem::of_browser(&refusal)),
     }
 }
+
+/// Lets the visitor in and makes the answer, which must still be true when it leaves: see [`crate::app::App::is_good`].
+async fn enter_for(
+    web: &Web,
+    visit: &Visit,
+    mut ask: Ask<'_>,
+    answer: impl Fn(&Visitor) -> Answer,
+) -> Answer {
+    for _ in 0..TRIES {
+        let visitor = enter(web, visit, ask.clone()).await?;
+        let made = answer(&visitor)?;
+        if web.app.is_good(visitor.good) {
+            return Ok(made);
+        }
+        ask.strong = true;
+    }
+    Err(Problem::too_slow())
+}
+
+/// How often it is tried.
+const TRIES: u32 = 3;
 
 /// Which cookies an answer sets.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -72,12 +72,12 @@ impl<'t> Course<'t> {
         {
             return Ok(None);
         }
-        claim_target(to).await?;
-        let new = note(to).await?;
         if let Some(Moving { stage: Stage::Filling { .. }, other, .. }) = &old {
             return Err(Failure::new(format!("{} is itself being filled from {other}", from.name))
                 .help(format!("end that first: handstamp migrate-store {other} {}", from.name)));
         }
+        claim_target(to).await?;
+        let new = note(to).await?;
         // The last step of a move that was cut short is to be made again; any other store that is gone is old.
         if let Some(gone @ Moving { stage: Stage::Gone, .. }) = &old
             && !new.as_ref().is_some_and(|new| is_filling(new) && new.id == gone.id)

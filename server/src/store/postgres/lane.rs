@@ -4,7 +4,7 @@ use super::super::StoreError;
 use super::connect::{Connector, Link, Purpose};
 use super::fault::fault;
 use super::statements::Statements;
-use super::{chores::Chores, notices::Node};
+use super::{chores::Chores, notices::Own};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub(super) struct Open<S> {
 /// Which node this is, and where its notices go.
 #[derive(Clone)]
 pub(super) struct Sender {
-    pub(super) node: Node,
+    pub(super) own: Own,
     pub(super) channel: String,
 }
 

@@ -9,7 +9,7 @@ use super::super::changes::Teller;
 use super::super::{Change, StoreError};
 use super::connect::{Connector, Driver, Purpose};
 use super::fault::fault;
-use super::notices::{self, Node};
+use super::notices::{self, Own};
 use super::pool::Pauses;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct Listener {
 
 struct Ear {
     connector: Arc<Connector>,
-    node: Node,
+    own: Own,
     channel: String,
     teller: Teller,
 }
@@ -40,12 +40,12 @@ impl Listener {
     /// [`StoreError::Unavailable`]: there is no connection yet.
     pub(super) async fn start(
         connector: &Arc<Connector>,
-        node: Node,
+        own: Own,
         seed: u64,
         teller: Teller,
     ) -> Result<Listener, StoreError> {
         let channel = notices::channel(connector.schema());
-        let ear = Ear { connector: Arc::clone(connector), node, channel, teller };
+        let ear = Ear { connector: Arc::clone(connector), own, channel, teller };
         let (closing, closes) = watch::channel(false);
         let (ready, hears) = oneshot::channel();
         tokio::spawn(ear.work(seed, closes, ready));
@@ -139,7 +139,7 @@ impl Ear {
     }
 
     fn hear(&self, text: &str) {
-        if let Some(change) = notices::read(&self.node, text) {
+        if let Some(change) = notices::read(&self.own.name(), text) {
             self.teller.tell(change);
         }
     }

@@ -8,9 +8,40 @@ use super::super::rows::space_bytes;
 use super::super::{Change, Key, Space};
 use handstamp_core::device::base64url;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which node; drawn at random when the store is opened.
 pub type Node = [u8; 16];
+
+/// By which name this node goes. Where nobody knows whether a commit went through, it may still do so, and its notice come
+/// long after what it changed was read again: so from then on the node goes by another name, and hears of that commit as of
+/// another node's.
+#[derive(Clone, Debug)]
+pub struct Own {
+    drawn: Node,
+    doubts: Arc<AtomicU64>,
+}
+
+impl Own {
+    /// At first it is the one that was drawn.
+    pub fn new(drawn: Node) -> Own {
+        Own { drawn, doubts: Arc::default() }
+    }
+
+    /// The name of now.
+    pub fn name(&self) -> Node {
+        let mut name = self.drawn;
+        let doubts = self.doubts.load(Ordering::Acquire).to_be_bytes();
+        name.iter_mut().rev().zip(doubts.iter().rev()).for_each(|(byte, doubt)| *byte ^= doubt);
+        name
+    }
+
+    /// A commit may have gone through, or still go.
+    pub fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::AcqRel);
+    }
+}
 
 /// The most bytes of one notice's text: PostgreSQL takes 7,999.
 pub const LONGEST: usize = 7_900;

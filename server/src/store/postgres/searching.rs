@@ -115,10 +115,10 @@ macro_rules! texts {
                 " ORDER BY value, id LIMIT $5) AS c
                 LEFT JOIN ", $records, " AS r ON r.day = c.day AND r.key = $6::bytea || c.id ORDER BY c.value, c.id"),
             concat!("SELECT substring(r.key, 10) AS id, r.day, r.facets FROM unnest($1::integer[], $2::bytea[])
-                AS a (day, key) JOIN ", $records, " AS r ON r.day = a.day AND r.key = a.key"),
+                AS a (day, key) JOIN ", $records, " AS r ON r.day = a.day AND r.key = ANY (ARRAY[a.key])"),
             concat!("SELECT substring(r.key, 10) AS id, r.version, r.bucket, r.seen, r.forget_at, r.facets, r.body
                 FROM unnest($1::integer[], $2::bytea[]) AS a (day, key)
-                JOIN ", $records, " AS r ON r.day = a.day AND r.key = a.key"),
+                JOIN ", $records, " AS r ON r.day = a.day AND r.key = ANY (ARRAY[a.key])"),
         ]
     };
 }

@@ -154,7 +154,10 @@ impl Committer {
             let many = jobs.len();
             let mut answers = match answers {
                 Ok(answers) => answers,
-                Err(error) => jobs.iter().map(|_| Err(error.clone())).collect(),
+                Err(error) => {
+                    self.sender.own.doubt();
+                    jobs.iter().map(|_| Err(error.clone())).collect()
+                }
             }
             .into_iter();
             for job in jobs {
@@ -174,10 +177,11 @@ impl Committer {
             let all = batches.iter().all(|batch| group.add(batch));
             debug_assert!(all, "a group was put together that does not go together");
             let open = self.lane.open().await?;
+            let name = self.sender.own.name();
             let session = Session {
                 client: open.client(),
                 statements: &open.statements,
-                node: &self.sender.node,
+                node: &name,
                 channel: &self.sender.channel,
             };
             let work = async {

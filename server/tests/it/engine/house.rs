@@ -53,11 +53,13 @@ pub(crate) struct Plan {
     pub(crate) policy: Policy,
     pub(crate) cache_bytes: u64,
     pub(crate) seed: u64,
+    /// The policy is nobody's, and is said over the API: `policy` is not looked at.
+    pub(crate) said: bool,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { policy: Policy::default(), cache_bytes: 8 << 20, seed: 1 }
+        Plan { policy: Policy::default(), cache_bytes: 8 << 20, seed: 1, said: false }
     }
 }
 
@@ -126,7 +128,7 @@ impl House {
             clock: clock.clone(),
             entropy,
             master: MasterKey::new(MASTER),
-            policy: Some(plan.policy),
+            policy: (!plan.said).then_some(plan.policy),
             types: None,
             origins: FileOrigins::default(),
             tokens: Makers { issuer: None, algorithm: Algorithm::EdDsa },

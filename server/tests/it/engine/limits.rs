@@ -19,24 +19,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 
-pub(super) const MODES: [OnLimit; 3] = [OnLimit::Reject, OnLimit::EndOldest, OnLimit::EndLeastRecent];
+pub(crate) const MODES: [OnLimit; 3] = [OnLimit::Reject, OnLimit::EndOldest, OnLimit::EndLeastRecent];
 
-pub(super) fn most(sessions: u32, mode: OnLimit) -> Rules {
+pub(crate) fn most(sessions: u32, mode: OnLimit) -> Rules {
     Rules { max_sessions: Some(sessions), on_limit: Some(mode), ..Rules::default() }
 }
 
-pub(super) fn policy(default: Rules, of_tags: &[(&str, Rules)]) -> Plan {
+pub(crate) fn policy(default: Rules, of_tags: &[(&str, Rules)]) -> Plan {
     let of_tags = of_tags.iter().map(|(of, rules)| (Pattern::parse(of).unwrap(), rules.clone()));
     Plan { policy: Policy::new(default, of_tags.collect()), ..Plan::default() }
 }
 
-pub(super) async fn faulty(plan: Plan) -> (House, Arc<Faulty>) {
+pub(crate) async fn faulty(plan: Plan) -> (House, Arc<Faulty>) {
     let store = Arc::new(Faulty::new(Arc::new(Memory::new())));
     (House::new(store.clone(), plan).await, store)
 }
 
 /// Accidents of every kind, one call in five.
-pub(super) fn accidents(store: &Faulty, seed: u64, count: usize) {
+pub(crate) fn accidents(store: &Faulty, seed: u64, count: usize) {
     let mut dice = Dice(seed);
     for call in [Call::Load, Call::Commit, Call::Search] {
         let mut one = || match dice.roll(25) {
@@ -52,20 +52,20 @@ pub(super) fn accidents(store: &Faulty, seed: u64, count: usize) {
 }
 
 /// The house, and another one over the same store: between the two no turns are kept, and the store alone decides.
-pub(super) async fn nodes(house: &House, plan: &Plan) -> [House; 2] {
+pub(crate) async fn nodes(house: &House, plan: &Plan) -> [House; 2] {
     let plan = Plan { seed: plan.seed + 50, ..plan.clone() };
     [house.clone(), House::at(house.store.clone(), house.clock.clone(), plan).await]
 }
 
 /// Looks at a second reader of the store all the time, so that what it sees is not arranged by the turns of the first;
 /// in the end, how often it looked.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     stop: Arc<AtomicBool>,
     task: JoinHandle<u32>,
 }
 
 impl Watcher {
-    pub(super) async fn new(
+    pub(crate) async fn new(
         house: &House,
         store: Arc<dyn Store>,
         plan: Plan,
@@ -90,7 +90,7 @@ impl Watcher {
         });
         Watcher { stop, task }
     }
-    pub(super) async fn looked(self) -> u32 {
+    pub(crate) async fn looked(self) -> u32 {
         self.stop.store(true, Ordering::Release);
         self.task.await.unwrap()
     }
@@ -102,7 +102,7 @@ async fn change(house: &House, id: SessionId, add: &[&str]) -> Result<Updated, S
     house.app.update(&house.caller(), id, &ask).await
 }
 
-pub(super) fn is_refused<T>(result: &Result<T, Stop>) -> bool {
+pub(crate) fn is_refused<T>(result: &Result<T, Stop>) -> bool {
     matches!(result, Err(Stop::Refused(why)) if why.refusal.code == Code::SessionLimitReached)
 }
 

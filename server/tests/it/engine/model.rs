@@ -3,30 +3,34 @@
 use super::sim::{ABSOLUTE, Dice, GRACE, IDLE};
 use handstamp_core::id::SessionId;
 use handstamp_core::refusal::Code;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use std::fmt;
 
 /// All that is known, and how much of everything happened.
 #[derive(Default, Clone)]
-pub(super) struct Model {
-    pub(super) clients: Vec<Client>,
+pub(crate) struct Model {
+    pub(crate) clients: Vec<Client>,
     /// How many ends of many have begun, and how many of them are under way.
     ends: (u64, u64),
-    pub(super) faults: u64,
-    pub(super) allowed: u64,
-    pub(super) refused: u64,
-    pub(super) rotated: u64,
-    pub(super) stolen: u64,
+    pub(crate) faults: u64,
+    pub(crate) allowed: u64,
+    pub(crate) refused: u64,
+    pub(crate) rotated: u64,
+    pub(crate) stolen: u64,
+    /// How long other nodes than the one that acknowledged an end may still allow what they remember.
+    pub(crate) lag: Span,
+    /// By how much a session may look idle too early, to a node that does not hear of others.
+    pub(crate) slack: Span,
 }
 
 /// One client and its session.
 #[derive(Clone)]
-pub(super) struct Client {
-    pub(super) id: SessionId,
-    pub(super) user: String,
-    pub(super) tag: String,
+pub(crate) struct Client {
+    pub(crate) id: SessionId,
+    pub(crate) user: String,
+    pub(crate) tag: String,
     /// The newest it was given.
-    pub(super) token: String,
+    pub(crate) token: String,
     made: Millis,
     /// Every token of the session that anybody was given, by generation, with when it was first presented.
     chain: Vec<(String, Option<Millis>)>,
@@ -35,31 +39,45 @@ pub(super) struct Client {
     /// Somebody has begun to end it: it may be dead.
     endangered: bool,
     /// An end was acknowledged: it is dead.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
+    /// When that was, and by which node.
+    pub(crate) ended_at: (Millis, usize),
     robbed: bool,
 }
 
 /// What was known when a request began.
-pub(super) struct Before {
+pub(crate) struct Before {
     token: String,
     ended: bool,
     at: Millis,
     surely_over: bool,
 }
 
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Allowed(Option<String>),
     Refused(Code),
     Fault,
 }
 
+impl Client {
+    fn is_over(&mut self, at: Millis, node: usize) {
+        self.ended = true;
+        self.ended_at = (at, node);
+    }
+}
+
 impl Model {
+    /// Of several nodes.
+    pub(crate) fn of_several(lag: Span, slack: Span) -> Model {
+        Model { lag, slack, ..Model::default() }
+    }
+
     /// A creation begins: what may meet it unseen.
-    pub(super) fn begin(&self) -> (u64, u64) {
+    pub(crate) fn begin(&self) -> (u64, u64) {
         self.ends
     }
 
-    pub(super) fn created(
+    pub(crate) fn created(
         &mut self,
         id: SessionId,
         (user, tag): (&str, &str),
@@ -80,12 +98,13 @@ impl Model {
             seen: (made, made),
             endangered,
             ended: false,
+            ended_at: (Millis(0), 0),
             robbed: false,
         });
     }
 
     /// Marks whom an end is about to meet.
-    pub(super) fn ending(&mut self, whom: impl Fn(&Client, usize) -> bool) -> Vec<usize> {
+    pub(crate) fn ending(&mut self, whom: impl Fn(&Client, usize) -> bool) -> Vec<usize> {
         let hit: Vec<usize> = (0..self.clients.len()).filter(|n| whom(&self.clients[*n], *n)).collect();
         for n in &hit {
             self.clients[*n].endangered = true;
@@ -94,22 +113,31 @@ impl Model {
     }
 
     /// An end of many begins.
-    pub(super) fn end_begins(&mut self) {
+    pub(crate) fn end_begins(&mut self) {
         self.ends = (self.ends.0 + 1, self.ends.1 + 1);
     }
 
     /// It was answered.
-    pub(super) fn end_is_over(&mut self) {
+    pub(crate) fn end_is_over(&mut self) {
         self.ends.1 -= 1;
     }
 
-    pub(super) fn ended(&mut self, whom: &[usize]) {
+    /// An end was acknowledged by a node.
+    pub(crate) fn ended(&mut self, whom: &[usize], at: Millis, node: usize) {
         for n in whom {
-            self.clients[*n].ended = true;
+            self.clients[*n].is_over(at, node);
         }
     }
 
-    pub(super) fn presenting(&mut self, client: usize, now: Millis) -> (String, Before) {
+    /// A token is presented to a node; `strong`: which must not answer from memory.
+    pub(crate) fn presenting(
+        &mut self,
+        client: usize,
+        now: Millis,
+        node: usize,
+        strong: bool,
+    ) -> (String, Before) {
+        let lag = self.lag;
         let known = &mut self.clients[client];
         // It may count as activity from here on, whatever is answered.
         let surely_over = now >= known.seen.1.plus(IDLE) || now >= known.made.plus(ABSOLUTE);
@@ -117,10 +145,12 @@ impl Model {
             known.seen.1 = known.seen.1.max(now);
         }
         let token = known.token.clone();
-        (token.clone(), Before { token, ended: known.ended, at: now, surely_over })
+        let (at, by) = known.ended_at;
+        let ended = known.ended && (strong || by == node || now >= at.plus(lag));
+        (token.clone(), Before { token, ended, at: now, surely_over })
     }
 
-    pub(super) fn presented(
+    pub(crate) fn presented(
         &mut self,
         client: usize,
         before: &Before,
@@ -128,6 +158,7 @@ impl Model {
         lost: bool,
         now: Millis,
     ) {
+        let slack = self.slack;
         let known = &mut self.clients[client];
         match verdict {
             Verdict::Fault => {
@@ -161,7 +192,9 @@ impl Model {
                 assert!(!thief, "an honest client was called a thief: {}", known.id);
                 assert_ne!(code, Code::SessionNotFound, "an acknowledged session is not there: {}", known.id);
                 match code {
-                    Code::SessionIdle => assert!(now >= known.seen.0.plus(IDLE), "not idle yet"),
+                    Code::SessionIdle => {
+                        assert!(now.plus(slack) >= known.seen.0.plus(IDLE), "not idle yet");
+                    }
                     Code::SessionExpired => assert!(now >= known.made.plus(ABSOLUTE), "not expired yet"),
                     Code::SessionRevoked => assert!(known.endangered, "{} was ended by nobody", known.id),
                     // Several requests at once: one of them brought the successor.
@@ -174,14 +207,16 @@ impl Model {
     }
 
     /// Nothing runs: whether it is alive must be what is known.
-    pub(super) fn at_rest(
+    pub(crate) fn at_rest(
         &mut self,
         client: usize,
         end: Option<String>,
         seen: Millis,
         generation: u32,
         now: Millis,
+        node: usize,
     ) {
+        let slack = self.slack;
         let known = &mut self.clients[client];
         assert!(generation as usize + 1 >= known.chain.len(), "a generation was lost");
         let live = end.is_none();
@@ -191,7 +226,7 @@ impl Model {
             assert!(seen >= least && seen <= most, "{}: {seen:?} is not in {least:?} to {most:?}", known.id);
             known.endangered = false;
         } else {
-            let over = now >= known.seen.0.plus(IDLE) || now >= known.made.plus(ABSOLUTE);
+            let over = now.plus(slack) >= known.seen.0.plus(IDLE) || now >= known.made.plus(ABSOLUTE);
             assert!(
                 over || known.endangered || known.ended,
                 "{} was lost: {end:?}; made {:?}, last active {seen:?}, between {:?}, now {now:?}",
@@ -199,11 +234,13 @@ impl Model {
                 known.made,
                 known.seen
             );
-            known.ended = true;
+            if !known.ended {
+                known.is_over(now, node);
+            }
         }
     }
 
-    pub(super) fn touched(&mut self, client: usize, now: Millis) {
+    pub(crate) fn touched(&mut self, client: usize, now: Millis) {
         let known = &mut self.clients[client];
         known.seen = (now, now);
         let token = known.token.clone();
@@ -212,14 +249,14 @@ impl Model {
     }
 
     /// The process died: what of the last activity was not due to be written is forgotten.
-    pub(super) fn crashed(&mut self) {
+    pub(crate) fn crashed(&mut self) {
         for known in &mut self.clients {
             known.seen.0 = Millis(known.seen.0.0 - IDLE.0 / 2);
         }
     }
 
     /// A token that was replaced, and its successor presented more than a grace ago, of a session that lives.
-    pub(super) fn loot(&self, dice: &mut Dice, now: Millis) -> Option<(usize, String)> {
+    pub(crate) fn loot(&self, dice: &mut Dice, now: Millis) -> Option<(usize, String)> {
         let mut all = Vec::new();
         for (n, known) in self.clients.iter().enumerate().filter(|(_, known)| !known.ended) {
             for (k, (token, _)) in known.chain.iter().enumerate() {
@@ -232,13 +269,13 @@ impl Model {
         (!all.is_empty()).then(|| all.swap_remove(usize::try_from(dice.roll(all.len() as u64)).unwrap()))
     }
 
-    pub(super) fn robbed(&mut self, client: usize) {
-        self.clients[client].ended = true;
+    pub(crate) fn robbed(&mut self, client: usize, at: Millis, node: usize) {
+        self.clients[client].is_over(at, node);
         self.clients[client].robbed = true;
         self.stolen += 1;
     }
 
-    pub(super) fn add(&mut self, other: &Model) {
+    pub(crate) fn add(&mut self, other: &Model) {
         self.faults += other.faults;
         self.allowed += other.allowed;
         self.refused += other.refused;

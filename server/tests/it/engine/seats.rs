@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-pub(super) const ACME: &str = "org:acme";
+pub(crate) const ACME: &str = "org:acme";
 
-pub(super) fn seats(most: u32) -> Rules {
+pub(crate) fn seats(most: u32) -> Rules {
     Rules { seats: Some(most), ..Rules::default() }
 }
 
-pub(super) fn plan(most_seats: u32, mode: OnLimit) -> Plan {
+pub(crate) fn plan(most_seats: u32, mode: OnLimit) -> Plan {
     policy(most(10, mode), &[(ACME, seats(most_seats))])
 }
 

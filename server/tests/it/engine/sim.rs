@@ -24,19 +24,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::task::{LocalSet, yield_now};
 
-pub(super) const IDLE: Span = Span::minutes(20);
-pub(super) const ABSOLUTE: Span = Span::hours(3);
-pub(super) const GRACE: Span = Span::secs(60);
-const EVERY: Span = Span::minutes(5);
+pub(crate) const IDLE: Span = Span::minutes(20);
+pub(crate) const ABSOLUTE: Span = Span::hours(3);
+pub(crate) const GRACE: Span = Span::secs(60);
+pub(crate) const EVERY: Span = Span::minutes(5);
 const USERS: u64 = 5;
 const WORKERS: usize = 8;
 
 /// Numbers from a seed (splitmix64).
 #[derive(Clone)]
-pub(super) struct Dice(pub(super) u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -45,7 +45,7 @@ impl Dice {
     }
 }
 
-fn plan(seed: u64) -> Plan {
+pub(crate) fn plan(seed: u64) -> Plan {
     let policy = Policy::from(Rules {
         absolute_timeout: Some(ABSOLUTE),
         idle_timeout: Some(IDLE),
@@ -55,7 +55,7 @@ fn plan(seed: u64) -> Plan {
         ..Rules::default()
     });
     // Some worlds have a cache for a handful of sessions.
-    Plan { policy, cache_bytes: if seed.is_multiple_of(3) { 4_096 } else { 1 << 20 }, seed }
+    Plan { policy, cache_bytes: if seed.is_multiple_of(3) { 4_096 } else { 1 << 20 }, seed, said: false }
 }
 
 struct World {
@@ -250,7 +250,7 @@ async fn create(world: &Rc<World>) {
 
 /// An honest client: it presents the newest token it was given, and some answers never reach it.
 async fn present(world: &Rc<World>, client: usize, rotate: bool, strong: bool) {
-    let (token, before) = world.model.borrow_mut().presenting(client, world.house.now());
+    let (token, before) = world.model.borrow_mut().presenting(client, world.house.now(), 0, strong);
     let outcome = world.house.try_validate(&token, rotate, strong).await;
     let lost = world.dice.borrow_mut().roll(5) == 0;
     let verdict = match outcome {
@@ -271,7 +271,7 @@ async fn end(world: &Rc<World>, client: usize) {
     let outcome = world.house.end(id).await;
     let mut model = world.model.borrow_mut();
     match outcome {
-        Ok(_) => model.ended(&[client]),
+        Ok(_) => model.ended(&[client], world.house.now(), 0),
         Err(Stop::Fault(_)) => model.faults += 1,
         Err(other) => panic!("{}", why(&other)),
     }
@@ -283,7 +283,7 @@ async fn end_user(world: &Rc<World>, of: &str) {
     let outcome = world.house.revoke_user(of).await;
     let mut model = world.model.borrow_mut();
     match outcome {
-        Ok(_) => model.ended(&all),
+        Ok(_) => model.ended(&all, world.house.now(), 0),
         Err(Stop::Fault(_)) => model.faults += 1,
         Err(other) => panic!("{}", why(&other)),
     }
@@ -297,7 +297,7 @@ async fn raise(world: &Rc<World>, tag: Option<String>) {
     let outcome = world.house.revoke(target, None).await;
     let mut model = world.model.borrow_mut();
     match outcome {
-        Ok(_) => model.ended(&all),
+        Ok(_) => model.ended(&all, world.house.now(), 0),
         Err(Stop::Fault(_)) => model.faults += 1,
         Err(other) => panic!("{}", why(&other)),
     }
@@ -331,7 +331,7 @@ async fn at_rest(house: &House, model: &mut Model, dice: &mut Dice, seed: u64) {
         let view = house.get(known.id).await;
         let live = view.ended.is_none();
         let end = view.ended.as_ref().map(|end| format!("{:?} at {:?}, {:?}", end.code, end.at, end.reason));
-        model.at_rest(client, end, view.seen, view.session().chain.generation, house.now());
+        model.at_rest(client, end, view.seen, view.session().chain.generation, house.now(), 0);
         if live {
             truth.insert(known.id);
             let said = house.try_validate(&known.token, false, dice.roll(2) == 0).await;
@@ -366,6 +366,6 @@ async fn at_rest(house: &House, model: &mut Model, dice: &mut Dice, seed: u64) {
     {
         let said = good(house.try_validate(&token, true, false).await);
         assert_eq!(said, Said::Refused(Code::TokenReused), "seed {seed}: a stolen token was not found");
-        model.robbed(client);
+        model.robbed(client, house.now(), 0);
     }
 }

@@ -57,14 +57,12 @@ fn refreshed(n: u32, version: u64) -> Batch {
 }
 
 /// Does `act` for some seconds, so many at once; prints what it cost.
-async fn measure<F: Future<Output = ()> + Send>(
+async fn measure<F: Future<Output = ()> + Send + 'static>(
     cluster: &Cluster,
     name: &str,
     flight: u32,
     act: impl Fn(u32) -> F + Send + Sync + 'static,
-) where
-    F: 'static,
-{
+) {
     let (act, next) = (Arc::new(act), Arc::new(AtomicU32::new(0)));
     let (begun, server, own) = (Instant::now(), cpu_of_server(cluster), cpu_of("self"));
     let mut tasks = tokio::task::JoinSet::new();

@@ -1,6 +1,6 @@
 //! What nodes tell each other: it comes out as it went in, in notices that PostgreSQL takes.
 
-use handstamp_server::store::postgres::notices::{LONGEST, MOST, channel, committed, read, said};
+use handstamp_server::store::postgres::notices::{LONGEST, MOST, Own, channel, committed, read, said};
 use handstamp_server::store::{Change, Key, Space};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -84,4 +84,19 @@ fn a_channel_for_each_schema() {
     assert_ne!(channel("handstamp"), channel("handstamp2"));
     assert!(channel("handstamp").len() < 64);
     assert!(channel("handstamp").bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+}
+
+/// A commit of which nobody knows whether it went through goes through long after: its own node hears of it.
+#[test]
+fn what_was_in_doubt_is_heard_of() {
+    let own = Own::new(OWN);
+    assert_eq!(own.name(), OWN);
+    let key = Key { space: Space { kind: 1, env: 7 }, id: Box::new([9]) };
+    for _ in 0..3 {
+        let [notice] = &committed(&own.name(), std::slice::from_ref(&key), &[])[..] else { panic!() };
+        assert_eq!(read(&own.name(), notice), None);
+        own.doubt();
+        let heard = Change::Committed { records: vec![key.clone()], told: Vec::new() };
+        assert_eq!(read(&own.name(), notice), Some(heard));
+    }
 }

@@ -39,7 +39,7 @@ async fn filled(address: &str, live: u32) -> Client {
     let store = node(address).await;
     for part in 0..10_u32 {
         let live =
-            (0..200).map(|n| with_facets(part * 1_000 + n, [facet(1, n.to_be_bytes()), facet(2, "all")]));
+            (0..live).map(|n| with_facets(part * 1_000 + n, [facet(1, n.to_be_bytes()), facet(2, "all")]));
         let over = (0..20).map(|day| Record {
             facets: vec![facet(1, "over")],
             ..ended(100_000 + part * 1_000 + day, NOW.0 + i64::from(day + 1) * DAY)

@@ -1,6 +1,6 @@
 //! The course of a move, in memory: whatever happens during it, and wherever it is cut short, everything arrives.
 
-use super::world::{Beset, Blind, Dice, everything, live};
+use super::world::{Beset, Blind, Dice, everything, live, same};
 use handstamp_core::time::Millis;
 use handstamp_server::cli::Failure;
 use handstamp_server::codec::control::root_key;
@@ -131,7 +131,7 @@ fn moved_in_spite_of_everything(seed: u64, deadly: u32) -> u32 {
                 assert!(attempts >= 4 || deadly == u32::MAX);
                 assert_eq!(new, None);
                 assert!(old.unwrap().contains("was moved to two:"));
-                assert_eq!(everything(&service.aside()).await, everything(&target).await);
+                same(&everything(&service.aside()).await, &everything(&target).await);
                 return attempts;
             }
         }
@@ -167,7 +167,7 @@ fn a_store_that_lives_is_never_written_to() {
         let before = everything(&two).await;
         let said = go(&one, &two).await.unwrap_err().to_string();
         assert!(said.contains("two: holds a store already"), "{said}");
-        assert_eq!(everything(&two).await, before);
+        same(&everything(&two).await, &before);
         // Nor one in which only history is left, nor one that somebody works on.
         let bare = Memory::shared();
         let said = go(&one, &bare.aside()).await.unwrap_err().to_string();
@@ -194,7 +194,7 @@ fn what_was_begun_from_another_store_is_not_gone_on_with() {
         // Emptied, it takes the other one.
         let begun = Course::begin(end(&other, "other:"), end(&two, "two:"), Millis(5), [7; 16], true).await;
         finish(&begun.unwrap().unwrap()).await.unwrap().unwrap();
-        assert_eq!(everything(&other).await, everything(&two).await);
+        same(&everything(&other).await, &everything(&two).await);
     });
 }
 
@@ -232,7 +232,7 @@ fn there_is_a_way_back_and_forth() {
         }
         assert_eq!(go(&two, &one).await.unwrap(), Begun::Back);
         assert_eq!((refused(&one).await, refused(&two).await.is_some()), (None, true));
-        assert_eq!(everything(&one).await, everything(&two).await);
+        same(&everything(&one).await, &everything(&two).await);
         live(&one, &mut dice, 20).await;
         assert_eq!(go(&one, &two).await.unwrap(), Begun::Back);
         // Onto a third; the first is none of its business.

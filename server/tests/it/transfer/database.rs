@@ -1,16 +1,17 @@
 //! A database, raw: what a service wrote elsewhere is the same in it and back, and it goes on as the first one would have.
 
 use super::pairs::found;
-use super::world::{Blind, Dice, digests, everything, live};
-use crate::conformance::world::Scratch;
+use super::world::{Blind, Dice, digests, everything, live, same};
+use crate::conformance::world::{NOW, Scratch};
 use crate::postgres::cluster::shared;
 use crate::postgres::node;
+use handstamp_core::time::Millis;
 use handstamp_server::store::memory::Memory;
 use handstamp_server::store::postgres::{Address, Options, Postgres, RawDatabase};
 use handstamp_server::store::sqlite::{RawFile, Sqlite};
 use handstamp_server::store::transfer::rounds::{Compared, compare, round};
 use handstamp_server::store::transfer::{Difference, Transfer};
-use handstamp_server::store::{Key, Store};
+use handstamp_server::store::{Batch, Expect, Facet, Key, NewEvent, Op, Record, Space, Store};
 use std::time::Duration;
 
 /// Of the kinds that the random service writes.
@@ -18,7 +19,11 @@ const RESTING: &[u8] = &[1, 22];
 
 async fn open(address: &Address) -> Postgres {
     let options = Options { node: node(), resting: RESTING.into() };
-    Postgres::open(address, &options).await.unwrap()
+    let store = Postgres::open(address, &options).await.unwrap();
+    // Its connections are on their way.
+    let up = async { while store.clock_floor().await.is_err() || store.tallies().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), up).await.expect("it is connected");
+    store
 }
 
 /// Claims a store that was closed a moment ago.
@@ -55,8 +60,8 @@ async fn into_a_database_and_out_of_it_is_the_same() {
             carry(&raw, &back).await;
             let all = everything(&store).await;
             assert!(all.records.len() > 10 && all.lines.len() > 20);
-            assert_eq!(everything(&raw).await, all);
-            assert_eq!(everything(&back).await, all);
+            same(&everything(&raw).await, &all);
+            same(&everything(&back).await, &all);
         }
         raw.release().await;
         // A service goes on with it, as it would have where it was, and is read from beside.
@@ -73,7 +78,7 @@ async fn into_a_database_and_out_of_it_is_the_same() {
                 live(&service, &mut one, 30).await;
                 live(&other, &mut two, 30).await;
             }
-            assert_eq!(everything(&raw).await, everything(&store).await);
+            same(&everything(&raw).await, &everything(&store).await);
         }
         assert!(!raw.claim().await.unwrap());
         other.close().await;
@@ -140,4 +145,65 @@ async fn what_moved_away_stays_shut() {
     assert!(!raw.claim().await.unwrap());
     store.close().await;
     claim(&raw).await;
+}
+
+/// How long it takes, and how long without a service: about what 200,000 sessions of as many users are.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_thousand_sessions_in_a_minute() {
+    let sessions: u32 = if crate::engine::full() { 200_000 } else { 2_000 };
+    let scratch = Scratch::new();
+    let store = Sqlite::open(&scratch.path("a"), &Default::default()).unwrap();
+    let facet = |name: u8, value: String| Facet { name, value: value.into_bytes().into() };
+    for first in (0..sessions).step_by(1_000) {
+        let (mut ops, mut events) = (Vec::new(), Vec::new());
+        for n in first..(first + 1_000).min(sessions) {
+            let key = |kind| Key { space: Space { kind, env: 1 }, id: [n.to_be_bytes(); 4].concat().into() };
+            let facets = vec![
+                facet(1, format!("user-{n}")),
+                facet(2, format!("{n:08}")),
+                facet(3, "live".into()),
+                facet(4, format!("{}", n % 50)),
+            ];
+            // A twentieth has ended.
+            let over = n % 20 == 0;
+            let forget_at = over.then_some(Millis(NOW.0 + i64::from(n % 30) * 86_400_000));
+            let seen = (!over).then_some(NOW);
+            let session = Record { key: key(1), bucket: 1, facets, seen, forget_at, body: vec![7; 700] };
+            let user = Record {
+                key: key(2),
+                bucket: 1,
+                facets: vec![],
+                seen: None,
+                forget_at: None,
+                body: vec![7; 20],
+            };
+            ops.extend([session, user].map(|record| Op::Put { expect: Expect::Absent, record }));
+            events.extend((0..2).map(|_| NewEvent { subject: key(1), at: NOW, body: vec![7; 120] }));
+        }
+        store.commit(Batch { bucket: 1, at: NOW, ops, events, tallies: vec![] }).await.unwrap();
+    }
+    let address = Address::parse(&shared().fresh()).unwrap();
+    let ends: [Box<dyn Transfer>; 3] = [
+        Box::new(RawFile::at(&scratch.path("a")).unwrap()),
+        Box::new(RawDatabase::at(&address, &[1]).unwrap()),
+        Box::new(RawFile::at(&scratch.path("b")).unwrap()),
+    ];
+    for pair in ends.windows(2) {
+        let (from, to) = (&*pair[0], &*pair[1]);
+        let began = crate::binary::clock();
+        assert!(to.claim().await.unwrap());
+        let first = round(from, to, &[], &mut Blind).await.unwrap();
+        let took = began.elapsed();
+        let again = round(from, to, &[], &mut Blind).await.unwrap();
+        to.set_marks(&from.marks().await.unwrap()).await.unwrap();
+        let last = began.elapsed() - took;
+        assert!(matches!(compare(from, to, &[], &mut Blind).await.unwrap(), Compared::Same(_)));
+        assert_eq!((first.brought, again.brought), (u64::from(sessions) * 4, 0));
+        println!(
+            "{sessions} sessions: the first round {took:?} ({:.0} things a second), the last one {last:?}, with the comparison {:?}",
+            f64::from(sessions * 4) / took.as_secs_f64(),
+            began.elapsed() - took
+        );
+    }
+    store.close().await;
 }

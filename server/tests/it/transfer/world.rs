@@ -119,6 +119,20 @@ pub(super) struct Everything {
     pub(super) marks: Marks,
 }
 
+/// Both hold the same; else the first thing that differs.
+#[track_caller]
+pub(super) fn same(one: &Everything, other: &Everything) {
+    fn first<T: PartialEq + std::fmt::Debug>(one: &[T], other: &[T]) {
+        for n in 0..one.len().max(other.len()) {
+            assert_eq!(one.get(n), other.get(n));
+        }
+    }
+    first(&one.orphans, &other.orphans);
+    first(&one.records, &other.records);
+    first(&one.lines, &other.lines);
+    assert_eq!(one.marks, other.marks);
+}
+
 pub(super) async fn everything(store: &dyn Transfer) -> Everything {
     let keys: Vec<Key> = digests(store).await.into_iter().map(|(key, _)| key).collect();
     let mut records = Vec::new();

@@ -1,0 +1,194 @@
+//! The doors of several nodes: what leaves them is still true when it leaves, and where nobody can know that, they say so.
+
+use crate::world::{Answer, BEGINNING, Made, Options, World};
+use handstamp_core::time::Span;
+use handstamp_server::host::clock::ManualClock;
+use handstamp_server::store::faulty::{Call, Fault};
+use handstamp_server::store::memory::Memory;
+use http::Method;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::task::yield_now;
+
+/// A node behind its doors, and how it hears.
+struct Node {
+    world: World,
+    ear: Arc<Memory>,
+}
+
+async fn pair() -> (Node, Node) {
+    let (store, clock) = (Memory::shared(), Arc::new(ManualClock::new(BEGINNING)));
+    let mut nodes = Vec::new();
+    for seed in 1..3 {
+        let ear = Arc::new(store.node());
+        let options = Options { store: ear.clone(), clock: clock.clone(), seed, ..Options::default() };
+        let node = Node { world: Box::pin(World::with(options)).await, ear };
+        node.keep_up().await;
+        nodes.push(node);
+    }
+    let (b, a) = (nodes.remove(1), nodes.remove(0));
+    a.keep_up().await;
+    (a, b)
+}
+
+impl Node {
+    async fn keep_up(&self) {
+        let _ = self.world.app.probe().await;
+        self.world.app.hear_waiting().await;
+    }
+
+    /// Every call that memory answers.
+    async fn asked(&self, made: &Made) -> [Answer; 5] {
+        let (world, cookie) = (&self.world, format!("__Host-handstamp={}", made.token));
+        let validate = json!({ "token": made.token });
+        let command = json!({ "command": "ValidateSession", "data": { "sessionToken": made.token } });
+        [
+            world.post("/v1/sessions/validate", validate.clone()).await,
+            world
+                .post("/v1/sessions/validate-batch", json!({ "requests": [validate.clone(), validate] }))
+                .await,
+            world.ask("/v1/forward-auth").header("cookie", &cookie).send().await,
+            world.call(Method::GET, "/v1/auth/session").no_key().header("cookie", &cookie).send().await,
+            world.post("/run-command", command).await,
+        ]
+    }
+}
+
+/// Whether an answer lets pass.
+fn passes(answer: &Answer) -> bool {
+    let text = answer.text();
+    answer.status == 200 && !text.contains("\"valid\":false") && !text.contains("\"type\":")
+}
+
+#[tokio::test]
+async fn a_node_without_its_store_says_that_it_does_not_know() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    assert!(b.asked(&made).await.iter().all(passes));
+    b.keep_up().await;
+    for call in [Call::Load, Call::Commit, Call::Touch, Call::Search, Call::Say, Call::Probe] {
+        b.world.store.plan(call, std::iter::repeat_n(Fault::Before, 10_000));
+    }
+    b.ear.cut();
+    assert!(b.asked(&made).await.iter().all(passes), "it knows that for a second");
+    b.world.advance(Span::secs(1));
+    b.keep_up().await;
+    for answer in b.asked(&made).await {
+        assert_eq!(answer.status, 503, "{}: {}", answer.what, answer.text());
+    }
+    for path in ["/v1/keys", "/v1/policies", "/v1/sessions", "/.well-known/jwks.json", "/login", "/readyz"] {
+        b.world.get(path).await.refused(503, "store_unavailable");
+    }
+    for path in ["/livez", "/metrics", "/docs", "/openapi.json", "/.well-known/handstamp-erasure-keys.json"] {
+        assert_eq!(b.world.get(path).await.status, 200, "{path}");
+    }
+    a.world.delete(&format!("/v1/sessions/{}", made.id)).await.expect(200);
+    b.world.store.forget_plans();
+    b.ear.release();
+    assert_eq!(b.world.verdict(&made.token).await, "session_revoked", "it asks its store again");
+    b.keep_up().await;
+    assert_eq!(b.world.get("/readyz").await.status, 200);
+    assert!(!b.asked(&made).await.iter().any(passes));
+}
+
+/// A node reads a session, and is stopped before it answers; meanwhile the session ends elsewhere. When it goes on, licences
+/// have come, but none for what it read before.
+#[tokio::test]
+async fn what_was_true_before_is_not_told_after() {
+    for which in 0..5 {
+        let (a, b) = pair().await;
+        let made = a.world.login("ada").await;
+        let b = Arc::new(b);
+        // Answered only when much has happened since it was read.
+        b.world.store.plan(Call::Load, [Fault::DelayAnswer(30_000)]);
+        let asking = tokio::spawn({
+            let (b, made) = (b.clone(), made.clone());
+            async move {
+                let (world, cookie) = (&b.world, format!("__Host-handstamp={}", made.token));
+                let validate = json!({ "token": made.token });
+                let command = json!({ "command": "ValidateSession", "data": { "sessionToken": made.token } });
+                match which {
+                    0 => world.post("/v1/sessions/validate", validate).await,
+                    1 => world.post("/v1/sessions/validate-batch", json!({ "requests": [validate] })).await,
+                    2 => world.ask("/v1/forward-auth").header("cookie", &cookie).send().await,
+                    3 => {
+                        let call = world.call(Method::GET, "/v1/auth/session").no_key();
+                        call.header("cookie", &cookie).send().await
+                    }
+                    _ => world.post("/run-command", command).await,
+                }
+            }
+        });
+        while b.world.store.left() > 0 {
+            yield_now().await;
+        }
+        a.world.delete(&format!("/v1/sessions/{}", made.id)).await.expect(200);
+        b.world.advance(Span(999));
+        b.keep_up().await;
+        b.world.advance(Span(1));
+        b.keep_up().await;
+        assert!(!asking.is_finished(), "it answered too soon to show anything");
+        let answer = asking.await.unwrap();
+        assert!(!passes(&answer) && answer.status != 503, "{}: {}", answer.what, answer.text());
+    }
+}
+
+/// A caller whose key is gone by then is not told the verdict that is judged again.
+#[tokio::test]
+async fn who_may_not_ask_any_more_is_not_told() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    let key = a.world.make_key(json!({ "name": "k", "scopes": ["sessions:read"] })).await;
+    b.keep_up().await;
+    let b = Arc::new(b);
+    b.world.store.plan(Call::Load, [Fault::DelayAnswer(30_000)]);
+    let asking = tokio::spawn({
+        let (b, made, key) = (b.clone(), made.clone(), key.clone());
+        async move {
+            let call = b.world.call(Method::POST, "/v1/sessions/validate").key(&key.token);
+            call.json(&json!({ "token": made.token })).send().await
+        }
+    });
+    while b.world.store.left() > 0 {
+        yield_now().await;
+    }
+    let path = format!("/v1/keys/{}", key.id);
+    a.world.call(Method::DELETE, &path).key(&a.world.operator).send().await;
+    b.world.advance(Span::secs(1));
+    assert!(!asking.is_finished());
+    asking.await.unwrap().refused(401, "access_key_invalid");
+}
+
+/// Memory never says no: a key that is made, or resumed, on one node is good on another one right away.
+#[tokio::test]
+async fn a_new_key_is_known_everywhere() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    b.keep_up().await;
+    let key = a.world.make_key(json!({ "name": "k", "scopes": ["sessions:read"] })).await;
+    let asks = async || {
+        let call = b.world.call(Method::POST, "/v1/sessions/validate").key(&key.token);
+        call.json(&json!({ "token": made.token })).send().await
+    };
+    assert_eq!(asks().await.status, 200);
+    let page = b.world.call(Method::GET, "/v1/sessions").key(&key.token).send().await;
+    assert_eq!(page.status, 200);
+    let path = format!("/v1/keys/{}", key.id);
+    for (state, status) in [("suspended", 401), ("active", 200)] {
+        let change = a.world.call(Method::PATCH, &path).key(&a.world.operator);
+        change.json(&json!({ "state": state })).send().await.expect(200);
+        if status == 401 {
+            b.keep_up().await;
+        }
+        assert_eq!(asks().await.status, status, "{state}");
+    }
+    // An environment that an operator names.
+    let environment = json!({ "product": "shop", "environment": "dev" });
+    let make = a.world.call(Method::POST, "/v1/environments").key(&a.world.operator);
+    make.json(&environment).send().await.expect(201);
+    let call = b.world.call(Method::GET, "/v1/sessions").key(&b.world.operator);
+    assert_eq!(call.header("x-handstamp-env", "shop/dev").send().await.status, 200);
+    // Strangers who come together are one question to the store, and none when the store does not answer.
+    let stranger = format!("{}x", key.token);
+    b.world.call(Method::GET, "/v1/sessions").key(&stranger).send().await.refused(401, "access_key_invalid");
+}

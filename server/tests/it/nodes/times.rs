@@ -1,0 +1,131 @@
+//! Idle times with several nodes: what one of them knows and has not written counts on all of them.
+
+use super::cluster::{Cluster, Node};
+use crate::engine::house::{Plan, Said, good, of_user};
+use handstamp_core::refusal::Code;
+use handstamp_core::time::Span;
+use std::time::Duration;
+use tokio::task::{JoinHandle, yield_now};
+
+const IDLE: Said = Said::Refused(Code::SessionIdle);
+const ALLOWED: Said = Said::Allowed(None);
+
+/// Waits for what is under way while these nodes go on hearing.
+async fn while_hearing<T>(task: JoinHandle<T>, nodes: &[&Node]) -> T {
+    while !task.is_finished() {
+        for node in nodes {
+            node.app.hear_waiting().await;
+        }
+        yield_now().await;
+    }
+    task.await.unwrap()
+}
+
+fn asking(node: &Node, token: &str) -> JoinHandle<Said> {
+    let (node, token) = (node.clone(), token.to_owned());
+    tokio::spawn(async move { node.validate(&token).await })
+}
+
+/// A node saw the session half a minute ago and has not written that; another one is asked when it seems idle.
+#[tokio::test(start_paused = true)]
+async fn activity_elsewhere_counts() {
+    let (cluster, a, b) = Cluster::pair(Plan::idle(Span::minutes(20))).await;
+    let (id, token) = a.create("ada", &[]).await;
+    cluster.pass(Span::secs(30));
+    a.keep_up().await;
+    assert_eq!(a.validate(&token).await, ALLOWED);
+    cluster.pass(Span(20 * 60_000 - 1));
+    a.keep_up().await;
+    b.keep_up().await;
+    a.keep_up().await;
+    // By the store it has been idle for half a minute.
+    assert_eq!(while_hearing(asking(&b, &token), &[&a, &b]).await, ALLOWED);
+    assert_eq!(a.get(id).await.seen, a.now());
+    // Nobody knows more, and then all say so.
+    cluster.pass(Span::minutes(20));
+    a.keep_up().await;
+    b.keep_up().await;
+    assert_eq!(while_hearing(asking(&a, &token), &[&a, &b]).await, IDLE);
+}
+
+/// Nor does housekeeping end it, nor is it missing from a list, nor does a limit forget it.
+#[tokio::test(start_paused = true)]
+async fn nobody_takes_it_for_idle() {
+    let (cluster, a, b) = Cluster::pair(Plan::idle(Span::minutes(20))).await;
+    let mut tokens = Vec::new();
+    for _ in 0..10 {
+        tokens.push(a.create("ada", &[]).await.1);
+    }
+    cluster.pass(Span::secs(30));
+    a.keep_up().await;
+    for token in &tokens {
+        assert_eq!(a.validate(token).await, ALLOWED);
+    }
+    cluster.pass(Span(20 * 60_000 - 1));
+    a.keep_up().await;
+    b.keep_up().await;
+    a.keep_up().await;
+    let listing = tokio::spawn({
+        let b = b.clone();
+        async move { b.found(&of_user("ada")).await.len() }
+    });
+    assert_eq!(while_hearing(listing, &[&a, &b]).await, 10);
+    // The others were asked once: what they knew is written.
+    b.tidy().await;
+    assert_eq!(b.tally("live").await, 10);
+    let making = tokio::spawn({
+        let b = b.clone();
+        async move { good(b.make(crate::engine::house::asked("ada", &[])).await).evicted.len() }
+    });
+    assert_eq!(while_hearing(making, &[&a, &b]).await, 1, "ten may live");
+}
+
+/// A node that says nothing is waited for a moment, and one that is not known to live not at all.
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_is_not_waited_for_long() {
+    for lives in [true, false] {
+        let (cluster, a, b) = Cluster::pair(Plan::idle(Span::minutes(20))).await;
+        let (_, token) = a.create("ada", &[]).await;
+        cluster.pass(Span::secs(30));
+        a.keep_up().await;
+        assert_eq!(a.validate(&token).await, ALLOWED);
+        b.keep_up().await;
+        cluster.pass(Span(20 * 60_000 - 1));
+        if lives {
+            a.keep_up().await;
+        }
+        b.keep_up().await;
+        let began = tokio::time::Instant::now();
+        let asking = asking(&b, &token);
+        assert_eq!(asking.await.unwrap(), IDLE, "no more than what is written is known");
+        let waited = began.elapsed();
+        assert_eq!(waited >= Duration::from_millis(300), lives);
+        assert!(waited < Duration::from_millis(400));
+    }
+}
+
+/// Many at once share their questions, and who goes away keeps nobody waiting.
+#[tokio::test(start_paused = true)]
+async fn many_are_asked_for_together() {
+    let (cluster, a, b) = Cluster::pair(Plan::idle(Span::minutes(20)).roomy()).await;
+    let mut tokens = Vec::new();
+    for n in 0..300 {
+        tokens.push(a.create(&format!("u{n}"), &[]).await.1);
+    }
+    cluster.pass(Span::secs(30));
+    a.keep_up().await;
+    for token in &tokens {
+        assert_eq!(a.validate(token).await, ALLOWED);
+    }
+    cluster.pass(Span(20 * 60_000 - 1));
+    a.keep_up().await;
+    b.keep_up().await;
+    let mut all: Vec<_> = tokens.iter().map(|token| asking(&b, token)).collect();
+    for _ in 0..20 {
+        yield_now().await;
+    }
+    all.drain(..50).for_each(|gone| gone.abort());
+    for one in all {
+        assert_eq!(while_hearing(one, &[&a, &b]).await, ALLOWED);
+    }
+}

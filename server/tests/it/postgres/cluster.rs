@@ -229,7 +229,10 @@ impl Cluster {
         let keeper = command.spawn().unwrap();
         let began = eventually("a start of PostgreSQL", || {
             let log = self.log();
-            let fatal = |line: &&str| line.contains("FATAL") && !line.contains("the database system is");
+            // What is said to clients that come too early, and to those of a server that was killed, is about them.
+            let of_clients = ["the database system is", "terminating connection"];
+            let fatal =
+                |line: &&str| line.contains("FATAL") && !of_clients.iter().any(|said| line.contains(said));
             let why = log.get(said..).unwrap_or_default();
             if why.lines().any(|line| fatal(&line)) {
                 return Some(Err(why.to_owned()));

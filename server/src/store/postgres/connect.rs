@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, Socket};
@@ -19,6 +19,9 @@ use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, Socket};
 const CONNECT: Duration = Duration::from_millis(2_000);
 /// How long sent bytes may stay without an acknowledgement: a line that swallows everything is noticed then.
 const UNACKNOWLEDGED: Duration = Duration::from_millis(1_800);
+/// How many connections a node makes at a time. All of them at once would, where little time is to be had, all be late, and
+/// late again; and of several hosts each would find out for itself which one is good.
+const TOGETHER: usize = 3;
 /// The oldest version that is taken, as PostgreSQL counts.
 const OLDEST: u32 = 150_000;
 
@@ -45,6 +48,7 @@ pub(super) struct Connector {
     tls: Tls,
     /// The host that was good last.
     good: AtomicUsize,
+    making: Semaphore,
     /// Rung when the server seems to be gone without a word.
     alarm: Notify,
 }
@@ -91,7 +95,13 @@ impl Connector {
     /// They cannot be read.
     pub(super) fn new(address: Address) -> Result<Arc<Connector>, TlsError> {
         let tls = Tls::new(&address.trust)?;
-        Ok(Arc::new(Connector { address, tls, good: AtomicUsize::new(0), alarm: Notify::new() }))
+        Ok(Arc::new(Connector {
+            address,
+            tls,
+            good: AtomicUsize::new(0),
+            making: Semaphore::new(TOGETHER),
+            alarm: Notify::new(),
+        }))
     }
 
     /// The name of the schema.
@@ -123,6 +133,8 @@ impl Connector {
     /// As [`Connector::link`].
     pub(super) async fn raw(&self, purpose: Purpose) -> Result<(Client, Driver, Facts), StoreError> {
         let hosts = &self.address.hosts;
+        // Never closed, so there is always one.
+        let _turn = self.making.acquire().await;
         let first = self.good.load(Ordering::Relaxed);
         let mut failed = Vec::new();
         for turn in 0..hosts.len() {

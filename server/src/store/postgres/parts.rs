@@ -156,16 +156,16 @@ async fn pass(client: &Client, end: Millis) -> Result<i64, Error> {
 /// Makes them. Whoever does so is alone with it.
 pub(super) async fn make(client: &Client, days: &[i32]) -> Result<(), Error> {
     let there: HashSet<(String, i32)> = attached(client).await?.into_iter().collect();
+    let mut sql = String::new();
     for day in days {
         for table in PARTED.iter().filter(|table| !there.contains(&((**table).to_owned(), *day))) {
             // A drop that was cut short may have left one of that name.
             let name = partition(table, *day);
-            client
-                .batch_execute(&format!("DROP TABLE IF EXISTS {name}; {}", make_partition(table, *day)))
-                .await?;
+            sql.push_str(&format!("DROP TABLE IF EXISTS {name}; {}", make_partition(table, *day)));
         }
     }
-    Ok(())
+    // One text is one transaction.
+    if sql.is_empty() { Ok(()) } else { client.batch_execute(&sql).await }
 }
 
 /// Every table and day of which there is a partition.

@@ -93,9 +93,9 @@ async fn random_calls_answer_as_memory_does(mut world: World) {
     let mut runner =
         TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[42; 32]));
     for round in 0..60 {
-        // Each round is some months after the one before, and its steps are hours apart: what is forgotten spreads over
+        // Each round is 100 days after the one before, and its steps are hours apart: what is forgotten spreads over
         // days, and what one round forgot has no part in the next.
-        let instant = |n: i64| Millis(i64::from(round) * 100 * DAY + n * 6 * HOUR);
+        let instant = |n: i64| Millis(i64::from(round) * 100 * DAY + n * 2 * HOUR);
         let script = calls().new_tree(&mut runner).unwrap().current();
         let model: Arc<dyn Store> = Arc::new(Memory::new());
         clear(&world.store).await;

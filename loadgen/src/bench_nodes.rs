@@ -78,7 +78,7 @@ pub(crate) async fn warm(context: &Context) -> Result<()> {
 /// # Errors
 /// When a server does not start or a run fails.
 pub(crate) async fn cold(context: &Context) -> Result<()> {
-    let sessions = if context.options.quick { 20_000 } else { 100_000 };
+    let sessions = if context.options.quick { 50_000 } else { 100_000 };
     let fleet = Fleet::start(context, 2, Some(SMALL_CACHE))?;
     let first = fleet.first()?;
     let (tokens, _) = first.fill(context, sessions, "token").await?;

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::bench_nodes::split;
@@ -14,6 +15,7 @@ use crate::http::Answer;
 use crate::nodes::{COUNTS, Fleet, named};
 use crate::peers::{self, Peer};
 use crate::population::Population;
+use crate::procs::each_cpu_seconds;
 use crate::report::{Row, number};
 use crate::requests::Create;
 use crate::rounds::{Entrant, rounds};
@@ -100,6 +102,8 @@ pub(crate) async fn sizes(context: &Context) -> Result<()> {
     let sessions = if context.options.quick { 20_000 } else { 100_000 };
     let fleet = Fleet::start(context, 1, None)?;
     let first = fleet.first()?;
+    let idle = idle(context, &fleet).await?;
+    context.report.borrow_mut().row(idle);
     let each = |bytes: f64| bytes / f64::from(u32::try_from(sessions).unwrap_or(u32::MAX));
     // What is there without a session, and what one takes that stays.
     let empty = tidied(&fleet)?;
@@ -144,6 +148,19 @@ pub(crate) async fn sizes(context: &Context) -> Result<()> {
     );
     context.report.borrow_mut().rows.extend(rows);
     fleet.stop(context)
+}
+
+/// What a node costs that nobody asks for anything: its probes, and looking whether there is something to do.
+async fn idle(context: &Context, fleet: &Fleet) -> Result<Row> {
+    let watched = fleet.watched(1);
+    let begun = (Instant::now(), each_cpu_seconds(&watched)?);
+    tokio::time::sleep(Duration::from_secs(if context.options.quick { 5 } else { 20 })).await;
+    let (seconds, spent) = (begun.0.elapsed().as_secs_f64(), each_cpu_seconds(&watched)?);
+    let parts = spent.iter().zip(&begun.1).map(|(after, before)| (after - before) * 1e3 / seconds);
+    let parts: Vec<f64> = parts.collect();
+    let row = Row::new("an idle node", "CPU ms/s", parts.iter().sum());
+    let (node, store) = (parts.first().copied().unwrap_or(0.0), parts.last().copied().unwrap_or(0.0));
+    Ok(row.note(format!("node {} and PostgreSQL {} ms", number(node), number(store))))
 }
 
 /// Size of the database, as small as it can be.

@@ -1,12 +1,18 @@
 //! The way from callers to the tasks that write: bounded, and taken from in handfuls.
 //!
 //! Callers wait while the queue is full. A task takes everything that is there at once: what queued while the group
-//! before was on its way is the next group.
+//! before was on its way is the next group. While another task has more under way than there is in line, a task waits a
+//! little: groups follow each other through one lock, and one that sets out with a few only makes all others wait for
+//! one more turn of the disk.
 
 use super::super::StoreError;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, oneshot};
+
+/// The longest that a task waits for more than there is: as long as a slow disk may take.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How a job is answered.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -20,13 +26,15 @@ pub(super) struct Queue<T> {
 
 struct Line<T> {
     jobs: VecDeque<T>,
+    /// How many were taken and are not done.
+    under_way: usize,
     closed: bool,
 }
 
 impl<T> Queue<T> {
     /// A queue with room for that many jobs.
     pub(super) fn new(places: usize) -> Queue<T> {
-        let line = Line { jobs: VecDeque::new(), closed: false };
+        let line = Line { jobs: VecDeque::new(), under_way: 0, closed: false };
         Queue { line: Mutex::new(line), news: Notify::new(), places: Semaphore::new(places) }
     }
 
@@ -53,10 +61,23 @@ impl<T> Queue<T> {
     /// the queue is closed and empty.
     pub(super) async fn take(&self, most: usize, budget: usize, weigh: impl Fn(&T) -> usize) -> Vec<T> {
         loop {
-            // Told of before the look, so that nothing that comes in between is missed.
-            let news = self.news.notified();
+            self.until(|line| line.closed || !line.jobs.is_empty()).await;
+            let enough = self.until(|line| line.closed || line.jobs.len() >= line.under_way);
+            // Late or not: what is there is taken.
+            let _ = tokio::time::timeout(PATIENCE, enough).await;
             if let Some(jobs) = self.take_now(most, budget, &weigh) {
                 return jobs;
+            }
+        }
+    }
+
+    /// Waits until the line is so.
+    async fn until(&self, so: impl Fn(&Line<T>) -> bool) {
+        loop {
+            // Told of before the look, so that nothing that comes in between is missed.
+            let news = self.news.notified();
+            if so(&self.lock()) {
+                return;
             }
             news.await;
         }
@@ -76,6 +97,7 @@ impl<T> Queue<T> {
         if jobs.is_empty() && !line.closed {
             return None;
         }
+        line.under_way += jobs.len();
         if !line.jobs.is_empty() || line.closed {
             self.news.notify_one(); // there may be more, or another one has to hear of the end
         }
@@ -88,6 +110,7 @@ impl<T> Queue<T> {
             return;
         }
         let mut line = self.lock();
+        line.under_way = line.under_way.saturating_sub(jobs.len());
         for job in jobs.into_iter().rev() {
             line.jobs.push_front(job);
         }
@@ -98,6 +121,10 @@ impl<T> Queue<T> {
     /// So many of the jobs that were taken are answered.
     pub(super) fn done(&self, jobs: usize) {
         self.places.add_permits(jobs);
+        let mut line = self.lock();
+        line.under_way = line.under_way.saturating_sub(jobs);
+        drop(line);
+        self.news.notify_one(); // who waits for more may have waited for these
     }
 
     /// Refuses what comes from now on; what is in line is still done.
@@ -126,4 +153,76 @@ impl<T> Queue<T> {
 /// What is answered when nobody is there to answer.
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// A queue with that many callers in line.
+    async fn with(callers: usize) -> Arc<Queue<Reply<()>>> {
+        let queue = Arc::new(Queue::new(64));
+        join(&queue, callers).await;
+        queue
+    }
+
+    async fn join(queue: &Arc<Queue<Reply<()>>>, callers: usize) {
+        let before = queue.lock().jobs.len();
+        for _ in 0..callers {
+            let queue = Arc::clone(queue);
+            tokio::spawn(async move { queue.ask(|reply| reply).await });
+        }
+        while queue.lock().jobs.len() < before + callers {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn take(queue: &Queue<Reply<()>>) -> usize {
+        queue.take(64, usize::MAX, |_| 1).await.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_wait_for_more_while_more_are_under_way() {
+        let queue = with(3).await;
+        assert_eq!(take(&queue).await, 3);
+        join(&queue, 1).await;
+        let begun = tokio::time::Instant::now();
+        // The others are done before the patience is over, and nobody waits for it to end.
+        let (taken, ()) = tokio::join!(take(&queue), async {
+            tokio::time::timeout(PATIENCE / 2, std::future::pending::<()>()).await.unwrap_err();
+            queue.done(3);
+        });
+        assert_eq!((taken, begun.elapsed()), (1, PATIENCE / 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_as_are_under_way_set_out_at_once_and_fewer_after_a_while() {
+        let queue = with(2).await;
+        assert_eq!(take(&queue).await, 2);
+        join(&queue, 2).await;
+        let begun = tokio::time::Instant::now();
+        assert_eq!((take(&queue).await, begun.elapsed()), (2, Duration::ZERO));
+        join(&queue, 1).await;
+        assert_eq!((take(&queue).await, begun.elapsed()), (1, PATIENCE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_put_back_is_not_under_way() {
+        let queue = with(3).await;
+        let jobs = queue.take(64, usize::MAX, |_| 1).await;
+        queue.put_back(jobs);
+        let begun = tokio::time::Instant::now();
+        assert_eq!((take(&queue).await, begun.elapsed()), (3, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_more_when_it_is_closed() {
+        let queue = with(2).await;
+        assert_eq!(take(&queue).await, 2);
+        join(&queue, 1).await;
+        queue.close();
+        let begun = tokio::time::Instant::now();
+        assert_eq!((take(&queue).await, take(&queue).await, begun.elapsed()), (1, 0, Duration::ZERO));
+    }
 }

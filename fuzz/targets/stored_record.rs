@@ -10,6 +10,7 @@ use handstamp_core::time::Millis;
 use handstamp_server::codec::control::{self, access_key_key, environment_key, ledger_key, root_key};
 use handstamp_server::codec::device::{device_record, read_device};
 use handstamp_server::codec::login::{login_key, read_login, write_login};
+use handstamp_server::codec::moving::{moving_key, read_moving, write_moving};
 use handstamp_server::codec::origins::{Purpose, origins_key, read_origins, write_origins};
 use handstamp_server::codec::policy;
 use handstamp_server::codec::seats::{read_seats, seats_key, write_seats};
@@ -27,7 +28,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 16 {
+    match which % 17 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -61,6 +62,7 @@ fuzz_target!(|data: &[u8]| {
             keeps(seats_key(ENV, &tag), body, read_seats, |known| write_seats(ENV, &tag, known, AT).body);
         }
         13 => pages(body),
+        16 => keeps(moving_key(), body, read_moving, |moving| write_moving(moving).body),
         15 => keeps(token_keys_key(ENV), body, read_token_keys, |keys| write_token_keys(ENV, keys).body),
         _ => keeps(login_key(ENV, SessionId([7; 16])), body, read_login, |code| write_login(ENV, code).body),
     }

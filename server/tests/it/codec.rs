@@ -2,6 +2,7 @@
 
 mod keys;
 mod logins;
+mod moving;
 mod origins;
 mod token_keys;
 mod tokens;

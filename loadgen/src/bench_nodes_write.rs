@@ -102,7 +102,8 @@ pub(crate) async fn sizes(context: &Context) -> Result<()> {
     let sessions = if context.options.quick { 20_000 } else { 100_000 };
     let fleet = Fleet::start(context, 1, None)?;
     let first = fleet.first()?;
-    context.report.borrow_mut().row(idle(context, &fleet).await?);
+    let idle = idle(context, &fleet).await?;
+    context.report.borrow_mut().row(idle);
     let each = |bytes: f64| bytes / f64::from(u32::try_from(sessions).unwrap_or(u32::MAX));
     // What is there without a session, and what one takes that stays.
     let empty = tidied(&fleet)?;

@@ -180,7 +180,10 @@ impl<'t> Course<'t> {
             }
         };
         self.note(self.from, self.id, self.to.name, Stage::Gone).await?;
-        let why = format!("everything in it was moved to {} at {}", self.to.name, self.now);
+        let why = format!(
+            "everything in it was moved to {} at {}: start the service on that one",
+            self.to.name, self.now
+        );
         self.from.store.shut(Some(&why)).await.map_err(|why| self.failed(&why))?;
         self.note(self.to, self.id, self.from.name, Stage::Arrived).await?;
         self.from.store.release().await;

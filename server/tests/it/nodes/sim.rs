@@ -316,17 +316,19 @@ async fn at_rest(world: &World, seed: u64) {
     }
     let n = world.pick();
     let house = &world.nodes[n];
-    let mut model = world.model.borrow_mut();
     let mut truth = BTreeSet::new();
-    if let Some(first) = model.clients.first() {
+    // Nobody else has the model meanwhile; it is borrowed for one call at a time, so that nothing waits with it.
+    let clients = world.model.borrow().clients.clone();
+    if let Some(first) = clients.first() {
         let _ = house.update(first.id, &Update::default()).await;
     }
-    for client in 0..model.clients.len() {
-        let known = model.clients[client].clone();
+    for client in 0..clients.len() {
+        let known = world.model.borrow().clients[client].clone();
         let view = house.get(known.id).await;
         let live = view.ended.is_none();
         let end = view.ended.as_ref().map(|end| format!("{:?} at {:?}, {:?}", end.code, end.at, end.reason));
-        model.at_rest(client, end, view.seen, view.session().chain.generation, house.now(), n);
+        let generation = view.session().chain.generation;
+        world.model.borrow_mut().at_rest(client, end, view.seen, generation, house.now(), n);
         for other in &world.nodes {
             assert_eq!(
                 other.get(known.id).await.ended.is_none(),
@@ -339,11 +341,11 @@ async fn at_rest(world: &World, seed: u64) {
             let at = world.pick();
             let said = world.nodes[at].try_validate(&known.token, false, world.roll(2) == 0).await;
             assert_eq!(good(said), Said::Allowed(None), "seed {seed}: {} lives and is refused", known.id);
-            model.touched(client, house.now());
+            world.model.borrow_mut().touched(client, house.now());
         }
     }
     let listed: BTreeSet<_> = house.found(&Filter::default()).await.into_iter().collect();
-    let known: BTreeSet<_> = model.clients.iter().map(|client| client.id).collect();
+    let known: BTreeSet<_> = clients.iter().map(|client| client.id).collect();
     assert!(truth.is_subset(&listed), "seed {seed}: a living session is not listed");
     assert!(listed.iter().all(|id| truth.contains(id) || !known.contains(id)), "seed {seed}: a dead one is");
     for node in &world.nodes {
@@ -359,11 +361,13 @@ async fn at_rest(world: &World, seed: u64) {
     let ended = house.found(&in_state(Which::Ended, Filter::default())).await;
     let all = house.found(&in_state(Which::All, Filter::default())).await;
     assert_eq!(ended.len() + listed.len(), all.len(), "seed {seed}");
-    let loot = if world.roll(2) == 0 { model.loot(&mut world.dice.borrow_mut(), house.now()) } else { None };
+    let wanted = world.roll(2) == 0;
+    let loot =
+        wanted.then(|| world.model.borrow_mut().loot(&mut world.dice.borrow_mut(), house.now())).flatten();
     if let Some((client, token)) = loot {
         let at = world.pick();
         let said = good(world.nodes[at].try_validate(&token, true, false).await);
         assert_eq!(said, Said::Refused(Code::TokenReused), "seed {seed}: a stolen token was not found");
-        model.robbed(client, house.now(), at);
+        world.model.borrow_mut().robbed(client, house.now(), at);
     }
 }

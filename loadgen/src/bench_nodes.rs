@@ -96,7 +96,7 @@ pub(crate) async fn cold(context: &Context) -> Result<()> {
         fleet.cluster.ask(database, "vacuum analyze")?;
     }
     for connections in [1, context.connections] {
-        let what = format!("cold validate at {}, {connections} connections", size(sessions));
+        let what = format!("cold validate at {}, {}", size(sessions), connected(connections));
         let mut entrants = vec![ours(context, &alone, &alone_tokens, 1).named("embedded store")];
         entrants.extend([1, 2].map(|count| of_fleet(context, &fleet, first, count, &tokens)));
         entrants.extend(tower.iter().map(|tower| theirs(context, first, &tokens, tower)));
@@ -218,6 +218,10 @@ async fn misses(fleet: &Fleet) -> Result<f64> {
         sum += node.metric("handstamp_cache_misses_total").await?;
     }
     Ok(sum)
+}
+
+pub(crate) fn connected(connections: usize) -> String {
+    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
 /// Whose CPU it was.

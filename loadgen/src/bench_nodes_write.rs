@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::bench_nodes::split;
+use crate::bench_nodes::{connected, split};
 use crate::bench_refresh::{FAMILIES, Families};
 use crate::context::{Context, size};
 use crate::drive::{Figures, Source};
@@ -188,10 +188,6 @@ async fn families(context: &Context, server: &Handstamp) -> Result<Rc<RefCell<Fa
     let (mut kept, _) = server.fill_with(context, FAMILIES, ",\"refresh\":true", &["refresh_token"]).await?;
     let kept = kept.pop().ok_or("no refresh tokens")?;
     Ok(Rc::new(RefCell::new(Families::new(context, server, &kept))))
-}
-
-fn connected(connections: usize) -> String {
-    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
 /// Embedded store, then the counts of nodes, then the peer.

@@ -28,7 +28,8 @@ fn a_note_reads_as_it_was_written() {
         found.record.body = [body.as_slice(), &[0]].concat();
         assert!(matches!(read_moving(&found), Err(StoreError::Damaged(_))));
     }
-    let mut other = write_moving(&Moving { id: [9; 16], other: String::new(), at: Millis(0), stage: Stage::Gone });
+    let mut other =
+        write_moving(&Moving { id: [9; 16], other: String::new(), at: Millis(0), stage: Stage::Gone });
     *other.body.last_mut().unwrap() = 3;
     assert!(read_moving(&Versioned { record: other, version: 1 }).is_err());
 }

@@ -9,9 +9,11 @@
 use super::Due;
 use crate::time::Span;
 
-/// How far back a node knows for how long a payer owed nothing: at least this long.
-pub const KNOWN: Span = Span::secs(1);
-const KNOWN_NANOS: u64 = 1_000_000_000;
+/// How often the nodes tell each other: the time between two calls of [`Recent::turn`], at least.
+pub const TURN: Span = Span::secs(1);
+/// How far back a node knows for how long a payer owed nothing, at least: what was spent since the last telling, and a
+/// second on the way.
+const KNOWN_NANOS: u64 = 2_000_000_000;
 
 /// What one payer spent on a node, as it is told: amounts and instants in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +29,9 @@ pub struct Told {
 pub struct Recent {
     spent: u64,
     began: u64,
-    /// For how long nothing was owed: since the last [`Recent::turn`], and between the two before it.
-    idle: [u64; 2],
+    /// For how long nothing was owed: since the last [`Recent::turn`], between the two before it, and between the two before
+    /// these.
+    idle: [u64; 3],
     /// When that ended last.
     busy_since: u64,
 }
@@ -45,7 +48,7 @@ impl Recent {
 
     /// Nothing was owed from `from` to `until`.
     fn rests(&mut self, from: Due, until: Due) {
-        let [idle, _] = &mut self.idle;
+        let [idle, ..] = &mut self.idle;
         if from < until {
             *idle = idle.saturating_add(until.0 - from.0);
             self.busy_since = until.0;
@@ -69,11 +72,11 @@ impl Recent {
         self.spent = self.spent.saturating_add(told.spent);
     }
 
-    /// A while, at least [`KNOWN`], is over. Whether there is anything to remember.
+    /// A while, at least [`TURN`], is over. Whether there is anything to remember.
     pub fn turn(&mut self) -> bool {
-        let [now, before] = &mut self.idle;
-        *before = std::mem::take(now);
-        *before > 0 || self.spent > 0
+        let [now, before, oldest] = &mut self.idle;
+        *oldest = std::mem::replace(before, std::mem::take(now));
+        *before > 0 || *oldest > 0 || self.spent > 0
     }
 
     /// How much of what began at `began` may have been worked off here while nothing was owed, and takes that out.
@@ -201,8 +204,8 @@ mod tests {
     fn what_is_old_counts_less_and_what_cannot_be_does_no_harm() {
         let mut b = Node::default();
         b.hear(Told { spent: 5_000_000_000, began: due(-3_000) }, at(0));
-        // Three of the five were worked off; of two of these nobody knows whether anything else was owed.
-        assert_eq!(b.due, due(0));
+        // Three of the five were worked off; of one of these nobody knows whether anything else was owed.
+        assert_eq!(b.due, due(1_000));
         for told in [
             Told { spent: u64::MAX, began: Due(u64::MAX) },
             Told { spent: u64::MAX, began: Due(0) },

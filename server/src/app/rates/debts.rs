@@ -105,7 +105,7 @@ impl Debts {
     }
 
     /// What the others are to be told of each; they know it from now on. At most once in
-    /// [`KNOWN`](handstamp_core::rate::shared::KNOWN).
+    /// [`TURN`](handstamp_core::rate::shared::TURN).
     pub fn tell(&self) -> Vec<(u64, Told)> {
         let mut all = Vec::new();
         for part in &self.parts {

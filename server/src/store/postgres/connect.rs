@@ -258,9 +258,11 @@ impl Connector {
         let statement = purpose.longest().map_or(0, |longest| longest.as_millis());
         // Names of tables are found in the schema and nowhere else. A node that stands still in the middle of a
         // transaction loses it soon, and with it the locks that others wait for. Plans are made once, when a table may
-        // still be empty: they must not change their minds about indexes.
+        // still be empty: they must not change their minds about indexes. What the database's owner has chosen for others
+        // decides nothing: each statement of a commit must see what was committed before it.
         format!(
             "SET search_path = \"{schema}\"; SET statement_timeout = {statement};
+             SET default_transaction_isolation = 'read committed'; SET lock_timeout = 0;
              SET idle_in_transaction_session_timeout = 3000; SET tcp_keepalives_idle = 2;
              SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000;
              SET TimeZone = 'UTC'; SET jit = off; SET plan_cache_mode = force_generic_plan;

@@ -249,3 +249,28 @@ async fn a_node_goes_on_when_its_database_is_back() {
     let look = look(&cluster, &address).await;
     assert_eq!(number(&look, "SELECT count(*) FROM records").await, 2);
 }
+
+/// What the database's owner has chosen for whoever chooses nothing does not decide how commits are kept apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn defaults_of_the_database_change_nothing() {
+    for settings in [
+        ["default_transaction_isolation=repeatable read", "lock_timeout=0"],
+        ["default_transaction_isolation=serializable", "lock_timeout=1"],
+    ] {
+        let cluster = Cluster::start_with(&settings, |_| {});
+        let address = cluster.fresh();
+        let nodes = [node(&address).await, node(&address).await];
+        let mut tasks = JoinSet::new();
+        for task in 0..12_u32 {
+            let store = Arc::clone(&nodes[(task % 2) as usize]);
+            tasks.spawn(async move {
+                for n in 0..30 {
+                    let (tallies, events) = (vec![(tally("a"), 1)], vec![event(n, "made")]);
+                    store.done(Batch { tallies, events, ..batch([create(record(task * 1_000 + n))]) }).await;
+                }
+            });
+        }
+        tasks.join_all().await;
+        assert_eq!((nodes[0].counted("a").await, nodes[1].head().await), (360, Ok(360)));
+    }
+}

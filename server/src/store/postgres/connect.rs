@@ -136,7 +136,7 @@ impl Connector {
         // Never closed, so there is always one.
         let _turn = self.making.acquire().await;
         let first = self.good.load(Ordering::Relaxed);
-        let mut failed = Vec::new();
+        let (mut failed, mut standby, mut silent) = (Vec::new(), false, false);
         for turn in 0..hosts.len() {
             let number = (first + turn) % hosts.len();
             let Some(host) = hosts.get(number) else { continue };
@@ -145,9 +145,19 @@ impl Connector {
                     self.good.store(number, Ordering::Relaxed);
                     return Ok(found);
                 }
-                Ok(Err(why)) => failed.push(format!("{}: {why}", host.text())),
-                Err(_) => failed.push(format!("{}: it does not answer", host.text())),
+                Ok(Err(why)) => {
+                    standby |= why == NO_WRITES;
+                    failed.push(format!("{}: {why}", host.text()));
+                }
+                Err(_) => {
+                    silent = true;
+                    failed.push(format!("{}: it does not answer", host.text()));
+                }
             }
+        }
+        if standby && !silent {
+            // Nor is there any behind connections from before, though it may still answer them.
+            self.ring();
         }
         Err(StoreError::Unavailable(failed.join("; ")))
     }
@@ -225,7 +235,7 @@ impl Connector {
             return Err(format!("it is PostgreSQL {}; 15 or later is needed", facts.version / 10_000));
         }
         if column(1) != "off" {
-            return Err("it takes no writes (it is a standby, or was made read-only)".to_owned());
+            return Err(NO_WRITES.to_owned());
         }
         if column(2) != "UTF8" {
             return Err("the encoding of the database is not UTF8: make one with ENCODING 'UTF8'".to_owned());
@@ -272,6 +282,9 @@ impl Connector {
         )
     }
 }
+
+/// What is said of a server that may be read and no more.
+const NO_WRITES: &str = "it takes no writes (it is a standby, or was made read-only)";
 
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('transaction_read_only'),
     current_setting('server_encoding'), current_setting('synchronous_commit')";

@@ -114,8 +114,8 @@ impl Connector {
     /// # Errors
     /// [`StoreError::Unavailable`]: what each host said.
     pub(super) async fn link(self: &Arc<Connector>, purpose: Purpose) -> Result<Link, StoreError> {
-        let (client, driver, _) = self.raw(purpose).await?;
-        Ok(self.attend(client, driver))
+        let (link, _) = self.known(purpose).await?;
+        Ok(link)
     }
 
     /// The same, with what the server says of itself.
@@ -124,7 +124,7 @@ impl Connector {
     /// As [`Connector::link`].
     pub(super) async fn known(self: &Arc<Connector>, purpose: Purpose) -> Result<(Link, Facts), StoreError> {
         let (client, driver, facts) = self.raw(purpose).await?;
-        Ok((self.attend(client, driver), facts))
+        Ok((self.attend(client, driver, &facts), facts))
     }
 
     /// A connection whose driver the caller moves, to hear notifications.
@@ -135,14 +135,17 @@ impl Connector {
         let hosts = &self.address.hosts;
         // Never closed, so there is always one.
         let _turn = self.making.acquire().await;
-        let first = self.good.load(Ordering::Relaxed);
+        let first = self.good.load(Ordering::SeqCst);
         let (mut failed, mut standby, mut silent) = (Vec::new(), false, false);
         for turn in 0..hosts.len() {
             let number = (first + turn) % hosts.len();
             let Some(host) = hosts.get(number) else { continue };
             match tokio::time::timeout(CONNECT, self.one(host, purpose)).await {
                 Ok(Ok(found)) => {
-                    self.good.store(number, Ordering::Relaxed);
+                    if self.good.swap(number, Ordering::SeqCst) != number {
+                        // What was connected to another one must not stay there: it may live on, and know nothing new.
+                        self.ring();
+                    }
                     return Ok(found);
                 }
                 Ok(Err(why)) => {
@@ -167,18 +170,32 @@ impl Connector {
         self.alarm.notify_waiters();
     }
 
-    /// Waits for the next [`Connector::ring`].
-    pub(super) async fn rung(&self) {
-        self.alarm.notified().await;
+    /// Waits for the next [`Connector::ring`] since the call; for none where another host has been found since the
+    /// connection with these facts was made.
+    pub(super) fn rung(&self, facts: &Facts) -> impl Future<Output = ()> + Send + use<'_> {
+        // It hears from now on, also before it is waited for: so no ring comes between it and the look.
+        let alarm = self.alarm.notified();
+        let left = self.is_left(facts);
+        async move {
+            if !left {
+                alarm.await;
+            }
+        }
     }
 
-    fn attend(self: &Arc<Connector>, client: Client, driver: Driver) -> Link {
-        let connector = Arc::clone(self);
+    /// Whether another host was found after the connection with these facts was made.
+    pub(super) fn is_left(&self, facts: &Facts) -> bool {
+        let good = self.address.hosts.get(self.good.load(Ordering::SeqCst));
+        good.is_none_or(|good| good.text() != facts.host)
+    }
+
+    fn attend(self: &Arc<Connector>, client: Client, driver: Driver, facts: &Facts) -> Link {
+        let (connector, facts) = (Arc::clone(self), facts.clone());
         let work = tokio::spawn(async move {
             // Its end is told to whoever waits for an answer.
             tokio::select! {
                 _ = driver => {}
-                () = connector.rung() => {}
+                () = connector.rung(&facts) => {}
             }
         });
         Link { client, work: work.abort_handle() }

@@ -4,7 +4,9 @@
 
 use super::super::StoreError;
 use super::address::{Address, Host, Trust};
-use super::fault::words;
+use super::fault::{starts, words};
+use super::pool::Pauses;
+pub(super) use super::purpose::Purpose;
 use super::tls::{Stream, Tls, TlsError};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,25 +24,10 @@ const UNACKNOWLEDGED: Duration = Duration::from_millis(1_800);
 /// How many connections a node makes at a time. All of them at once would, where little time is to be had, all be late, and
 /// late again; and of several hosts each would find out for itself which one is good.
 const TOGETHER: usize = 3;
+/// How long a start waits for a server that does not answer: it may be starting, too.
+const START: Duration = Duration::from_secs(10);
 /// The oldest version that is taken, as PostgreSQL counts.
 const OLDEST: u32 = 150_000;
-
-/// What a connection is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Purpose {
-    /// Short statements.
-    Short,
-    /// Searches and history.
-    Long,
-    /// Commits.
-    Writing,
-    /// Migrations and partitions, which may wait for locks.
-    Schema,
-    /// Notifications.
-    Listening,
-    /// Everything into another store: not for a service.
-    Moving,
-}
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -49,6 +36,8 @@ pub(super) struct Connector {
     /// The host that was good last.
     good: AtomicUsize,
     making: Semaphore,
+    /// One of its connections holds every service off; the others need no admission.
+    alone: bool,
     /// Rung when the server seems to be gone without a word.
     alarm: Notify,
 }
@@ -69,6 +58,24 @@ pub struct Facts {
 pub(super) struct Link {
     client: Client,
     work: AbortHandle,
+}
+
+/// Why none of the hosts will do, and whether that may pass by itself.
+struct Refusal {
+    why: StoreError,
+    passes: bool,
+}
+
+/// The same of one host, in its words.
+struct No {
+    why: String,
+    passes: bool,
+}
+
+impl No {
+    fn of(error: &tokio_postgres::Error) -> No {
+        No { why: words(error), passes: starts(error) }
+    }
 }
 
 /// What moves the bytes of a connection.
@@ -94,12 +101,21 @@ impl Connector {
     /// # Errors
     /// They cannot be read.
     pub(super) fn new(address: Address) -> Result<Arc<Connector>, TlsError> {
+        Connector::with(address, false)
+    }
+
+    /// The same; `alone`: for whoever holds every service off with a [`claim`].
+    ///
+    /// # Errors
+    /// As [`Connector::new`].
+    pub(super) fn with(address: Address, alone: bool) -> Result<Arc<Connector>, TlsError> {
         let tls = Tls::new(&address.trust)?;
         Ok(Arc::new(Connector {
             address,
             tls,
             good: AtomicUsize::new(0),
             making: Semaphore::new(TOGETHER),
+            alone,
             alarm: Notify::new(),
         }))
     }
@@ -127,16 +143,49 @@ impl Connector {
         Ok((self.attend(client, driver, &facts), facts))
     }
 
+    /// The same, of a start: a server that does not answer yet is waited for.
+    ///
+    /// # Errors
+    /// As [`Connector::link`].
+    pub(super) async fn first(
+        self: &Arc<Connector>,
+        purpose: Purpose,
+        seed: u64,
+    ) -> Result<(Link, Facts), StoreError> {
+        let mut pauses = Pauses::new(seed);
+        let mut why = StoreError::Unavailable("it does not answer".to_owned());
+        let attempts = async {
+            loop {
+                match self.made(purpose).await {
+                    Ok((client, driver, facts)) => {
+                        return Ok((self.attend(client, driver, &facts), facts));
+                    }
+                    Err(refusal) if !refusal.passes => return Err(refusal.why),
+                    Err(refusal) => why = refusal.why,
+                }
+                pauses.pause().await;
+            }
+        };
+        match tokio::time::timeout(START, attempts).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(why),
+        }
+    }
+
     /// A connection whose driver the caller moves, to hear notifications.
     ///
     /// # Errors
     /// As [`Connector::link`].
     pub(super) async fn raw(&self, purpose: Purpose) -> Result<(Client, Driver, Facts), StoreError> {
+        self.made(purpose).await.map_err(|refusal| refusal.why)
+    }
+
+    async fn made(&self, purpose: Purpose) -> Result<(Client, Driver, Facts), Refusal> {
         let hosts = &self.address.hosts;
         // Never closed, so there is always one.
         let _turn = self.making.acquire().await;
         let first = self.good.load(Ordering::SeqCst);
-        let (mut failed, mut standby, mut silent) = (Vec::new(), false, false);
+        let (mut failed, mut standby, mut silent, mut passes) = (Vec::new(), false, false, false);
         for turn in 0..hosts.len() {
             let number = (first + turn) % hosts.len();
             let Some(host) = hosts.get(number) else { continue };
@@ -148,12 +197,13 @@ impl Connector {
                     }
                     return Ok(found);
                 }
-                Ok(Err(why)) => {
-                    standby |= why == NO_WRITES;
-                    failed.push(format!("{}: {why}", host.text()));
+                Ok(Err(no)) => {
+                    standby |= no.why == NO_WRITES;
+                    passes |= no.passes;
+                    failed.push(format!("{}: {}", host.text(), no.why));
                 }
                 Err(_) => {
-                    silent = true;
+                    (silent, passes) = (true, true);
                     failed.push(format!("{}: it does not answer", host.text()));
                 }
             }
@@ -162,7 +212,7 @@ impl Connector {
             // Nor is there any behind connections from before, though it may still answer them.
             self.ring();
         }
-        Err(StoreError::Unavailable(failed.join("; ")))
+        Err(Refusal { why: StoreError::Unavailable(failed.join("; ")), passes })
     }
 
     /// The server does not answer: all connections are cut, for none of them can be better.
@@ -201,7 +251,7 @@ impl Connector {
         Link { client, work: work.abort_handle() }
     }
 
-    async fn one(&self, host: &Host, purpose: Purpose) -> Result<(Client, Driver, Facts), String> {
+    async fn one(&self, host: &Host, purpose: Purpose) -> Result<(Client, Driver, Facts), No> {
         let mut config = Config::new();
         config
             .host(&host.name)
@@ -221,14 +271,17 @@ impl Connector {
         if let Some(password) = &self.address.password {
             config.password(password.as_bytes());
         }
-        let (client, mut driver) = config.connect(self.tls.clone()).await.map_err(|why| words(&why))?;
+        let (client, mut driver) = config.connect(self.tls.clone()).await.map_err(|why| No::of(&why))?;
         let facts = {
             // The driver is moved from here: the caller may want it.
             let set_up = self.set_up(&client, host, purpose);
             tokio::pin!(set_up);
             tokio::select! {
-                facts = &mut set_up => facts?,
-                ended = &mut driver => return Err(ended.err().map_or("it hung up".to_owned(), |why| words(&why))),
+                facts = &mut set_up => facts.map_err(|why| No { why, passes: false })?,
+                ended = &mut driver => {
+                    let hung_up = || No { why: "it hung up".to_owned(), passes: true };
+                    return Err(ended.err().map_or_else(hung_up, |why| No::of(&why)));
+                }
             }
         };
         Ok((client, driver, facts))
@@ -236,7 +289,7 @@ impl Connector {
 
     /// One round trip: what the server is, and how the connection is to behave.
     async fn set_up(&self, client: &Client, host: &Host, purpose: Purpose) -> Result<Facts, String> {
-        let sql = format!("{}{FACTS}, {}", self.settings(purpose), self.admission(purpose));
+        let sql = format!("{}{FACTS}, {}", purpose.settings(self.schema()), self.admission(purpose));
         let said = client.simple_query(&sql).await.map_err(|why| words(&why))?;
         let row = said.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
@@ -257,9 +310,13 @@ impl Connector {
         if column(2) != "UTF8" {
             return Err("the encoding of the database is not UTF8: make one with ENCODING 'UTF8'".to_owned());
         }
+        if column(4) != "t" && self.alone {
+            return Err("it is held alone no more: run this again".to_owned());
+        }
         if column(4) != "t" {
             return Err(
-                "everything in it is being moved, and until that has ended no service works on it".to_owned()
+                "everything in it is being moved, or a command works on it alone, and until that has ended no service does"
+                    .to_owned()
             );
         }
         if !column(5).is_empty() {
@@ -275,57 +332,27 @@ impl Connector {
             return "true, NULL".to_owned();
         }
         let schema = self.schema();
-        format!(
-            "pg_try_advisory_lock_shared(1213420614, hashtext('{schema}')),
-             obj_description(to_regclass('{schema}.moved_away'), 'pg_class')"
-        )
-    }
-
-    fn settings(&self, purpose: Purpose) -> String {
-        let statement = purpose.longest().map_or(0, |longest| longest.as_millis());
-        // Names of tables are found in the schema and nowhere else. A node that stands still in the middle of a
-        // transaction loses it soon, and with it the locks that others wait for. Plans are made once, when a table may
-        // still be empty: they must not change their minds about indexes. What the database's owner has chosen for others
-        // decides nothing: each statement of a commit must see what was committed before it.
-        format!(
-            "SET search_path = \"{schema}\"; SET statement_timeout = {statement};
-             SET default_transaction_isolation = 'read committed'; SET lock_timeout = 0;
-             SET idle_in_transaction_session_timeout = 3000; SET tcp_keepalives_idle = 2;
-             SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000;
-             SET TimeZone = 'UTC'; SET jit = off; SET plan_cache_mode = force_generic_plan;
-             SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off; SET enable_bitmapscan = off;
-             SET enable_hashjoin = off; SET enable_mergejoin = off;",
-            schema = self.schema()
-        )
+        // Who holds the others off sees that nobody could have it with others: so that is still so.
+        let not = if self.alone { "NOT " } else { "" };
+        let admitted = format!("{not}pg_try_advisory_lock_shared(1213420614, hashtext('{schema}'))");
+        format!("{admitted}, obj_description(to_regclass('{schema}.moved_away'), 'pg_class')")
     }
 }
 
 /// What is said of a server that may be read and no more.
 const NO_WRITES: &str = "it takes no writes (it is a standby, or was made read-only)";
 
+/// Every connection of a service holds this lock with others.
+const CLAIM: &str = "SELECT pg_try_advisory_lock(1213420614, hashtext($1))";
+
+/// Whether no service works here; from then on none can, for as long as the connection is.
+///
+/// # Errors
+/// As [`Connector::link`].
+pub(super) async fn claim(link: &Link, schema: &str) -> Result<bool, StoreError> {
+    let found = link.query_one(CLAIM, &[&schema]).await.and_then(|row| row.try_get(0));
+    found.map_err(|why| super::fault::fault(&why))
+}
+
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('transaction_read_only'),
     current_setting('server_encoding'), current_setting('synchronous_commit')";
-
-impl Purpose {
-    /// What administrators see in `pg_stat_activity`.
-    fn name(self) -> &'static str {
-        match self {
-            Purpose::Short => "handstamp short",
-            Purpose::Long => "handstamp long",
-            Purpose::Writing => "handstamp writing",
-            Purpose::Schema => "handstamp schema",
-            Purpose::Listening => "handstamp listening",
-            Purpose::Moving => "handstamp moving",
-        }
-    }
-
-    /// The longest that the server works at one statement.
-    pub(super) fn longest(self) -> Option<Duration> {
-        match self {
-            Purpose::Short | Purpose::Listening => Some(Duration::from_secs(5)),
-            Purpose::Long => Some(Duration::from_secs(30)),
-            Purpose::Writing => Some(Duration::from_secs(10)),
-            Purpose::Schema | Purpose::Moving => None,
-        }
-    }
-}

@@ -27,6 +27,7 @@ impl App {
             () = self.keep_activity() => {}
             () = self.keep_tidy() => {}
             () = self.keep_sharing() => {}
+            () = self.keep_scrubbed() => {}
             () = self.keep_keeping() => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
@@ -77,6 +78,19 @@ impl App {
         }
     }
 
+    /// A store that several nodes share takes as long for this as it is large: nothing else waits for it.
+    async fn keep_scrubbed(&self) {
+        loop {
+            pause(Duration::from_secs(1)).await;
+            if self.nodes.is_some()
+                && self.is_keeper()
+                && let Err(Stop::Fault(fault)) = self.scrub().await
+            {
+                tracing::warn!(%fault, "what was erased could not be taken out of the store; it will be tried again");
+            }
+        }
+    }
+
     /// One round of everything but activity. What goes wrong in one place does not keep the others waiting. What only one
     /// of several nodes is to do is left out where it is another one's turn.
     ///
@@ -122,7 +136,9 @@ impl App {
         }
         outcome = self.forget_token_keys().await.and(outcome);
         outcome = self.age().await.and(outcome);
-        outcome = self.scrub().await.and(outcome);
+        if self.nodes.is_none() {
+            outcome = self.scrub().await.and(outcome);
+        }
         outcome = self.purge().await.map_err(Stop::from).and(outcome);
         while self.store.sweep(self.now(), STEP).await? == STEP {
             tokio::task::yield_now().await;

@@ -97,12 +97,13 @@ impl App {
             return;
         }
         let left = async {
-            let (lease, version) = stored(self.store.as_ref(), HOUSE).await?;
-            match lease.filter(|lease| lease.node == nodes.id().0) {
-                None => Ok(true),
-                Some(_) => {
-                    let next = lease::released(nodes.id().0);
-                    write(self.store.as_ref(), HOUSE, &next, version, self.now()).await
+            loop {
+                let (lease, version) = stored(self.store.as_ref(), HOUSE).await?;
+                let mine = lease.is_some_and(|lease| lease.node == nodes.id().0);
+                let next = lease::released(nodes.id().0);
+                // Again where a renewal that was on its way came first.
+                if !mine || write(self.store.as_ref(), HOUSE, &next, version, self.now()).await? {
+                    return Ok::<_, StoreError>(());
                 }
             }
         };

@@ -7,9 +7,11 @@ pub mod course;
 
 use self::course::{Begun, Course, End};
 use super::restore::Owner;
+use crate::app::keeper::HOUSE;
 use crate::cli::{Failure, MoveDone, MoveNews, MoveOrder, MoveWatch};
 use crate::codec::kind;
 use crate::codec::moving::moving_key;
+use crate::codec::several::{lease_key, read_lease};
 use crate::config::setting::Word;
 use crate::config::store::StoreUrl;
 use crate::host::clock::{Clock, SystemClock, pause};
@@ -19,6 +21,7 @@ use crate::store::postgres::{Address, RawDatabase};
 use crate::store::sqlite::RawFile;
 use crate::store::transfer::rounds::{Compared, Contents, Part, Round, Watch, compare};
 use crate::store::transfer::{Size, Transfer};
+use handstamp_core::lease;
 use std::path::{Path, absolute};
 use std::time::Duration;
 
@@ -98,6 +101,15 @@ async fn go(order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Fa
     let Some(course) = begun? else { return Ok(MoveDone::Already) };
     teller.begin(&from, course.begun).await?;
     teller.rounds(&course, &from, order.wait).await
+}
+
+/// Whether a node kept house a moment ago and did not say that it stops. All of them may only have lost their connections,
+/// as when the database starts again; then they are about to come back, and nobody has stopped anything.
+async fn was_kept(from: &Opened) -> Result<bool, Failure> {
+    let failed = |why| Failure::new(format!("{}: {why}", from.name));
+    let found = from.store.records(&[lease_key(HOUSE)]).await.map_err(failed)?;
+    let lease = found.iter().flatten().next().map(read_lease).transpose().map_err(failed)?;
+    Ok(lease::is_held(lease.as_ref(), SystemClock::default().now()))
 }
 
 /// The store at an address.
@@ -216,6 +228,10 @@ impl Teller<'_> {
     /// The last round, if nobody works on the old store.
     async fn finish(&mut self, course: &Course<'_>, from: &Opened) -> Result<Option<Contents>, Failure> {
         if !course.is_quiet().await? {
+            return Ok(None);
+        }
+        if was_kept(from).await? {
+            from.store.release().await;
             return Ok(None);
         }
         self.measure(from).await?;

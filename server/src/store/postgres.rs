@@ -20,6 +20,7 @@ mod migrate;
 pub mod notices;
 mod parts;
 mod pool;
+mod purpose;
 mod queue;
 mod read;
 mod schema;

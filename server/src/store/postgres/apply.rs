@@ -5,7 +5,7 @@
 //! wrong takes the whole group back; where the database said that it was a matter of luck (two nodes in each other's way),
 //! it is tried again.
 
-use super::super::rows;
+use super::super::rows::{self, KeyBytes};
 use super::super::{Key, StoreError};
 use super::changes::{Changes, Records};
 use super::fault::{fault, lost};
@@ -136,11 +136,16 @@ impl Session<'_> {
         for row in rows(suspects_at) {
             missing.push(row.try_get(0)?);
         }
-        if !missing.is_empty() {
-            missing.sort_unstable();
+        missing.sort_unstable();
+        // What moved to another day while it was waited for is not there any more where it was found: once more.
+        for _ in 0..2 {
+            if missing.is_empty() {
+                break;
+            }
             for row in self.client.query(&s.lock_resting, &[&missing]).await? {
                 let (key, found) = found(&row, 1, Some(row.try_get(0)?))?;
                 group.rests_already(&key, found);
+                missing.retain(|bytes| **bytes != *KeyBytes::new(&key));
             }
         }
         match rows(horizon_at).first() {

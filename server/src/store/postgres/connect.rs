@@ -6,6 +6,7 @@ use super::super::StoreError;
 use super::address::{Address, Host, Trust};
 use super::fault::{starts, words};
 use super::pool::Pauses;
+pub(super) use super::purpose::Purpose;
 use super::tls::{Stream, Tls, TlsError};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -27,23 +28,6 @@ const TOGETHER: usize = 3;
 const START: Duration = Duration::from_secs(10);
 /// The oldest version that is taken, as PostgreSQL counts.
 const OLDEST: u32 = 150_000;
-
-/// What a connection is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Purpose {
-    /// Short statements.
-    Short,
-    /// Searches and history.
-    Long,
-    /// Commits.
-    Writing,
-    /// Migrations and partitions, which may wait for locks.
-    Schema,
-    /// Notifications.
-    Listening,
-    /// Everything into another store: not for a service.
-    Moving,
-}
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -146,8 +130,8 @@ impl Connector {
     /// # Errors
     /// [`StoreError::Unavailable`]: what each host said.
     pub(super) async fn link(self: &Arc<Connector>, purpose: Purpose) -> Result<Link, StoreError> {
-        let (client, driver, _) = self.raw(purpose).await?;
-        Ok(self.attend(client, driver))
+        let (link, _) = self.known(purpose).await?;
+        Ok(link)
     }
 
     /// The same, with what the server says of itself.
@@ -156,7 +140,7 @@ impl Connector {
     /// As [`Connector::link`].
     pub(super) async fn known(self: &Arc<Connector>, purpose: Purpose) -> Result<(Link, Facts), StoreError> {
         let (client, driver, facts) = self.raw(purpose).await?;
-        Ok((self.attend(client, driver), facts))
+        Ok((self.attend(client, driver, &facts), facts))
     }
 
     /// The same, of a start: a server that does not answer yet is waited for.
@@ -173,7 +157,9 @@ impl Connector {
         let attempts = async {
             loop {
                 match self.made(purpose).await {
-                    Ok((client, driver, facts)) => return Ok((self.attend(client, driver), facts)),
+                    Ok((client, driver, facts)) => {
+                        return Ok((self.attend(client, driver, &facts), facts));
+                    }
                     Err(refusal) if !refusal.passes => return Err(refusal.why),
                     Err(refusal) => why = refusal.why,
                 }
@@ -198,25 +184,33 @@ impl Connector {
         let hosts = &self.address.hosts;
         // Never closed, so there is always one.
         let _turn = self.making.acquire().await;
-        let first = self.good.load(Ordering::Relaxed);
-        let (mut failed, mut passes) = (Vec::new(), false);
+        let first = self.good.load(Ordering::SeqCst);
+        let (mut failed, mut standby, mut silent, mut passes) = (Vec::new(), false, false, false);
         for turn in 0..hosts.len() {
             let number = (first + turn) % hosts.len();
             let Some(host) = hosts.get(number) else { continue };
             match tokio::time::timeout(CONNECT, self.one(host, purpose)).await {
                 Ok(Ok(found)) => {
-                    self.good.store(number, Ordering::Relaxed);
+                    if self.good.swap(number, Ordering::SeqCst) != number {
+                        // What was connected to another one must not stay there: it may live on, and know nothing new.
+                        self.ring();
+                    }
                     return Ok(found);
                 }
                 Ok(Err(no)) => {
+                    standby |= no.why == NO_WRITES;
                     passes |= no.passes;
                     failed.push(format!("{}: {}", host.text(), no.why));
                 }
                 Err(_) => {
-                    passes = true;
+                    (silent, passes) = (true, true);
                     failed.push(format!("{}: it does not answer", host.text()));
                 }
             }
+        }
+        if standby && !silent {
+            // Nor is there any behind connections from before, though it may still answer them.
+            self.ring();
         }
         Err(Refusal { why: StoreError::Unavailable(failed.join("; ")), passes })
     }
@@ -226,18 +220,32 @@ impl Connector {
         self.alarm.notify_waiters();
     }
 
-    /// Waits for the next [`Connector::ring`].
-    pub(super) async fn rung(&self) {
-        self.alarm.notified().await;
+    /// Waits for the next [`Connector::ring`] since the call; for none where another host has been found since the
+    /// connection with these facts was made.
+    pub(super) fn rung(&self, facts: &Facts) -> impl Future<Output = ()> + Send + use<'_> {
+        // It hears from now on, also before it is waited for: so no ring comes between it and the look.
+        let alarm = self.alarm.notified();
+        let left = self.is_left(facts);
+        async move {
+            if !left {
+                alarm.await;
+            }
+        }
     }
 
-    fn attend(self: &Arc<Connector>, client: Client, driver: Driver) -> Link {
-        let connector = Arc::clone(self);
+    /// Whether another host was found after the connection with these facts was made.
+    pub(super) fn is_left(&self, facts: &Facts) -> bool {
+        let good = self.address.hosts.get(self.good.load(Ordering::SeqCst));
+        good.is_none_or(|good| good.text() != facts.host)
+    }
+
+    fn attend(self: &Arc<Connector>, client: Client, driver: Driver, facts: &Facts) -> Link {
+        let (connector, facts) = (Arc::clone(self), facts.clone());
         let work = tokio::spawn(async move {
             // Its end is told to whoever waits for an answer.
             tokio::select! {
                 _ = driver => {}
-                () = connector.rung() => {}
+                () = connector.rung(&facts) => {}
             }
         });
         Link { client, work: work.abort_handle() }
@@ -281,7 +289,7 @@ impl Connector {
 
     /// One round trip: what the server is, and how the connection is to behave.
     async fn set_up(&self, client: &Client, host: &Host, purpose: Purpose) -> Result<Facts, String> {
-        let sql = format!("{}{FACTS}, {}", self.settings(purpose), self.admission(purpose));
+        let sql = format!("{}{FACTS}, {}", purpose.settings(self.schema()), self.admission(purpose));
         let said = client.simple_query(&sql).await.map_err(|why| words(&why))?;
         let row = said.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
@@ -297,10 +305,13 @@ impl Connector {
             return Err(format!("it is PostgreSQL {}; 15 or later is needed", facts.version / 10_000));
         }
         if column(1) != "off" {
-            return Err("it takes no writes (it is a standby, or was made read-only)".to_owned());
+            return Err(NO_WRITES.to_owned());
         }
         if column(2) != "UTF8" {
             return Err("the encoding of the database is not UTF8: make one with ENCODING 'UTF8'".to_owned());
+        }
+        if column(4) != "t" && self.alone {
+            return Err("it is held alone no more: run this again".to_owned());
         }
         if column(4) != "t" {
             return Err(
@@ -321,30 +332,15 @@ impl Connector {
             return "true, NULL".to_owned();
         }
         let schema = self.schema();
-        let admitted = if self.alone {
-            "true".to_owned()
-        } else {
-            format!("pg_try_advisory_lock_shared(1213420614, hashtext('{schema}'))")
-        };
+        // Who holds the others off sees that nobody could have it with others: so that is still so.
+        let not = if self.alone { "NOT " } else { "" };
+        let admitted = format!("{not}pg_try_advisory_lock_shared(1213420614, hashtext('{schema}'))");
         format!("{admitted}, obj_description(to_regclass('{schema}.moved_away'), 'pg_class')")
     }
-
-    fn settings(&self, purpose: Purpose) -> String {
-        let statement = purpose.longest().map_or(0, |longest| longest.as_millis());
-        // Names of tables are found in the schema and nowhere else. A node that stands still in the middle of a
-        // transaction loses it soon, and with it the locks that others wait for. Plans are made once, when a table may
-        // still be empty: they must not change their minds about indexes.
-        format!(
-            "SET search_path = \"{schema}\"; SET statement_timeout = {statement};
-             SET idle_in_transaction_session_timeout = 3000; SET tcp_keepalives_idle = 2;
-             SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 4000;
-             SET TimeZone = 'UTC'; SET jit = off; SET plan_cache_mode = force_generic_plan;
-             SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off; SET enable_bitmapscan = off;
-             SET enable_hashjoin = off; SET enable_mergejoin = off;",
-            schema = self.schema()
-        )
-    }
 }
+
+/// What is said of a server that may be read and no more.
+const NO_WRITES: &str = "it takes no writes (it is a standby, or was made read-only)";
 
 /// Every connection of a service holds this lock with others.
 const CLAIM: &str = "SELECT pg_try_advisory_lock(1213420614, hashtext($1))";
@@ -360,27 +356,3 @@ pub(super) async fn claim(link: &Link, schema: &str) -> Result<bool, StoreError>
 
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('transaction_read_only'),
     current_setting('server_encoding'), current_setting('synchronous_commit')";
-
-impl Purpose {
-    /// What administrators see in `pg_stat_activity`.
-    fn name(self) -> &'static str {
-        match self {
-            Purpose::Short => "handstamp short",
-            Purpose::Long => "handstamp long",
-            Purpose::Writing => "handstamp writing",
-            Purpose::Schema => "handstamp schema",
-            Purpose::Listening => "handstamp listening",
-            Purpose::Moving => "handstamp moving",
-        }
-    }
-
-    /// The longest that the server works at one statement.
-    pub(super) fn longest(self) -> Option<Duration> {
-        match self {
-            Purpose::Short | Purpose::Listening => Some(Duration::from_secs(5)),
-            Purpose::Long => Some(Duration::from_secs(30)),
-            Purpose::Writing => Some(Duration::from_secs(10)),
-            Purpose::Schema | Purpose::Moving => None,
-        }
-    }
-}

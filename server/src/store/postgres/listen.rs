@@ -7,7 +7,7 @@
 
 use super::super::changes::Teller;
 use super::super::{Change, StoreError};
-use super::connect::{Connector, Driver, Purpose};
+use super::connect::{Connector, Driver, Facts, Purpose};
 use super::fault::fault;
 use super::notices::{self, Own};
 use super::pool::Pauses;
@@ -89,7 +89,7 @@ impl Ear {
         ready: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
         pauses: &mut Pauses,
     ) -> StoreError {
-        let (client, mut driver, _) = match self.connector.raw(Purpose::Listening).await {
+        let (client, mut driver, facts) = match self.connector.raw(Purpose::Listening).await {
             Ok(connection) => connection,
             Err(why) => return why,
         };
@@ -110,11 +110,14 @@ impl Ear {
             self.hear(&text);
         }
         pauses.reset();
-        self.attend(&client, &mut driver).await
+        self.attend(&client, &mut driver, &facts).await
     }
 
-    async fn attend(&self, client: &Client, driver: &mut Driver) -> StoreError {
+    async fn attend(&self, client: &Client, driver: &mut Driver, facts: &Facts) -> StoreError {
         loop {
+            if self.connector.is_left(facts) {
+                return StoreError::Unavailable("another host takes the writes now".to_owned());
+            }
             // The pause: whatever is heard meanwhile is told at once.
             if let Ok(why) = tokio::time::timeout(PULSE, self.hear_on(driver)).await {
                 return why;

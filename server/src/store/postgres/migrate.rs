@@ -27,12 +27,15 @@ pub(super) async fn migrate(client: &Client, schema: &str) -> Result<(), StoreEr
 async fn lift(client: &Client, schema: &str) -> Result<(), StoreError> {
     let version = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
     let wrong = |error: Error| fault(&error);
-    client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await.map_err(wrong)?;
-    let there = client
-        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&format!("\"{schema}\".meta")])
-        .await
-        .and_then(|row| row.try_get::<_, bool>(0))
-        .map_err(wrong)?;
+    let is_there = async |sql: &str, name: String| {
+        let row = client.query_one(sql, &[&name]).await;
+        row.and_then(|row| row.try_get::<_, bool>(0)).map_err(wrong)
+    };
+    // `IF NOT EXISTS` asks for the right to make schemas also where there is nothing to make.
+    if !is_there("SELECT to_regnamespace($1) IS NOT NULL", format!("\"{schema}\"")).await? {
+        client.batch_execute(&format!("CREATE SCHEMA \"{schema}\"")).await.map_err(wrong)?;
+    }
+    let there = is_there("SELECT to_regclass($1) IS NOT NULL", format!("\"{schema}\".meta")).await?;
     let (from, readable_by) = if there {
         let row =
             client.query_one("SELECT version, readable_by FROM meta WHERE one", &[]).await.map_err(wrong)?;

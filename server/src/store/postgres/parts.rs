@@ -4,10 +4,12 @@
 //! day, and from then on nothing can come to rest there.
 
 use super::super::Millis;
+use super::connect::Purpose;
 use super::days::end_of;
 use super::schema::{PARTED, make_partition, partition};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 /// Begins a transaction that brings something to rest: the horizon stands still until it ends. The first number is ours,
@@ -17,11 +19,17 @@ pub(super) const BEGIN_TO_REST: &str =
 /// Begins one that moves the horizon: nobody brings anything to rest until it ends.
 pub(super) const BEGIN_TO_FORGET: &str =
     "BEGIN; SELECT pg_advisory_xact_lock(1213420612, hashtext(current_schema()))";
-/// One at a time makes or drops partitions, of all nodes.
-const ALONE: &str = "SELECT pg_advisory_lock(1213420613, hashtext(current_schema()))";
-/// The same, if nobody else does.
+/// One at a time makes or drops partitions, of all nodes. Whoever makes them does so in a transaction, which a node that
+/// stands still loses soon, and with it the lock.
+const BEGIN_ALONE: &str = "BEGIN; SELECT pg_advisory_xact_lock(1213420613, hashtext(current_schema()))";
+/// The same, if nobody else does, for what can be done in no transaction.
 const TRY_ALONE: &str = "SELECT pg_try_advisory_lock(1213420613, hashtext(current_schema()))";
 const NOT_ALONE: &str = "SELECT pg_advisory_unlock(1213420613, hashtext(current_schema()))";
+/// A node that stands still meanwhile is sent away, as from a transaction. And who reads for minutes (a dump) keeps a
+/// partition from going, and must not keep us from making others.
+const BRIEFLY: &str = "SET idle_session_timeout = 3000; SET statement_timeout = 2000";
+/// How long a partition is left alone that somebody reads, in milliseconds: others wait behind each attempt.
+const LEFT_ALONE: i64 = 60_000;
 
 /// Above every key.
 const ABOVE_ALL: [u8; 80] = [0xff; 80];
@@ -51,6 +59,8 @@ struct Known {
     there: HashSet<i32>,
     /// Nothing comes to rest up to here any more.
     passed: i64,
+    /// Before this instant nothing is tried to be dropped again.
+    again: i64,
 }
 
 impl Days {
@@ -75,20 +85,27 @@ impl Days {
     /// # Errors
     /// What PostgreSQL said; what was made stays.
     pub(super) async fn make(&self, client: &Client, days: &[i32]) -> Result<(), Error> {
-        client.batch_execute(ALONE).await?;
-        let made = make(client, days).await;
-        client.batch_execute(NOT_ALONE).await?;
+        let made = async {
+            client.batch_execute(BEGIN_ALONE).await?;
+            make(client, days).await
+        }
+        .await;
+        let ended = client.batch_execute(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
         made?;
+        ended?;
         self.known().there.extend(days);
         Ok(())
     }
 
-    /// Drops the partitions whose day is over at `now` and of which all is forgotten. When somebody else is at it,
-    /// nothing.
+    /// Drops the partitions whose day is over at `now` and of which all is forgotten. When somebody else is at it, or
+    /// somebody reads one of them for long, nothing: another time.
     ///
     /// # Errors
     /// What PostgreSQL said; the next time goes on from there.
     pub(super) async fn drop_over(&self, client: &Client, now: Millis) -> Result<(), Error> {
+        if now.0 < self.known().again {
+            return Ok(());
+        }
         let over = |(_, day): &(String, i32)| end_of(*day) <= now;
         if !attached(client).await?.iter().any(over) && client.query(LEFT, &[]).await?.is_empty() {
             return Ok(());
@@ -96,11 +113,20 @@ impl Days {
         if !client.query_one(TRY_ALONE, &[]).await?.try_get::<_, bool>(0)? {
             return Ok(());
         }
-        // Who reads for minutes (a dump) keeps a partition from going, and must not keep us from making others.
-        client.batch_execute("SET statement_timeout = 2000").await?;
+        client.batch_execute(BRIEFLY).await?;
         let dropped = self.dropping(client, now).await;
-        client.batch_execute(&format!("RESET statement_timeout; {NOT_ALONE}")).await?;
-        dropped
+        let longest = Purpose::Writing.longest().map_or(0, |longest| longest.as_millis());
+        let end =
+            format!("ROLLBACK; SET statement_timeout = {longest}; RESET idle_session_timeout; {NOT_ALONE}");
+        client.batch_execute(&end).await?;
+        match dropped {
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                tracing::info!("a partition whose day is over is still read by somebody; it will go later");
+                self.known().again = now.0.saturating_add(LEFT_ALONE);
+                Ok(())
+            }
+            dropped => dropped,
+        }
     }
 
     async fn dropping(&self, client: &Client, now: Millis) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 //! others: its answer is read and thrown away by the connection, which knows to whom each answer belongs.
 
 use super::super::StoreError;
-use super::connect::{Connector, Driver, Purpose};
+use super::connect::{Connector, Driver, Facts, Purpose};
 use super::fault::{Trouble, fault, lost};
 use async_trait::async_trait;
 use std::pin::pin;
@@ -224,10 +224,10 @@ impl<S: Prepared> Keeper<S> {
                 biased;
                 () = closing(&mut closes) => return,
                 attempt = self.attempt() => match attempt {
-                    Ok((line, driver)) => {
+                    Ok((line, driver, facts)) => {
                         pauses.reset();
                         self.tell.send_replace(State::Up(Arc::clone(&line)));
-                        match self.serve(line, driver).await {
+                        match self.serve(line, driver, &facts).await {
                             Some(why) => why,
                             None => return,
                         }
@@ -243,8 +243,8 @@ impl<S: Prepared> Keeper<S> {
         }
     }
 
-    async fn attempt(&self) -> Result<(Arc<Line<S>>, Driver), StoreError> {
-        let (client, mut driver, _) = self.connector.raw(self.purpose).await?;
+    async fn attempt(&self) -> Result<(Arc<Line<S>>, Driver, Facts), StoreError> {
+        let (client, mut driver, facts) = self.connector.raw(self.purpose).await?;
         let statements = tokio::select! {
             prepared = tokio::time::timeout(PATIENCE * 5, S::prepare(&client)) => match prepared {
                 Ok(prepared) => prepared.map_err(|error| fault(&error))?,
@@ -252,11 +252,11 @@ impl<S: Prepared> Keeper<S> {
             },
             _ = &mut driver => return Err(StoreError::Unavailable("it hung up".to_owned())),
         };
-        Ok((Arc::new(Line { client, statements, cut: Notify::new() }), driver))
+        Ok((Arc::new(Line { client, statements, cut: Notify::new() }), driver, facts))
     }
 
     /// Until the connection ends (why), or the store closes.
-    async fn serve(&mut self, line: Arc<Line<S>>, driver: Driver) -> Option<StoreError> {
+    async fn serve(&mut self, line: Arc<Line<S>>, driver: Driver, facts: &Facts) -> Option<StoreError> {
         let mut driver = pin!(driver);
         let why = tokio::select! {
             ended = &mut driver => ended.err().map_or_else(
@@ -264,7 +264,7 @@ impl<S: Prepared> Keeper<S> {
                 |error| fault(&error),
             ),
             () = line.cut.notified() => StoreError::Unavailable("the connection was given up".to_owned()),
-            () = self.connector.rung() => StoreError::Unavailable("it does not answer".to_owned()),
+            () = self.connector.rung(facts) => StoreError::Unavailable("it does not answer".to_owned()),
             () = closing(&mut self.closes) => {
                 // Nobody finds it any more; the driver ends when the last answer was given.
                 self.tell.send_replace(State::Down(closed()));

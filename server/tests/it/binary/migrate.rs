@@ -240,3 +240,24 @@ fn from_database_to_database() {
     serve_on(&place, &format!("sqlite:{}", place.path("other.db").display())).unwrap().stop();
     moves(&place, &shared().fresh(), &shared().fresh());
 }
+
+/// Connections that are all lost at once do not mean that somebody has stopped the service: it is about to come back.
+#[test]
+fn a_service_that_only_lost_its_connections_has_not_stopped() {
+    let place = Place::new();
+    place.configure("");
+    let (from, to) = (shared().fresh(), shared().fresh());
+    serve_on(&place, &format!("sqlite:{}", place.path("other.db").display())).unwrap().stop();
+    let server = serve_on(&place, &from).unwrap();
+    let (_, token) = server.create("ada");
+    eventually("it keeps house", || server.log().contains("keeps house for all").then_some(()));
+    // As if all of its lines were cut, and none made again yet.
+    server.kill();
+    let said = place.run(&["migrate-store", &from, &to]);
+    assert!(!said.out.contains("are equal"), "{}{}", said.out, said.err);
+    let server = serve_on(&place, &from).unwrap();
+    assert_eq!(server.validate(&token), None);
+    server.stop();
+    let said = place.run(&["migrate-store", &from, &to, "--wait"]).done();
+    assert!(said.contains("are equal"), "{said}");
+}

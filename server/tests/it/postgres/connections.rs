@@ -5,6 +5,7 @@ use super::node;
 use super::wire::Wire;
 use crate::binary::process::clock;
 use crate::conformance::world::{Ask, batch, create, key, number, record, rewrite};
+use handstamp_server::host::clock::pause;
 use handstamp_server::store::postgres::{Address, Options, Postgres};
 use handstamp_server::store::{Change, Key, Store, StoreError};
 use std::sync::Arc;
@@ -82,6 +83,13 @@ async fn who_wants_it_alone_has_it_alone() {
     let why = Postgres::open(&address, &node).await.err().unwrap().to_string();
     assert!(why.contains("works on it alone"), "{why}");
     one.commit(batch([create(record(2))])).await.unwrap();
+    // All its connections are lost, and its hold with them: it does not go on as if it were alone.
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'handstamp %'";
+    shared().admin().await.query_one(cut, &[]).await.unwrap();
+    let lost = async { while one.load(&[key(2)]).await.is_ok() {} };
+    tokio::time::timeout(BACK, lost).await.unwrap();
+    pause(Duration::from_secs(1)).await;
+    unavailable(one.load(&[key(2)]).await);
     one.close().await;
     drop(one);
     open(&text).await.done(batch([rewrite(1, record(2))])).await;
@@ -283,6 +291,25 @@ async fn a_server_that_takes_no_writes() {
         if !serves {
             unavailable(store.commit(batch([rewrite(1, record(1))])).await);
         }
+    }
+    store.close().await;
+}
+
+/// The same while the connection that listens, and would notice, is just being made again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_writes_while_nobody_listens() {
+    let cluster = Cluster::start();
+    let store = open(&cluster.fresh()).await;
+    store.done(batch([create(record(1))])).await;
+    let admin = cluster.admin().await;
+    admin.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
+    let cut = "SELECT pg_reload_conf(), pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'handstamp listening'";
+    admin.batch_execute(cut).await.unwrap();
+    let began = clock();
+    while store.load(&[key(1)]).await.is_ok() {
+        assert!(began.elapsed() < BACK, "it is not noticed");
+        pause(Duration::from_millis(10)).await;
     }
     store.close().await;
 }

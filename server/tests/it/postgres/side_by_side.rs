@@ -249,3 +249,57 @@ async fn a_node_goes_on_when_its_database_is_back() {
     let look = look(&cluster, &address).await;
     assert_eq!(number(&look, "SELECT count(*) FROM records").await, 2);
 }
+
+/// What the database's owner has chosen for whoever chooses nothing does not decide how commits are kept apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn defaults_of_the_database_change_nothing() {
+    for settings in [
+        ["default_transaction_isolation=repeatable read", "lock_timeout=0"],
+        ["default_transaction_isolation=serializable", "lock_timeout=1"],
+    ] {
+        let cluster = Cluster::start_with(&settings, |_| {});
+        let address = cluster.fresh();
+        let nodes = [node(&address).await, node(&address).await];
+        let mut tasks = JoinSet::new();
+        for task in 0..12_u32 {
+            let store = Arc::clone(&nodes[(task % 2) as usize]);
+            tasks.spawn(async move {
+                for n in 0..30 {
+                    let (tallies, events) = (vec![(tally("a"), 1)], vec![event(n, "made")]);
+                    store.done(Batch { tallies, events, ..batch([create(record(task * 1_000 + n))]) }).await;
+                }
+            });
+        }
+        tasks.join_all().await;
+        assert_eq!((nodes[0].counted("a").await, nodes[1].head().await), (360, Ok(360)));
+    }
+}
+
+/// A standby takes over while the server before it still lives, and takes no new connections: nothing is asked of that one
+/// any more, though connections to it would still be answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_do_not_stay_with_a_server_that_was_left() {
+    let before = Cluster::start();
+    let after = Cluster::standby_of(&before);
+    let address = before.fresh();
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}/", before.port(), after.port());
+    let store = node(&address.replace(&format!("127.0.0.1:{}/", before.port()), &hosts)).await;
+    store.done(batch([create(record(1))])).await;
+    let admin = after.admin().await;
+    let sql = format!("SELECT count(*) FROM {}.records", super::nodes::schema(&address));
+    let arrives =
+        async { while admin.query_one(&sql, &[]).await.map_or(0, |row| row.get::<_, i64>(0)) == 0 {} };
+    tokio::time::timeout(Duration::from_secs(20), arrives).await.expect("the standby does not follow");
+    admin.batch_execute("SELECT pg_promote()").await.unwrap();
+    let old = before.admin().await;
+    old.batch_execute("ALTER ROLE handstamp NOLOGIN").await.unwrap();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'handstamp listening'";
+    old.batch_execute(cut).await.unwrap();
+    let other = node(&address.replace(&format!(":{}/", before.port()), &format!(":{}/", after.port()))).await;
+    other.done(batch([rewrite(1, record(1))])).await;
+    let moved =
+        async { while store.load(&[key(1)]).await.map_or(0, |all| all[0].as_ref().unwrap().version) != 2 {} };
+    tokio::time::timeout(Duration::from_secs(5), moved).await.expect("it still reads from the server before");
+    store.done(batch([rewrite(2, record(1))])).await;
+    assert_eq!(other.one(1).await.unwrap().version, 3);
+}

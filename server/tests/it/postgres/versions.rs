@@ -1,6 +1,6 @@
 //! The tables come to be once, whoever starts, and a program of another version uses them or says why not.
 
-use super::cluster::shared;
+use super::cluster::{Cluster, shared};
 use super::nodes::{look, node, number, open};
 use crate::conformance::world::{Ask, batch, create, record};
 use tokio::task::JoinSet;
@@ -49,4 +49,25 @@ async fn a_newer_version_beside_this_one() {
     assert!(!why.contains(super::cluster::PASSWORD), "{why}");
     // Nothing was changed by who could not use it.
     assert_eq!(number(&look, "SELECT version::bigint FROM meta").await, 7);
+}
+
+/// Who was given a schema needs no right to make one, at the first start and at every later one.
+#[tokio::test]
+async fn a_schema_that_is_there_is_enough() {
+    let cluster = Cluster::start();
+    let address = cluster.fresh();
+    let schema = super::nodes::schema(&address);
+    let admin = cluster.admin().await;
+    let sql = format!(
+        "CREATE SCHEMA {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO handstamp;
+         REVOKE CREATE ON DATABASE handstamp FROM handstamp"
+    );
+    admin.batch_execute(&sql).await.unwrap();
+    for n in 0..2 {
+        let store = node(&address).await;
+        store.done(batch([create(record(n))])).await;
+        store.close().await;
+    }
+    let why = open(&cluster.fresh()).await.err().unwrap();
+    assert!(why.contains("permission denied for database"), "{why}");
 }

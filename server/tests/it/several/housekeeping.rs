@@ -1,7 +1,7 @@
 //! One node keeps house for all; another one takes over when it is gone, and nothing is lost or done twice.
 
 use super::fleet::{Fleet, until};
-use crate::engine::house::{House, Plan, good, in_state, of_tag, of_user};
+use crate::engine::house::{House, Plan, good, in_state, of_tag, of_user, user};
 use handstamp_core::event::EventKind;
 use handstamp_core::id::SessionId;
 use handstamp_core::lease;
@@ -141,4 +141,30 @@ async fn a_keeper_may_be_lost_in_the_middle() {
         }
         assert_eq!(fleet[0].tally("live").await, 0);
     }
+}
+
+/// A store that is scrubbed for as long as it is large keeps no other housekeeping waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_waits_for_a_long_scrub() {
+    use handstamp_server::store::faulty::{Call, Fault, Gate};
+    let mut fleet = Fleet::new(0, Plan::default()).await;
+    let faulty = fleet.join_behind().await;
+    fleet.join().await;
+    round(&fleet).await;
+    assert_eq!(keepers(&fleet), [0]);
+    good(fleet[1].app.erase(&fleet[1].caller(), &user("nobody")).await);
+    let gate = Gate::default();
+    faulty.plan(Call::Scrub, [Fault::Hold(gate.clone())]);
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn({
+        let app = fleet[0].app.clone();
+        async move { app.keep_house(stopped).await }
+    });
+    until("the scrub begins", || async { faulty.left() == 0 }).await;
+    let (id, _) = fleet[0].create("ada", &["org:acme"]).await;
+    good(fleet[1].revoke(Target::Filter(of_tag("org:acme")), None).await);
+    until("the end is written", || async { ends(&fleet[1], id).await == 1 }).await;
+    gate.open(1);
+    let _ = stop.send(true);
+    tokio::time::timeout(Duration::from_secs(10), keeping).await.unwrap().unwrap();
 }

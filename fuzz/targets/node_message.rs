@@ -4,6 +4,7 @@
 mod heap;
 
 use handstamp_server::app::nodes::message::{Message, SESSIONS, Said};
+use handstamp_server::app::nodes::spent::{self, TOGETHER};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -11,5 +12,10 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(message.write(), data);
     if let Said::Asked { sessions, .. } = &message.said {
         assert!(sessions.len() <= SESSIONS);
+    }
+    if let Said::Spent(bytes) = &message.said
+        && let Ok(all) = heap::bounded(bytes, spent::read)
+    {
+        assert!(all.len() <= TOGETHER && all.iter().all(|one| one.name > 0));
     }
 });

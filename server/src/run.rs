@@ -59,6 +59,10 @@ impl Hooks for Service {
         operate::restore(config, file, options, progress)
     }
 
+    fn restore_in_place(&self, config: &Config, keep_sessions: bool) -> Result<String, Failure> {
+        operate::restore_in_place(config, keep_sessions)
+    }
+
     fn doctor(&self, config: &Config) -> Result<Vec<Finding>, Failure> {
         operate::doctor(config)
     }

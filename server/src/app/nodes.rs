@@ -11,6 +11,7 @@
 pub(super) mod alike;
 mod hear;
 pub mod message;
+pub mod spent;
 mod unwritten;
 
 use super::App;

@@ -292,7 +292,12 @@ pub(super) struct Backup {
 #[derive(Args)]
 pub(super) struct Restore {
     /// What `handstamp backup` made
-    pub(super) file: PathBuf,
+    #[arg(required_unless_present = "in_place")]
+    pub(super) file: Option<PathBuf>,
+    /// The store was put back by other tools (pg_restore, point-in-time recovery, a snapshot of its disk) while no node ran:
+    /// end what must not come back with it
+    #[arg(long, conflicts_with_all = ["file", "replace"])]
+    pub(super) in_place: bool,
     /// Sessions of the backup stay live, also those that were ended after it was made
     #[arg(long)]
     pub(super) keep_sessions: bool,

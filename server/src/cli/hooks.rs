@@ -38,6 +38,12 @@ pub trait Hooks {
         progress: &dyn Progress,
     ) -> Result<RestoreDone, Failure>;
 
+    /// Ends what must not come back in a store that was put back by tools of its own. What that store is called.
+    ///
+    /// # Errors
+    /// Why not; nothing was changed, unless it says otherwise.
+    fn restore_in_place(&self, config: &Config, keep_sessions: bool) -> Result<String, Failure>;
+
     /// Looks at the installation.
     ///
     /// # Errors

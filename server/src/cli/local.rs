@@ -44,33 +44,48 @@ impl Context<'_, '_> {
 
     pub(super) fn restore(&mut self, args: &Restore) -> Result<Exit, Failure> {
         let config = self.config()?;
-        let file = args.file.display().to_string();
-        if !args.file.is_file() {
+        let master = master_key_place(&config);
+        let Some(file) = &args.file else {
+            let store = self.hooks.restore_in_place(&config, args.keep_sessions)?;
+            if self.json {
+                let answer =
+                    json!({"store": store, "sessions_kept": args.keep_sessions, "master_key": master});
+                self.print_json(&answer)?;
+                return Ok(Exit::Done);
+            }
+            self.line(format!("{store} may be used again"))?;
+            return self.after_restoring(args.keep_sessions);
+        };
+        let name = file.display().to_string();
+        if !file.is_file() {
             return Err(
-                Failure::new(format!("{file} is not a file")).help("name one that `handstamp backup` made")
+                Failure::new(format!("{name} is not a file")).help("name one that `handstamp backup` made")
             );
         }
         let options = RestoreOptions { keep_sessions: args.keep_sessions, replace: args.replace };
         let bar = Bar::new("restore", self.terminal.draws);
-        let done = self.hooks.restore(&config, &args.file, options, &bar);
+        let done = self.hooks.restore(&config, file, options, &bar);
         bar.finish();
         let done = done?;
-        let master = master_key_place(&config);
         if self.json {
             let answer = json!({
-                "file": file, "bytes": done.bytes, "sessions_kept": args.keep_sessions, "master_key": master,
+                "file": name, "bytes": done.bytes, "sessions_kept": args.keep_sessions, "master_key": master,
             });
             self.print_json(&answer)?;
             return Ok(Exit::Done);
         }
-        self.line(format!("restored {file}, {} bytes", done.bytes))?;
-        self.note(if args.keep_sessions {
+        self.line(format!("restored {name}, {} bytes", done.bytes))?;
+        self.note(format!("the master key was not in it: {master} must be the one of the backup"))?;
+        self.after_restoring(args.keep_sessions)
+    }
+
+    fn after_restoring(&mut self, sessions_kept: bool) -> Result<Exit, Failure> {
+        self.note(if sessions_kept {
             "sessions that were ended after the backup was made are live again"
         } else {
             "all sessions of the backup have ended, so that none that was ended since comes back; --keep-sessions keeps \
              them"
         })?;
-        self.note(format!("the master key was not in it: {master} must be the one of the backup"))?;
         self.note("access keys are as they were: revoke again what was revoked since (handstamp keys list)")?;
         Ok(Exit::Done)
     }

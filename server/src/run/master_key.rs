@@ -14,7 +14,6 @@ use crate::cli::{Failure, MasterKeyDone};
 use crate::codec::control::{Root, read_root, root_key};
 use crate::config::Config;
 use crate::config::server::MasterKey as Where;
-use crate::host::clock::{Clock, SystemClock};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::store::Store;
 use crate::store::sqlite::directory;
@@ -66,7 +65,7 @@ pub fn rotate_watched(
         .build()
         .map_err(|why| Failure::new(format!("cannot start threads: {why}")))?;
     runtime.block_on(async {
-        let opened = store::open(config, &place)
+        let opened = store::open_alone(config, &place)
             .await
             .map_err(|why| why.help("stop the server, change the master key, and start it again"))?;
         let outcome = with_store(&opened, (config, &file), before, end_sessions, reached).await;
@@ -99,7 +98,7 @@ async fn with_store(
     owner.give_path(&names.next)?;
     reached(Step::Prepared)?;
     let after = MasterKey::new(bytes);
-    let now = SystemClock::default().now();
+    let now = opened.now().await?;
     let changed = change(store, &SystemEntropy, (&before, &after), now, end_sessions).await;
     let Changed { wrapped, environments, access_keys } = changed.map_err(|why| {
         Failure::new(format!("{name}: {why}"))

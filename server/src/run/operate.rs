@@ -3,7 +3,7 @@
 
 pub use super::doctor::doctor;
 use super::presence::{lock, running};
-pub use super::restore::restore;
+pub use super::restore::{restore, restore_in_place};
 use super::store;
 use crate::cli::{BackupDone, CompactDone, Failure, Progress};
 use crate::config::Config;

@@ -1,11 +1,14 @@
 //! A backup takes the place of the store: checked, copied and prepared beside it first, and then put in its place in one
 //! step, so that at every moment there is either the old store or the new one, whole.
+//!
+//! Or it has its place already, because a database has tools of its own for that: then it is prepared where it is.
 
 use super::files::{self, cannot};
-use super::master_key::is_unfinished;
+use super::master_key::{is_unfinished, settle};
 use super::presence::{beside, lock};
-use super::serve::{origins, tokens};
-use super::store;
+use super::serve::setup;
+use super::store::{self, Opened, Place};
+use crate::app::keeper::is_kept;
 use crate::app::open::{OpenError, Setup};
 use crate::app::{App, Stop};
 use crate::cli::{Failure, Progress, RestoreDone, RestoreOptions};
@@ -33,8 +36,8 @@ pub fn restore(
 ) -> Result<RestoreDone, Failure> {
     let path = store::embedded(
         config,
-        "put a dump back with pg_restore while no node runs; then start them, and end the sessions of before with `handstamp \
-         sessions revoke --all`, for ends that came after the dump are not in it",
+        "put a backup back with its tools (pg_restore) while no node runs; then `handstamp restore --in-place` ends what must not come back \
+         with it, and then the nodes may start",
     )?;
     let made = Made::before(&config.server.data_dir, &path);
     // A directory that is not there has nothing to protect, and is made only for a restore that can be.
@@ -215,14 +218,6 @@ fn copy(from: &Path, to: &Path, owner: &Owner, progress: &dyn Progress) -> Resul
     Ok(())
 }
 
-/// No token that anybody holds is good any more, and, unless they are kept, no session.
-async fn begin_anew(app: &App, keep_sessions: bool) -> Result<(), Stop> {
-    if !keep_sessions {
-        app.end_everything(REASON).await?;
-    }
-    app.replace_token_keys().await
-}
-
 /// Opens the copy, which shows whether the master key is its own, and ends all of its sessions.
 fn prepare(
     config: &Config,
@@ -231,45 +226,13 @@ fn prepare(
     master: MasterKey,
     keep_sessions: bool,
 ) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| Failure::new(format!("cannot start threads: {why}")))?;
-    runtime.block_on(async {
+    let name = file.display().to_string();
+    threads()?.block_on(async {
         let store = Sqlite::open(staged, &Options::default()).map_err(|why| Failure::new(why.to_string()))?;
         let store: Arc<dyn Store> = Arc::new(store);
-        store::not_moved(&*store, &file.display().to_string()).await?;
-        let setup = Setup {
-            store: store.clone(),
-            clock: Arc::new(SystemClock::default()),
-            entropy: Arc::new(SystemEntropy),
-            master,
-            policy: config.policy.in_force(),
-            types: config.session_types.in_force(),
-            origins: origins(config),
-            tokens: tokens(config),
-            cache_bytes: 1 << 20,
-            retention: config.history.retention,
-        };
-        let outcome = match App::open(setup, || Err(OpenError::Prepared)).await {
-            Ok((app, _)) => begin_anew(&app, keep_sessions).await.map_err(|stop| match stop {
-                Stop::Fault(fault) => Failure::new(format!("{}: {fault}", staged.display())),
-                Stop::Refused(_) => Failure::new("the sessions of the backup could not be ended"),
-            }),
-            Err(OpenError::WrongMasterKey) => {
-                let message =
-                    format!("{} was made with another master key than the one given", file.display());
-                Err(Failure::new(message)
-                    .help(
-                        "give the master.key that belongs to this backup (after `handstamp master-key rotate`, the one before \
-                         is in master.key.old); nothing was changed",
-                    ))
-            }
-            Err(OpenError::Prepared) => {
-                Err(Failure::new(format!("{} is empty: it was copied before a first start", file.display())))
-            }
-            Err(OpenError::Fault(why)) => Err(Failure::new(format!("{}: {why}", file.display()))),
-        };
+        store::not_moved(&*store, &name).await?;
+        let clock = Arc::new(SystemClock::default());
+        let outcome = begin_anew(setup(config, store.clone(), clock, master), &name, keep_sessions).await;
         store.close().await;
         outcome
     })?;
@@ -277,6 +240,78 @@ fn prepare(
         Ok(log) if log.len() > 0 => Err(Failure::new(format!("{} could not be finished", staged.display()))),
         _ => Ok(()),
     }
+}
+
+/// The configured store was put back to an earlier moment by tools of its own: what must not come back with it is ended.
+/// What it is called.
+///
+/// # Errors
+/// A node is at work on it, or it is none, or does not answer.
+pub fn restore_in_place(config: &Config, keep_sessions: bool) -> Result<String, Failure> {
+    let place = Place::of(config)?;
+    if let Place::File(path) = &place
+        && !path.is_file()
+    {
+        return Err(Failure::new(format!("there is no store at {}", path.display()))
+            .help("is --data-dir the one that the server runs with?"));
+    }
+    let master = files::master_key(config, files::Store::There, &SystemEntropy)?;
+    threads()?.block_on(async {
+        let opened = store::open_alone(config, &place)
+            .await
+            .map_err(|why| why.help("stop every node, put the store back, run this, and start them again"))?;
+        let outcome = in_place(config, &opened, master, keep_sessions).await;
+        opened.store.close().await;
+        outcome.map(|()| opened.name.clone())
+    })
+}
+
+async fn in_place(
+    config: &Config,
+    opened: &Opened,
+    master: MasterKey,
+    keep_sessions: bool,
+) -> Result<(), Failure> {
+    let (store, name) = (&opened.store, &opened.name);
+    let master = settle(&**store, config, master).await?;
+    // It would go on with what it remembers, and tell positions that are no longer true.
+    let kept = is_kept(&**store, opened.now().await?).await;
+    if kept.map_err(|why| Failure::new(format!("{name}: {why}")))? {
+        return Err(Failure::new(format!("a node is at work on {name}, or was in the last ten seconds"))
+            .help("stop every node first; nothing was changed"));
+    }
+    begin_anew(setup(config, store.clone(), opened.clock(), master), name, keep_sessions).await
+}
+
+/// No token that anybody holds is good any more, and, unless they are kept, no session.
+async fn begin_anew(setup: Setup, name: &str, keep_sessions: bool) -> Result<(), Failure> {
+    let done = async |app: App| {
+        if !keep_sessions {
+            app.end_everything(REASON).await?;
+        }
+        app.replace_token_keys().await
+    };
+    match App::open(setup, || Err(OpenError::Prepared)).await {
+        Ok((app, _)) => done(app).await.map_err(|stop| match stop {
+            Stop::Fault(fault) => Failure::new(format!("{name}: {fault}")),
+            Stop::Refused(_) => Failure::new("the sessions of the backup could not be ended"),
+        }),
+        Err(OpenError::WrongMasterKey) => {
+            Err(Failure::new(format!("{name} was made with another master key than the one given")).help(
+                "give the master.key that belongs to this backup (after `handstamp master-key rotate`, the one before is in \
+                 master.key.old); nothing was changed",
+            ))
+        }
+        Err(OpenError::Prepared) => {
+            Err(Failure::new(format!("{name} is empty: it was copied before a first start")))
+        }
+        Err(OpenError::Fault(why)) => Err(Failure::new(format!("{name}: {why}"))),
+    }
+}
+
+fn threads() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|why| Failure::new(format!("cannot start threads: {why}")))
 }
 
 /// The old store gets a second name, and then the new one its own.

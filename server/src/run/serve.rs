@@ -18,7 +18,7 @@ use crate::config::network::ForwardedHeader;
 use crate::config::reload::to_be_alike;
 use crate::config::server::{Limits as Given, Server};
 use crate::config::{Config, Origin, Sources};
-use crate::host::clock::{Clock, StoreClock, SystemClock};
+use crate::host::clock::Clock;
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::host::signals::{Stop, listen};
 use crate::http::browser::Browsers;
@@ -26,8 +26,10 @@ use crate::http::cookie::Style;
 use crate::http::listener::{self, Limits, Preface, Tls};
 use crate::http::peer::{SaidIn, Trust};
 use crate::http::{Door, Web, door};
+use crate::store::Store;
 use handstamp_core::secret::PlainToken;
 use handstamp_core::time::Span;
+use handstamp_core::token::keyring::MasterKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,23 +210,7 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>, Opened), Fail
     opened.warnings.iter().for_each(|line| tracing::warn!("{line}"));
     let master = master_key::settle(&*opened.store, config, master).await?;
     let name = opened.name.clone();
-    // Where there may be other nodes, the store says what time it is, and the clock of this machine does not matter.
-    let clock: Arc<dyn Clock> = match place {
-        Place::File(_) => Arc::new(SystemClock::default()),
-        Place::Postgres(_) => Arc::new(StoreClock::default()),
-    };
-    let setup = Setup {
-        store: opened.store.clone(),
-        clock,
-        entropy: Arc::new(SystemEntropy),
-        master,
-        policy: config.policy.in_force(),
-        types: config.session_types.in_force(),
-        origins: origins(config),
-        tokens: tokens(config),
-        cache_bytes: config.cache.max_bytes,
-        retention: config.history.retention,
-    };
+    let setup = setup(config, opened.store.clone(), opened.clock(), master);
     let mut failure = None;
     let mut first = None;
     let outcome = App::open(setup, || {
@@ -248,13 +234,34 @@ async fn open(config: &Config) -> Result<(App, Option<PlainToken>, Opened), Fail
     }
 }
 
+/// What the service is made of, by this configuration.
+pub(super) fn setup(
+    config: &Config,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    master: MasterKey,
+) -> Setup {
+    Setup {
+        store,
+        clock,
+        entropy: Arc::new(SystemEntropy),
+        master,
+        policy: config.policy.in_force(),
+        types: config.session_types.in_force(),
+        origins: origins(config),
+        tokens: tokens(config),
+        cache_bytes: config.cache.max_bytes,
+        retention: config.history.retention,
+    }
+}
+
 /// What the configuration lists of origins.
 pub(super) fn origins(config: &Config) -> FileOrigins {
     FileOrigins { cors: config.cors.origins.clone(), redirect: config.login.redirect_origins.clone() }
 }
 
 /// What the configuration says of access tokens.
-pub(super) fn tokens(config: &Config) -> Makers {
+fn tokens(config: &Config) -> Makers {
     Makers { issuer: config.tokens.issuer.clone(), algorithm: config.tokens.algorithm }
 }
 

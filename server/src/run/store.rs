@@ -7,10 +7,12 @@ use crate::codec::kind;
 use crate::codec::moving::moving_key;
 use crate::config::Config;
 use crate::config::store::StoreUrl;
+use crate::host::clock::{Clock, StoreClock, SystemClock};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::store::postgres::{self, Address, Postgres};
 use crate::store::sqlite::{self, Sqlite, directory};
 use crate::store::{Store, StoreError};
+use handstamp_core::time::Millis;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +34,32 @@ pub struct Opened {
     /// What works, and somebody should look at.
     pub warnings: Vec<String>,
     /// Keeps a second server off the data directory; the embedded store has a lock of its own.
-    _lock: Option<File>,
+    lock: Option<File>,
+}
+
+impl Opened {
+    /// Whether there may be other nodes.
+    const fn is_shared(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// The clock to go by. Where there may be other nodes, the store says what time it is, and the clock of this machine
+    /// does not matter.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        if self.is_shared() { Arc::new(StoreClock::default()) } else { Arc::new(SystemClock::default()) }
+    }
+
+    /// The time by that clock.
+    ///
+    /// # Errors
+    /// A store that does not say it.
+    pub async fn now(&self) -> Result<Millis, Failure> {
+        if !self.is_shared() {
+            return Ok(SystemClock::default().now());
+        }
+        // Nobody listens to it; the answer says what time it is.
+        self.store.say(&[]).await.map_err(|why| Failure::new(format!("{}: {why}", self.name)))
+    }
 }
 
 impl Place {
@@ -93,7 +120,18 @@ pub fn seat(config: &Config) -> PathBuf {
 /// # Errors
 /// Why not, in a sentence, and the way out. A store that has moved away, or is being filled, is not opened.
 pub async fn open(config: &Config, place: &Place) -> Result<Opened, Failure> {
-    let opened = open_any(config, place).await?;
+    checked(open_any(config, place, false).await?).await
+}
+
+/// The same, for a command that no server may work beside.
+///
+/// # Errors
+/// As [`open`]; or one does.
+pub async fn open_alone(config: &Config, place: &Place) -> Result<Opened, Failure> {
+    checked(open_any(config, place, true).await?).await
+}
+
+async fn checked(opened: Opened) -> Result<Opened, Failure> {
     match not_moved(&*opened.store, &opened.name).await {
         Ok(()) => Ok(opened),
         Err(failure) => {
@@ -126,13 +164,13 @@ pub async fn not_moved(store: &dyn Store, name: &str) -> Result<(), Failure> {
     }
 }
 
-async fn open_any(config: &Config, place: &Place) -> Result<Opened, Failure> {
+async fn open_any(config: &Config, place: &Place, alone: bool) -> Result<Opened, Failure> {
     let name = place.name();
     match place {
         Place::File(path) => {
             let store = Sqlite::open(path, &sqlite::Options::default())
                 .map_err(|why| not_opened(path, why.to_string()))?;
-            Ok(Opened { store: Arc::new(store), name, warnings: Vec::new(), _lock: None })
+            Ok(Opened { store: Arc::new(store), name, warnings: Vec::new(), lock: None })
         }
         Place::Postgres(address) => {
             let seat = seat(config);
@@ -147,12 +185,12 @@ async fn open_any(config: &Config, place: &Place) -> Result<Opened, Failure> {
             if !SystemEntropy.fill(&mut node) {
                 return Err(Failure::new("the operating system gave no random bytes"));
             }
-            let options = postgres::Options { node, resting: vec![kind::SESSION] };
+            let options = postgres::Options { node, resting: vec![kind::SESSION], alone };
             let store = Postgres::open(address, &options).await.map_err(|why| {
                 Failure::new(format!("PostgreSQL {why}")).help("`handstamp doctor` looks closer")
             })?;
             let warnings = warnings(address, store.facts());
-            Ok(Opened { store: Arc::new(store), name, warnings, _lock: Some(lock) })
+            Ok(Opened { store: Arc::new(store), name, warnings, lock: Some(lock) })
         }
     }
 }

@@ -41,15 +41,15 @@ use super::{
 pub use address::{Address, AddressError};
 use async_trait::async_trait;
 pub use connect::Facts;
-use connect::{Connector, Purpose};
+use connect::{Connector, Link, Purpose, claim};
 pub use days::day_of;
 pub use inspect::{Inspection, Tables, inspect};
 use lane::Sender;
 use listen::Listener;
 pub use notices::Node;
 use notices::Own;
-use pool::Pool;
-use std::sync::{Mutex, PoisonError};
+use pool::{Pauses, Pool};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 pub use transfer::RawDatabase;
 use writer::Writer;
@@ -68,6 +68,8 @@ pub struct Options {
     pub node: Node,
     /// Kinds of records that may rest: once they are ended, they lie where the days on which they are forgotten lie.
     pub resting: Vec<u8>,
+    /// No other node may work on it meanwhile.
+    pub alone: bool,
 }
 
 /// An open store.
@@ -83,6 +85,8 @@ pub struct Postgres {
     writer: Writer,
     listener: Mutex<Option<Listener>>,
     changes: Mutex<Option<Changes>>,
+    /// Holds all others off.
+    _alone: Option<Link>,
 }
 
 /// Why the store could not be opened: a sentence that names the place, and never the password.
@@ -128,10 +132,15 @@ impl Postgres {
     pub async fn open(address: &Address, options: &Options) -> Result<Postgres, OpenError> {
         let place = address.place();
         let failed = |why| OpenError::of(address, why);
-        let connector = Connector::new(address.clone()).map_err(|why| OpenError::trust(address, &why))?;
-        let (link, facts) = connector.known(Purpose::Schema).await.map_err(failed)?;
-        migrate::migrate(&link, connector.schema()).await.map_err(failed)?;
+        let connector =
+            Connector::with(address.clone(), options.alone).map_err(|why| OpenError::trust(address, &why))?;
         let seed = options.node.iter().fold(1_u64, |seed, byte| seed.wrapping_mul(257) ^ u64::from(*byte));
+        let alone = match options.alone {
+            true => Some(hold_off(&connector, seed).await.map_err(failed)?),
+            false => None,
+        };
+        let (link, facts) = connector.first(Purpose::Schema, seed).await.map_err(failed)?;
+        migrate::migrate(&link, connector.schema()).await.map_err(failed)?;
         let (teller, changes) = channel();
         let own = Own::new(options.node);
         let listener = Listener::start(&connector, own.clone(), seed, teller).await.map_err(failed)?;
@@ -151,6 +160,7 @@ impl Postgres {
             writer,
             listener: Mutex::new(Some(listener)),
             changes: Mutex::new(Some(changes)),
+            _alone: alone,
         };
         // A server may take its time to let so many in.
         let ready = tokio::try_join!(
@@ -179,6 +189,22 @@ impl Postgres {
         let writing = [statements::SQL, chores::SQL, parts::SQL, transfer::SQL, bring::SQL];
         reading.into_iter().chain(writing).flatten().copied()
     }
+}
+
+/// How often it is looked, with pauses that grow: the server notices within moments, but not at once, that a node is gone.
+const LOOKS: u32 = 8;
+
+/// A connection that holds every node off.
+async fn hold_off(connector: &Arc<Connector>, seed: u64) -> Result<Link, StoreError> {
+    let link = connector.link(Purpose::Moving).await?;
+    let mut pauses = Pauses::new(seed);
+    for _ in 0..LOOKS {
+        if claim(&link, connector.schema()).await? {
+            return Ok(link);
+        }
+        pauses.pause().await;
+    }
+    Err(StoreError::Unavailable("a node is at work on it: stop every node first".to_owned()))
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@ mod keys;
 mod logins;
 mod moving;
 mod origins;
+mod several;
 mod token_keys;
 mod tokens;
 

@@ -8,12 +8,14 @@
 use crate::cli::Failure;
 use crate::codec::control::root_key;
 use crate::codec::moving::{Moving, Stage, moving_key, read_moving, write_moving};
+use crate::host::clock::pause;
 use crate::store::memory::Memory;
 use crate::store::transfer::rounds::{Compared, Contents, Round, Watch, compare, round};
 use crate::store::transfer::{Difference, Marks, Transfer};
 use crate::store::{StoreError, Versioned};
 use aws_lc_rs::digest::{SHA256, digest};
 use handstamp_core::time::Millis;
+use std::time::Duration;
 
 /// A store, and what people call it.
 #[derive(Clone, Copy)]
@@ -285,9 +287,16 @@ fn is_filling(note: &Moving) -> bool {
     matches!(note.stage, Stage::Filling { .. })
 }
 
+/// A database notices within moments that a move was killed, but not at once; nobody should have to try again by hand.
+const PATIENCE: u32 = 50;
+const AGAIN: Duration = Duration::from_millis(100);
+
 async fn claim_target(to: End<'_>) -> Result<(), Failure> {
-    if to.store.claim().await.map_err(|why| named(to, &why))? {
-        return Ok(());
+    for _ in 0..PATIENCE {
+        if to.store.claim().await.map_err(|why| named(to, &why))? {
+            return Ok(());
+        }
+        pause(AGAIN).await;
     }
     Err(Failure::new(format!("a service, or another migrate-store, works on {}", to.name))
         .help("choose an empty store, or wait for the other one"))

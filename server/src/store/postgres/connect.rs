@@ -4,7 +4,8 @@
 
 use super::super::StoreError;
 use super::address::{Address, Host, Trust};
-use super::fault::words;
+use super::fault::{starts, words};
+use super::pool::Pauses;
 use super::tls::{Stream, Tls, TlsError};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_millis(1_800);
 /// How many connections a node makes at a time. All of them at once would, where little time is to be had, all be late, and
 /// late again; and of several hosts each would find out for itself which one is good.
 const TOGETHER: usize = 3;
+/// How long a start waits for a server that does not answer: it may be starting, too.
+const START: Duration = Duration::from_secs(10);
 /// The oldest version that is taken, as PostgreSQL counts.
 const OLDEST: u32 = 150_000;
 
@@ -49,6 +52,8 @@ pub(super) struct Connector {
     /// The host that was good last.
     good: AtomicUsize,
     making: Semaphore,
+    /// One of its connections holds every service off; the others need no admission.
+    alone: bool,
     /// Rung when the server seems to be gone without a word.
     alarm: Notify,
 }
@@ -69,6 +74,24 @@ pub struct Facts {
 pub(super) struct Link {
     client: Client,
     work: AbortHandle,
+}
+
+/// Why none of the hosts will do, and whether that may pass by itself.
+struct Refusal {
+    why: StoreError,
+    passes: bool,
+}
+
+/// The same of one host, in its words.
+struct No {
+    why: String,
+    passes: bool,
+}
+
+impl No {
+    fn of(error: &tokio_postgres::Error) -> No {
+        No { why: words(error), passes: starts(error) }
+    }
 }
 
 /// What moves the bytes of a connection.
@@ -94,12 +117,21 @@ impl Connector {
     /// # Errors
     /// They cannot be read.
     pub(super) fn new(address: Address) -> Result<Arc<Connector>, TlsError> {
+        Connector::with(address, false)
+    }
+
+    /// The same; `alone`: for whoever holds every service off with a [`claim`].
+    ///
+    /// # Errors
+    /// As [`Connector::new`].
+    pub(super) fn with(address: Address, alone: bool) -> Result<Arc<Connector>, TlsError> {
         let tls = Tls::new(&address.trust)?;
         Ok(Arc::new(Connector {
             address,
             tls,
             good: AtomicUsize::new(0),
             making: Semaphore::new(TOGETHER),
+            alone,
             alarm: Notify::new(),
         }))
     }
@@ -127,16 +159,47 @@ impl Connector {
         Ok((self.attend(client, driver), facts))
     }
 
+    /// The same, of a start: a server that does not answer yet is waited for.
+    ///
+    /// # Errors
+    /// As [`Connector::link`].
+    pub(super) async fn first(
+        self: &Arc<Connector>,
+        purpose: Purpose,
+        seed: u64,
+    ) -> Result<(Link, Facts), StoreError> {
+        let mut pauses = Pauses::new(seed);
+        let mut why = StoreError::Unavailable("it does not answer".to_owned());
+        let attempts = async {
+            loop {
+                match self.made(purpose).await {
+                    Ok((client, driver, facts)) => return Ok((self.attend(client, driver), facts)),
+                    Err(refusal) if !refusal.passes => return Err(refusal.why),
+                    Err(refusal) => why = refusal.why,
+                }
+                pauses.pause().await;
+            }
+        };
+        match tokio::time::timeout(START, attempts).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(why),
+        }
+    }
+
     /// A connection whose driver the caller moves, to hear notifications.
     ///
     /// # Errors
     /// As [`Connector::link`].
     pub(super) async fn raw(&self, purpose: Purpose) -> Result<(Client, Driver, Facts), StoreError> {
+        self.made(purpose).await.map_err(|refusal| refusal.why)
+    }
+
+    async fn made(&self, purpose: Purpose) -> Result<(Client, Driver, Facts), Refusal> {
         let hosts = &self.address.hosts;
         // Never closed, so there is always one.
         let _turn = self.making.acquire().await;
         let first = self.good.load(Ordering::Relaxed);
-        let mut failed = Vec::new();
+        let (mut failed, mut passes) = (Vec::new(), false);
         for turn in 0..hosts.len() {
             let number = (first + turn) % hosts.len();
             let Some(host) = hosts.get(number) else { continue };
@@ -145,11 +208,17 @@ impl Connector {
                     self.good.store(number, Ordering::Relaxed);
                     return Ok(found);
                 }
-                Ok(Err(why)) => failed.push(format!("{}: {why}", host.text())),
-                Err(_) => failed.push(format!("{}: it does not answer", host.text())),
+                Ok(Err(no)) => {
+                    passes |= no.passes;
+                    failed.push(format!("{}: {}", host.text(), no.why));
+                }
+                Err(_) => {
+                    passes = true;
+                    failed.push(format!("{}: it does not answer", host.text()));
+                }
             }
         }
-        Err(StoreError::Unavailable(failed.join("; ")))
+        Err(Refusal { why: StoreError::Unavailable(failed.join("; ")), passes })
     }
 
     /// The server does not answer: all connections are cut, for none of them can be better.
@@ -174,7 +243,7 @@ impl Connector {
         Link { client, work: work.abort_handle() }
     }
 
-    async fn one(&self, host: &Host, purpose: Purpose) -> Result<(Client, Driver, Facts), String> {
+    async fn one(&self, host: &Host, purpose: Purpose) -> Result<(Client, Driver, Facts), No> {
         let mut config = Config::new();
         config
             .host(&host.name)
@@ -194,14 +263,17 @@ impl Connector {
         if let Some(password) = &self.address.password {
             config.password(password.as_bytes());
         }
-        let (client, mut driver) = config.connect(self.tls.clone()).await.map_err(|why| words(&why))?;
+        let (client, mut driver) = config.connect(self.tls.clone()).await.map_err(|why| No::of(&why))?;
         let facts = {
             // The driver is moved from here: the caller may want it.
             let set_up = self.set_up(&client, host, purpose);
             tokio::pin!(set_up);
             tokio::select! {
-                facts = &mut set_up => facts?,
-                ended = &mut driver => return Err(ended.err().map_or("it hung up".to_owned(), |why| words(&why))),
+                facts = &mut set_up => facts.map_err(|why| No { why, passes: false })?,
+                ended = &mut driver => {
+                    let hung_up = || No { why: "it hung up".to_owned(), passes: true };
+                    return Err(ended.err().map_or_else(hung_up, |why| No::of(&why)));
+                }
             }
         };
         Ok((client, driver, facts))
@@ -232,7 +304,8 @@ impl Connector {
         }
         if column(4) != "t" {
             return Err(
-                "everything in it is being moved, and until that has ended no service works on it".to_owned()
+                "everything in it is being moved, or a command works on it alone, and until that has ended no service does"
+                    .to_owned()
             );
         }
         if !column(5).is_empty() {
@@ -248,10 +321,12 @@ impl Connector {
             return "true, NULL".to_owned();
         }
         let schema = self.schema();
-        format!(
-            "pg_try_advisory_lock_shared(1213420614, hashtext('{schema}')),
-             obj_description(to_regclass('{schema}.moved_away'), 'pg_class')"
-        )
+        let admitted = if self.alone {
+            "true".to_owned()
+        } else {
+            format!("pg_try_advisory_lock_shared(1213420614, hashtext('{schema}'))")
+        };
+        format!("{admitted}, obj_description(to_regclass('{schema}.moved_away'), 'pg_class')")
     }
 
     fn settings(&self, purpose: Purpose) -> String {
@@ -269,6 +344,18 @@ impl Connector {
             schema = self.schema()
         )
     }
+}
+
+/// Every connection of a service holds this lock with others.
+const CLAIM: &str = "SELECT pg_try_advisory_lock(1213420614, hashtext($1))";
+
+/// Whether no service works here; from then on none can, for as long as the connection is.
+///
+/// # Errors
+/// As [`Connector::link`].
+pub(super) async fn claim(link: &Link, schema: &str) -> Result<bool, StoreError> {
+    let found = link.query_one(CLAIM, &[&schema]).await.and_then(|row| row.try_get(0));
+    found.map_err(|why| super::fault::fault(&why))
 }
 
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('transaction_read_only'),

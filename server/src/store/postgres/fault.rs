@@ -47,6 +47,17 @@ pub(super) fn lost(error: &Error) -> bool {
     }
 }
 
+/// Whether a server that is starting, or has too much to do, would say so.
+pub(super) fn starts(error: &Error) -> bool {
+    match error.code() {
+        Some(code) => *code == SqlState::CANNOT_CONNECT_NOW || *code == SqlState::TOO_MANY_CONNECTIONS,
+        None => {
+            let io = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+        }
+    }
+}
+
 /// Why something that was asked has no answer.
 pub(super) enum Trouble {
     /// It could not be asked, or was refused.

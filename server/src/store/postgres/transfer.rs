@@ -7,7 +7,7 @@ use super::super::rows::{self, KeyBytes};
 use super::super::transfer::{Difference, Digest, LARGEST_LIST, Marks, Orphan, Size, Transfer};
 use super::super::{Key, Millis, StoreError, StoredEvent, Versioned};
 use super::bring::{bring, set_marks};
-use super::connect::{Connector, Link, Purpose};
+use super::connect::{Connector, Link, Purpose, claim};
 use super::fault::{Trouble, fault};
 use super::read::{self, horizon};
 use super::{Address, OpenError, migrate};
@@ -17,8 +17,6 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row};
 
-// Every connection of a service holds this lock with others; `connect` takes it.
-const CLAIM: &str = "SELECT pg_try_advisory_lock(1213420614, hashtext($1))";
 const RELEASE: &str = "SELECT pg_advisory_unlock(1213420614, hashtext($1))";
 
 /// An instant that may be missing, as digests have it.
@@ -289,8 +287,7 @@ impl Transfer for RawDatabase {
         let mut held = self.held().await?;
         let Some(link) = &held.link else { return Ok(false) };
         let schema = self.connector.schema();
-        let claimed =
-            link.query_one(CLAIM, &[&schema]).await.and_then(|row| row.try_get(0)).map_err(wrong)?;
+        let claimed = claim(link, schema).await?;
         if claimed {
             if let Err(why) = migrate::migrate(link, schema).await {
                 // With the connection the lock goes.

@@ -11,6 +11,7 @@ mod operate;
 mod owners;
 mod postgres;
 pub(crate) mod process;
+mod put_back;
 mod refresh;
 mod revocations;
 mod seats;

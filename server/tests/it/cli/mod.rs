@@ -71,6 +71,10 @@ impl Hooks for Rooms {
         self.note(format!("restore {} {keep_sessions} {replace}", file.file_name().unwrap().display()))?;
         Ok(RestoreDone { bytes: 43 })
     }
+    fn restore_in_place(&self, _: &Config, keep_sessions: bool) -> Result<String, Failure> {
+        self.note(format!("restore in place {keep_sessions}"))?;
+        Ok("the store".to_owned())
+    }
     fn rotate_master_key(&self, _: &Config, end_sessions: bool) -> Result<MasterKeyDone, Failure> {
         self.note(format!("master-key rotate {end_sessions}"))?;
         let (file, aside) = ("/d/master.key".into(), "/d/master.key.old".into());

@@ -130,7 +130,8 @@ impl PostgresHome {
 #[async_trait]
 impl Home for PostgresHome {
     async fn open(&self) -> Arc<dyn Store> {
-        let options = postgres::Options { node: crate::postgres::node(), resting: self.resting.clone() };
+        let options =
+            postgres::Options { node: crate::postgres::node(), resting: self.resting.clone(), alone: false };
         Arc::new(Postgres::open(&self.address, &options).await.unwrap())
     }
     fn durable(&self) -> bool {

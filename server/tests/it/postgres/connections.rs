@@ -18,7 +18,7 @@ const BACK: Duration = Duration::from_secs(5);
 
 async fn open(address: &str) -> Arc<dyn Store> {
     let address = Address::parse(address).unwrap();
-    let options = Options { node: node(), resting: vec![1] };
+    let options = Options { node: node(), resting: vec![1], alone: false };
     Arc::new(Postgres::open(&address, &options).await.unwrap_or_else(|why| panic!("{why}")))
 }
 
@@ -47,6 +47,44 @@ fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
         Err(StoreError::Unavailable(why)) => assert!(!why.contains(PASSWORD), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// A node that starts beside its server waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_waits_for_a_server_that_starts() {
+    let cluster = Arc::new(Cluster::start());
+    let address = cluster.fresh();
+    cluster.stop(Stop::Fast);
+    let (opened, ()) = tokio::join!(open(&address), async {
+        let cluster = Arc::clone(&cluster);
+        tokio::task::spawn_blocking(move || cluster.again()).await.unwrap();
+    });
+    opened.done(batch([create(record(1))])).await;
+}
+
+/// One for itself: while it works no other one is let in, and it is let in only when no other one works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wants_it_alone_has_it_alone() {
+    let text = shared().fresh();
+    let address = Address::parse(&text).unwrap();
+    let alone = Options { node: node(), resting: vec![1], alone: true };
+    let works = open(&text).await;
+    let why = Postgres::open(&address, &alone).await.err().unwrap().to_string();
+    assert!(why.contains("a node is at work on it"), "{why}");
+    works.done(batch([create(record(1))])).await;
+    works.close().await;
+    drop(works);
+    let one = Postgres::open(&address, &alone).await.unwrap();
+    let other = Options { node: node(), ..alone.clone() };
+    let why = Postgres::open(&address, &other).await.err().unwrap().to_string();
+    assert!(why.contains("a node is at work on it"), "{why}");
+    let node = Options { alone: false, ..other };
+    let why = Postgres::open(&address, &node).await.err().unwrap().to_string();
+    assert!(why.contains("works on it alone"), "{why}");
+    one.commit(batch([create(record(2))])).await.unwrap();
+    one.close().await;
+    drop(one);
+    open(&text).await.done(batch([rewrite(1, record(2))])).await;
 }
 
 /// Who does not wait takes nothing from the others: every answer belongs to its question.
@@ -314,7 +352,7 @@ async fn why_it_does_not_open() {
         ),
     ] {
         let address = Address::parse(&address).unwrap();
-        let options = Options { node: node(), resting: vec![] };
+        let options = Options { node: node(), resting: vec![], alone: false };
         let Err(why) = Postgres::open(&address, &options).await else { panic!("{words}: it opened") };
         let (text, debug) = (why.to_string(), format!("{why:?}"));
         assert!(text.contains(words), "{text}");

@@ -21,7 +21,11 @@ pub(super) async fn node(address: &str) -> Arc<dyn Store> {
 pub(super) async fn open(address: &str) -> Result<Postgres, String> {
     static NUMBER: AtomicU8 = AtomicU8::new(1);
     let address = Address::parse(address).unwrap();
-    let options = Options { node: [NUMBER.fetch_add(1, Ordering::Relaxed); 16], resting: vec![SPACE.kind] };
+    let options = Options {
+        node: [NUMBER.fetch_add(1, Ordering::Relaxed); 16],
+        resting: vec![SPACE.kind],
+        alone: false,
+    };
     Postgres::open(&address, &options).await.map_err(|error| error.to_string())
 }
 

@@ -47,7 +47,7 @@ fn address(host: &str, port: u16, root: &Path) -> Address {
 }
 
 async fn opened(address: &Address) -> Result<Postgres, String> {
-    let options = Options { node: node(), resting: vec![] };
+    let options = Options { node: node(), resting: vec![], alone: false };
     Postgres::open(address, &options).await.map_err(|why| why.to_string())
 }
 

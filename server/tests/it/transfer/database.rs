@@ -18,7 +18,7 @@ use std::time::Duration;
 const RESTING: &[u8] = &[1, 22];
 
 async fn open(address: &Address) -> Postgres {
-    let options = Options { node: node(), resting: RESTING.into() };
+    let options = Options { node: node(), resting: RESTING.into(), alone: false };
     let store = Postgres::open(address, &options).await.unwrap();
     // Its connections are on their way.
     let up = async { while store.clock_floor().await.is_err() || store.tallies().await.is_err() {} };
@@ -99,7 +99,7 @@ async fn a_claim_keeps_services_out() {
     assert!(raw.write(&nothing).await.is_ok());
     let other = RawDatabase::at(&address, RESTING).unwrap();
     assert!(!other.claim().await.unwrap());
-    let options = Options { node: node(), resting: RESTING.into() };
+    let options = Options { node: node(), resting: RESTING.into(), alone: false };
     let why = Postgres::open(&address, &options).await.err().unwrap().to_string();
     assert!(why.contains("is being moved"), "{why}");
     raw.release().await;
@@ -134,7 +134,7 @@ async fn what_moved_away_stays_shut() {
     claim(&raw).await;
     raw.shut(Some("it's in sqlite:/b")).await.unwrap();
     raw.release().await;
-    let options = Options { node: node(), resting: RESTING.into() };
+    let options = Options { node: node(), resting: RESTING.into(), alone: false };
     let why = Postgres::open(&address, &options).await.err().unwrap().to_string();
     assert!(why.contains("it's in sqlite:/b"), "{why}");
     claim(&raw).await;

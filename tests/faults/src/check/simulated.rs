@@ -272,9 +272,7 @@ impl Model {
         let late =
             chain.iter().skip(place + 1).all(|(_, first)| first.is_none_or(|first| now < first + grace));
         if place < newest && !late {
-            if self.sessions[of].ended.is_none() {
-                self.end(now, node, of, "token_reused");
-            }
+            self.end(now, node, of, "token_reused");
             return Answer::Refused("token_reused".into());
         }
         if place + 1 < newest {

@@ -56,9 +56,9 @@ const PLANTS: &[(&str, &str, Plant)] = &[
     ("one seat too many", "limit", |h, _| crowd(h, "org:seats", false)),
     ("refused although there was room", "limit", refused_room),
     ("a session is not found", "kept", |h, pick| wrong_verdict(h, pick, "session_not_found")),
-    ("revoked by nobody", "kept", |h, _| ended_by_nobody(h, "session_revoked")),
-    ("evicted by nobody", "kept", |h, _| ended_by_nobody(h, "session_evicted")),
-    ("idle without idling", "kept", |h, _| ended_by_nobody(h, "session_idle")),
+    ("revoked by nobody", "kept", revoked_by_nobody),
+    ("evicted by nobody", "kept", |h, pick| wrong_verdict(h, pick, "session_evicted")),
+    ("idle without idling", "kept", |h, pick| wrong_verdict(h, pick, "session_idle")),
     ("a rule is forgotten", "control", rule_forgotten),
     ("a rule is forgotten by a strong read", "control", rule_forgotten_strongly),
     ("a rule nobody asked for", "control", rule_invented),
@@ -171,8 +171,13 @@ fn wrong_verdict(history: &mut History, _: usize, code: &str) -> Option<()> {
     Some(())
 }
 
-fn ended_by_nobody(history: &mut History, code: &str) -> Option<()> {
-    wrong_verdict(history, 0, code)
+fn revoked_by_nobody(history: &mut History, pick: usize) -> Option<()> {
+    // An end of everybody that nobody heard the answer of may come at any time.
+    let late = |end: &Operation| matches!(end.call, Call::End(Scope::All)) && end.answer.open();
+    if history.operations.iter().any(late) {
+        return None;
+    }
+    wrong_verdict(history, pick, "session_revoked")
 }
 
 fn crowd(history: &mut History, tag: &str, own: bool) -> Option<()> {
@@ -328,8 +333,17 @@ fn second_raise_untold(history: &mut History, _: usize) -> Option<()> {
 }
 
 fn silence(history: &mut History, _: usize) -> Option<()> {
-    let heard = &mut history.followers[0].heard;
-    heard.truncate(heard.len() / 4);
+    // Something must happen after it.
+    let made = |name: &Name| {
+        history.operations.iter().any(|made| {
+            made.begun > SECONDS && matches!(&made.answer, Answer::Created { session, .. } if session == name)
+        })
+    };
+    find(history, 0, |end| match (&end.call, &end.answer) {
+        (Call::End(Scope::One(session)), Answer::Done) if made(session) => Some(()),
+        _ => None,
+    })?;
+    history.followers[0].heard.retain(|(at, _)| *at <= SECONDS);
     Some(())
 }
 

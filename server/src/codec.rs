@@ -77,6 +77,8 @@ pub mod kind {
     pub const LINE: u8 = 30;
     /// What one node does for all, and until when.
     pub const LEASE: u8 = 31;
+    /// Users of an environment who were erased where there are several nodes, by what they are called since.
+    pub const ERASED: u8 = 32;
 }
 
 /// Where control records live.

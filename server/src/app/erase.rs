@@ -4,13 +4,14 @@
 //! under the user's name, and the next one finds it.
 
 use super::callers::Caller;
-use super::control::Env;
+use super::control::{Env, put};
 use super::nodes::message::Said;
 use super::records::{Decision, Loaded, Stage};
 use super::{App, Fault, Stop};
+use crate::codec::several::{erased_key, read_erased, write_erased};
 use crate::codec::{CONTROL, event, new_event, session_id, session_key};
 use crate::host::clock::pause;
-use crate::store::{Amend, Batch, EventQuery, Key, StoreError};
+use crate::store::{Amend, Batch, EventQuery, Expect, Key, Op, StoreError};
 use handstamp_core::caller::Scope;
 use handstamp_core::erasure::{self, Signer};
 use handstamp_core::event::{Event, EventKind};
@@ -91,6 +92,8 @@ impl App {
         }
         self.behind.forget(env.record.id, user);
         if self.has_others() {
+            // First: who does not hear of it, and writes a line later, finds it.
+            self.remember_erased(env.record.id, &erased.pseudonym).await?;
             // What they have noted is forgotten, and what they were about to write is written, before it is looked for.
             self.say(Said::Erased { env: env.record.id, name: erased.pseudonym.as_str().into() }).await?;
             pause(HEARD).await;
@@ -104,6 +107,34 @@ impl App {
         }
         self.want_scrub().await?;
         Ok(erased)
+    }
+
+    /// From now on no node writes what it noted of the user until now.
+    async fn remember_erased(&self, env: EnvironmentId, name: &UserId) -> Result<(), Stop> {
+        self.decide(CONTROL, || async {
+            let found = self.store.load(&[erased_key(env, name)]).await?.into_iter().next().flatten();
+            let mut stage = Stage::new(CONTROL, self.now());
+            stage.op(put(write_erased(env, name, self.now()), found.map_or(0, |found| found.version)));
+            Ok(Decision::Commit(stage, ()))
+        })
+        .await
+    }
+
+    /// What must hold for a line about a user that was noted at an instant to be written. `None`: the user was erased since.
+    pub(super) async fn still_known(
+        &self,
+        env: EnvironmentId,
+        user: &UserId,
+        noted: Millis,
+    ) -> Result<Option<Op>, StoreError> {
+        let [key, _] = &*self.erasing;
+        let key = erased_key(env, &erasure::pseudonym(key, env, user));
+        let Some(found) = self.store.load(std::slice::from_ref(&key)).await?.into_iter().next().flatten()
+        else {
+            return Ok(Some(Op::Check { key, expect: Expect::Absent }));
+        };
+        let expect = Expect::Version(found.version);
+        Ok((read_erased(&found)? < noted).then_some(Op::Check { key, expect }))
     }
 
     /// Another node erased a user: nothing that was noted of them here is written.

@@ -198,6 +198,7 @@ impl Listener {
             return Ok(Some(Told::Reset));
         }
         loop {
+            self.app.look_up().await?;
             if self.app.leaving.load(Ordering::Relaxed)
                 || !self.app.still_may(&self.caller, Scope::TokensVerify)
             {

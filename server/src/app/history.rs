@@ -256,6 +256,7 @@ impl Follower {
         loop {
             // Before it is read: what comes meanwhile is looked for in the next round.
             self.news.mark_unchanged();
+            self.app.look_up().await?;
             if self.app.leaving.load(Ordering::Relaxed)
                 || !self.app.still_may(&self.caller, Scope::EventsRead)
             {

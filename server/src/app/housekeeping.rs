@@ -98,6 +98,7 @@ impl App {
     /// The last fault.
     pub async fn tidy(&self) -> Result<(), Stop> {
         let mut outcome = self.doubts().await.map_err(Stop::from);
+        outcome = self.look_up().await.map_err(Stop::from).and(outcome);
         let keeps = self.keeps_house().await.unwrap_or_else(|error| {
             outcome = Err(error.into());
             false
@@ -187,6 +188,12 @@ impl App {
             let record = logins_record(*env, event.at, self.retention);
             if self.store.load(std::slice::from_ref(&record.key)).await?.iter().all(Option::is_none) {
                 ops.push(Op::Put { expect: Expect::Absent, record });
+            }
+            if let Some(user) = event.user.as_ref().filter(|_| self.has_others()) {
+                match self.still_known(*env, user, event.at).await? {
+                    Some(still) => ops.push(still),
+                    None => return Ok(()),
+                }
             }
         }
         let (bucket, at, events) = (bucket.get(), event.at, vec![new_event(*env, event)]);

@@ -10,7 +10,7 @@ use handstamp_core::id::EnvironmentId;
 use handstamp_core::time::{Millis, Span};
 
 /// What an environment has of its own.
-const SPACES: [u8; 13] = [
+const SPACES: [u8; 14] = [
     kind::SESSION,
     kind::USER,
     kind::IDEMPOTENCY,
@@ -24,6 +24,7 @@ const SPACES: [u8; 13] = [
     kind::LOGIN,
     kind::STATUS_PLACES,
     kind::HISTORY,
+    kind::ERASED,
 ];
 
 /// How long a removed environment is looked after: longer than a creation takes that began before it was removed.

@@ -51,7 +51,7 @@ impl App {
         let env = &caller.env;
         let token = open(Kind::Refresh, env.record.id, ask.token, &self.keys).map_err(unreadable)?;
         match Box::pin(self.validate_afresh(env, Shown::Token(&token), &ask)).await? {
-            Validated::Allowed { view, issued: Some(issued), challenge, draft } => {
+            Validated::Allowed { view, issued: Some(issued), challenge, draft, good: _ } => {
                 let access = match draft {
                     Some(draft) => Some(self.sign(env.record.id, *draft).await?),
                     None => None,

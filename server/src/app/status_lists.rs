@@ -11,6 +11,7 @@ use crate::store::{Op, StoreError};
 use handstamp_core::environment::EnvironmentName;
 use handstamp_core::id::EnvironmentId;
 use handstamp_core::jose::{base64url, jws};
+use handstamp_core::offline::clock::Tick;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::Session;
 use handstamp_core::status::{LIST, PLACES, Place, TYPE, Turner};
@@ -46,7 +47,8 @@ pub struct SignedList {
 pub(super) struct StatusLists {
     blocks: std::sync::Mutex<HashMap<EnvironmentId, (u64, u64)>>,
     turn: Mutex<()>,
-    signed: Mutex<HashMap<(EnvironmentId, u64), SignedList>>,
+    /// With when that was, by a clock that never stands still.
+    signed: Mutex<HashMap<(EnvironmentId, u64), (Tick, SignedList)>>,
 }
 
 impl StatusLists {
@@ -118,9 +120,10 @@ impl App {
         // Those who ask meanwhile wait for the one signature.
         let mut signed = self.status.signed.lock().await;
         let known = signed.get(&(env.record.id, list));
-        if let Some(known) = known.filter(|known| self.now().since(known.at) < SIGNED) {
+        if let Some((_, known)) = known.filter(|(signed, _)| self.clock.ticks().since(*signed) < SIGNED) {
             return Ok(known.clone());
         }
+        let began = self.clock.ticks();
         let (given, _) = self.places_given(env.record.id).await?;
         if list >= given.div_ceil(LIST) {
             return Err(no("there is no such list"));
@@ -141,8 +144,8 @@ impl App {
         let token = jws::sign(key, TYPE, claims.to_string().as_bytes());
         let token = token.map_err(|_| Impossible("a status list could not be signed"))?.into();
         let list_of = SignedList { token, at };
-        signed.retain(|_, known| at.since(known.at) < LIFE);
-        signed.insert((env.record.id, list), list_of.clone());
+        signed.retain(|_, (signed, _)| began.since(*signed) < LIFE);
+        signed.insert((env.record.id, list), (began, list_of.clone()));
         Ok(list_of)
     }
 

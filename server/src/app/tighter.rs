@@ -11,12 +11,18 @@ use crate::store::{Condition, FacetRange, Query, StoreError, Versioned};
 use handstamp_core::expiry;
 use handstamp_core::facet;
 use handstamp_core::id::{EnvironmentId, SessionId};
+use handstamp_core::time::{Millis, Span};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Under which times every live session's record of an environment says rightly when to look at it.
+/// When sessions are looked through once more where there are several nodes: one that did not know of the rules yet may have been
+/// busy with a creation.
+const ONCE_MORE: Span = Span::minutes(1);
+
+/// Under which times every live session's record of an environment says rightly when to look at it; and when that is looked at
+/// once more.
 #[derive(Default)]
-pub(super) struct Checked(Mutex<HashMap<EnvironmentId, [u8; 32]>>);
+pub(super) struct Checked(Mutex<HashMap<EnvironmentId, [u8; 32]>>, Mutex<HashMap<EnvironmentId, Millis>>);
 
 impl Checked {
     fn is(&self, env: EnvironmentId, times: [u8; 32]) -> bool {
@@ -24,6 +30,9 @@ impl Checked {
     }
     fn set(&self, env: EnvironmentId, times: [u8; 32]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(env, times);
+    }
+    fn once_more(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Millis>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
     fn forget(&self, env: EnvironmentId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&env);
@@ -80,6 +89,11 @@ impl App {
             let (id, now) = (env.record.id, env.times);
             while !self.note_times(id, now).await? {}
             self.checked.set(id, now);
+            let due = self.checked.once_more().get(&id).copied().filter(|due| *due <= self.now());
+            if due.is_some() {
+                self.look_through(id).await?;
+                self.checked.once_more().remove(&id);
+            }
         }
         Ok(())
     }
@@ -93,6 +107,9 @@ impl App {
         }
         self.checked.forget(env);
         self.look_through(env).await?;
+        if self.has_others() {
+            self.checked.once_more().insert(env, self.now().plus(ONCE_MORE));
+        }
         let op = put(write_times(env, &now), found.map_or(0, |found| found.version));
         match self.store.commit(batch(self.now(), vec![op])).await {
             Ok(()) => Ok(true),

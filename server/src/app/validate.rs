@@ -94,6 +94,8 @@ pub enum Validated {
         challenge: Option<Box<Given>>,
         /// The access token that was ordered, still to be signed.
         draft: Option<Box<Draft>>,
+        /// How long this may be told: see [`App::is_good`].
+        good: Good,
     },
     /// It may not.
     Refused {
@@ -115,6 +117,12 @@ impl Ask<'_> {
     /// The same, as rules read it.
     pub(super) fn endpoint(&self) -> Endpoint<'_> {
         Endpoint { ip: self.ip, user_agent: self.user_agent, agent: None }
+    }
+
+    /// The same question, for an answer that came too late to be told. A proof that was good for that answer is used up by it.
+    pub fn again(&self, proved: bool) -> Self {
+        let device = if proved { Device::Ignored } else { self.device.clone() };
+        Ask { strong: true, device, ..self.clone() }
     }
 
     /// What it demands of a session; `read` is what its user agent says, where that is not the one of the session.

@@ -161,12 +161,15 @@ impl App {
                 Visitor::read(&env, &session, current.kept.data(), current.seen, current.ends)
                     .map(|visitor| Visitor { good, ..visitor })
             }
-            Validated::Allowed { view, issued, .. } => {
+            Validated::Allowed { view, issued, good, .. } => {
                 let env = self.env(env.record.id)?;
                 let (seen, ends) = (view.seen, Ends { ..view.ends });
                 let data = view.held.data.as_deref().map(|data| data.get().as_bytes());
-                Visitor::read(&env, view.session(), data, seen, ends)
-                    .map(|visitor| Visitor { issued, ..visitor })
+                Visitor::read(&env, view.session(), data, seen, ends).map(|visitor| Visitor {
+                    issued,
+                    good,
+                    ..visitor
+                })
             }
             Validated::Refused { refusal, session, .. } => return Ok(Visited::Out(refusal, session)),
         };

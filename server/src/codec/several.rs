@@ -1,10 +1,14 @@
-//! What several nodes must agree on, as records: which line of history this is, and who keeps house.
+//! What several nodes must agree on, as records: which line of history this is, who keeps house, and who was erased.
 
 use super::bytes::{Reader, Writer};
 use super::{CONTROL, Unreadable, control_key, damaged, kind};
-use crate::store::{Key, Record, StoreError, Versioned};
+use crate::store::{Key, Record, Space, StoreError, Versioned};
+use handstamp_core::id::{EnvironmentId, UserId};
 use handstamp_core::lease::Lease;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
+
+/// How long an erasing is remembered: a node that was away for longer comes back without what it had noted.
+const ERASED: Span = Span::days(30);
 
 /// The key of what tells one line of history from another: a store that is put back to an earlier copy goes on with the same
 /// positions and other events.
@@ -46,6 +50,26 @@ pub fn write_lease(what: &str, lease: &Lease) -> Record {
 /// [`StoreError::Damaged`].
 pub fn read_lease(found: &Versioned) -> Result<Lease, StoreError> {
     reading(found, |r| Ok(Lease { node: r.fixed()?, until: Millis(r.signed()?) }))
+}
+
+/// The key of what remembers that a user was erased, by what they are called since.
+pub fn erased_key(env: EnvironmentId, name: &UserId) -> Key {
+    Key { space: Space { kind: kind::ERASED, env: env.0 }, id: name.as_str().as_bytes().into() }
+}
+
+/// That a user was erased at an instant. It names nobody.
+pub fn write_erased(env: EnvironmentId, name: &UserId, at: Millis) -> Record {
+    let mut w = Writer::new(1);
+    w.signed(at.0);
+    Record { forget_at: Some(at.plus(ERASED)), ..record(erased_key(env, name), w) }
+}
+
+/// Reads when.
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn read_erased(found: &Versioned) -> Result<Millis, StoreError> {
+    reading(found, |r| Ok(Millis(r.signed()?)))
 }
 
 fn record(key: Key, w: Writer) -> Record {

@@ -28,6 +28,7 @@ impl App {
     ) -> Result<Validated, Stop> {
         let id = shown.session();
         let decided = self.decide(id.bucket(), || async {
+            let told_until = self.good_if_read_now();
             let loaded = self.load_session(env.record.id, id).await?;
             // The ledger may have changed while this request waited for its turn, and for the store.
             let env = self.env(env.record.id)?;
@@ -130,6 +131,7 @@ impl App {
                         issued: presented.issued,
                         challenge,
                         draft: draft.map(Box::new),
+                        good: told_until,
                     }
                 }
             };

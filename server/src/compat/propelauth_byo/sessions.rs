@@ -13,7 +13,7 @@ use crate::app::end::{Revoke, Revoked, Target};
 use crate::app::login::Given;
 use crate::app::spared::Except;
 use crate::app::validate::{Ask, Validated};
-use crate::app::{App, Refused, Stop};
+use crate::app::{App, Fault, Refused, Stop};
 use crate::json::Object;
 use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
@@ -24,6 +24,8 @@ use handstamp_core::rotation::Issued;
 use handstamp_core::subject::Subject;
 use serde_json::value::RawValue;
 
+/// How often an answer is made that could not leave in time.
+const TRIES: u32 = 3;
 /// Sessions of a full page.
 const PAGE: usize = 100;
 /// Each page is walked to from the first one: beyond this that would be no work for one call.
@@ -107,12 +109,24 @@ pub(super) async fn validate(
         device_demand: Demand::IfRegistered,
         ..Ask::default()
     };
-    let again = app.has_others().then(|| Ask { strong: true, ..asked.clone() });
+    let again = app.has_others().then(|| asked.clone());
     let mut verdict = app.validate(&by.env, asked).await.map_err(plain)?;
-    if let (Validated::Current(current), Some(again)) = (&verdict, again)
-        && !app.is_good(current.good)
-    {
-        verdict = app.validate(&by.env, again).await.map_err(plain)?;
+    if let Some(mut again) = again {
+        for tries in 0.. {
+            let (good, proved) = match &verdict {
+                Validated::Current(current) => (current.good, false),
+                Validated::Allowed { good, challenge, .. } => (*good, challenge.is_some()),
+                Validated::Refused { .. } => break,
+            };
+            if app.is_good(good) {
+                break;
+            }
+            if tries == TRIES {
+                return Err(plain(Fault::Contended.into()));
+            }
+            again = again.again(proved);
+            verdict = app.validate(&by.env, again.clone()).await.map_err(plain)?;
+        }
     }
     match verdict {
         Validated::Current(current) => {

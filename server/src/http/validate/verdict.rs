@@ -1,7 +1,8 @@
 //! One verdict as it is told, and many; and whether what memory said is still to be told when the answer leaves.
 //!
 //! Where other nodes write to the same store, what memory knows is worth nothing once the licence that it was read under is
-//! over: a process may have been stopped between two lines. Then it is judged again, on a fresh load.
+//! over: a process may have been stopped between two lines. The same goes for what was just loaded. Then it is judged again, on a
+//! fresh load.
 
 use super::super::problem::Problem;
 use super::super::wire::{ChallengeBody, EvidenceBody};
@@ -24,14 +25,15 @@ const TRIES: u32 = 3;
 pub(super) async fn one(web: &Web, caller: &Caller, asked: Ask<'_>) -> Result<Vec<u8>, Problem> {
     let mut out = Vec::with_capacity(1_024);
     let again = web.app.has_others().then(|| asked.clone());
-    let mut good = judge(web, caller, asked, &mut out).await?;
-    let Some(again) = again else { return Ok(out) };
+    let mut told = judge(web, caller, asked, &mut out).await?;
+    let Some(mut again) = again else { return Ok(out) };
     for _ in 0..TRIES {
-        if web.app.is_good(good) {
+        if web.app.is_good(told.good) {
             return Ok(out);
         }
         out.clear();
-        good = judge_again(web, caller, &again, &mut out).await?;
+        again = again.again(told.proved);
+        told = judge_again(web, caller, &again, &mut out).await?;
     }
     Err(Problem::too_slow())
 }
@@ -62,20 +64,21 @@ fn comma(at: usize, out: &mut Vec<u8>) {
     }
 }
 
-async fn together(web: &Web, caller: &Caller, asked: Vec<Ask<'_>>) -> Result<Vec<Vec<u8>>, Problem> {
+async fn together(web: &Web, caller: &Caller, mut asked: Vec<Ask<'_>>) -> Result<Vec<Vec<u8>>, Problem> {
     let mut told = Vec::with_capacity(asked.len());
     for one in &asked {
         let mut out = Vec::with_capacity(1_024);
-        let good = judge(web, caller, one.clone(), &mut out).await?;
-        told.push((out, good));
+        let how = judge(web, caller, one.clone(), &mut out).await?;
+        told.push((out, how));
     }
     for _ in 0..TRIES {
         let mut late = 0;
-        for (one, (out, good)) in asked.iter().zip(&mut told) {
-            if !web.app.is_good(*good) {
+        for (one, (out, how)) in asked.iter_mut().zip(&mut told) {
+            if !web.app.is_good(how.good) {
                 late += 1;
                 out.clear();
-                *good = judge_again(web, caller, one, out).await?;
+                *one = one.again(how.proved);
+                *how = judge_again(web, caller, one, out).await?;
             }
         }
         if late == 0 {
@@ -91,25 +94,32 @@ async fn judge_again(
     caller: &Caller,
     asked: &Ask<'_>,
     out: &mut Vec<u8>,
-) -> Result<Good, Problem> {
+) -> Result<Judged, Problem> {
     web.app.look_up_newest().await.map_err(|error| Problem::accident(Code::StoreUnavailable, &error))?;
     if !web.app.still_may(caller, Scope::SessionsRead) {
         return Err(Problem::code(Code::AccessKeyInvalid));
     }
-    judge(web, caller, Ask { strong: true, ..asked.clone() }, out).await
+    judge(web, caller, asked.clone(), out).await
 }
 
-/// Judges one token, and appends the answer to `out`. How long that may be told.
-async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) -> Result<Good, Problem> {
+/// How long an answer may be told, and whether a proof was used up for it.
+struct Judged {
+    good: Good,
+    proved: bool,
+}
+
+/// Judges one token, and appends the answer to `out`.
+async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) -> Result<Judged, Problem> {
     let (assured, ip) = (asked.assured, asked.ip);
     match web.app.validate(&caller.env, asked).await? {
         Validated::Current(current) => {
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::current(out, &current);
             out.push(b'}');
-            Ok(current.good)
+            Ok(Judged { good: current.good, proved: false })
         }
-        Validated::Allowed { view, issued, challenge, draft: _ } => {
+        Validated::Allowed { view, issued, challenge, good, draft: _ } => {
+            let proved = challenge.is_some();
             out.extend_from_slice(b"{\"valid\":true,\"session\":");
             render::session(out, &view);
             if let Some(issued) = &issued {
@@ -120,7 +130,7 @@ async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) ->
                 write(out, &ChallengeBody::from(*challenge))?;
             }
             out.push(b'}');
-            Ok(Good::ALWAYS)
+            Ok(Judged { good, proved })
         }
         Validated::Refused { refusal, session, challenge } => {
             web.app.spend_refusal(&caller.env, &refusal, ip);
@@ -136,7 +146,7 @@ async fn judge(web: &Web, caller: &Caller, asked: Ask<'_>, out: &mut Vec<u8>) ->
                 device_challenge: challenge.map(|challenge| ChallengeBody::from(*challenge)),
             };
             write(out, &body)?;
-            Ok(Good::ALWAYS)
+            Ok(Judged { good: Good::ALWAYS, proved: false })
         }
     }
 }

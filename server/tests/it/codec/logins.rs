@@ -1,11 +1,12 @@
 //! One-time codes, as they were written by the first version that had them.
 
-use handstamp_core::id::{EnvironmentId, SessionId};
+use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::login::{Ahead, Challenge, Pending};
 use handstamp_core::redirect::ReturnTo;
 use handstamp_core::secret::Verifier;
-use handstamp_core::time::Millis;
+use handstamp_core::time::{Millis, Span};
 use handstamp_server::codec::login::{login_key, read_login, write_login};
+use handstamp_server::codec::several::{read_erased, write_erased};
 use handstamp_server::store::{StoreError, Versioned};
 
 fn pending(challenge: bool, used_at: Option<i64>) -> Pending {
@@ -56,5 +57,26 @@ fn a_code_reads_as_it_was_written() {
         assert!(read_login(&found).is_ok());
         found.record.key.id = Box::new([7; 15]);
         assert!(matches!(read_login(&found), Err(StoreError::Damaged(_))));
+    }
+}
+
+/// What keeps lines about logins of an erased user from being written, as it was first written.
+#[test]
+fn an_erasing_reads_as_it_was_written() {
+    let name = UserId::pseudonym([7; 16]);
+    let record = write_erased(EnvironmentId(3), &name, Millis(1_000));
+    assert_eq!(
+        (record.body.as_slice(), record.key.space.kind, record.key.space.env),
+        (&b"\x01\xd0\x0f"[..], 32, 3)
+    );
+    assert_eq!(
+        (&*record.key.id, record.forget_at),
+        (name.as_str().as_bytes(), Some(Millis(1_000).plus(Span::days(30))))
+    );
+    let mut found = Versioned { record, version: 1 };
+    assert_eq!(read_erased(&found), Ok(Millis(1_000)));
+    for wrong in [&b"\x01\xd0"[..], b"\x02\xd0\x0f", b"\x01\xd0\x0f\x00", b""] {
+        found.record.body = wrong.to_vec();
+        assert!(matches!(read_erased(&found), Err(StoreError::Damaged(_))), "{wrong:?}");
     }
 }

@@ -1,6 +1,8 @@
 //! The doors of several nodes: what leaves them is still true when it leaves, and where nobody can know that, they say so.
 
 use crate::world::{Answer, BEGINNING, Made, Options, World};
+use handstamp_core::address::{Network, Networks};
+use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::time::Span;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::store::faulty::{Call, Fault};
@@ -17,11 +19,16 @@ struct Node {
 }
 
 async fn pair() -> (Node, Node) {
+    pair_under(None).await
+}
+
+async fn pair_under(policy: Option<Policy>) -> (Node, Node) {
     let (store, clock) = (Memory::shared(), Arc::new(ManualClock::new(BEGINNING)));
     let mut nodes = Vec::new();
     for seed in 1..3 {
         let ear = Arc::new(store.node());
-        let options = Options { store: ear.clone(), clock: clock.clone(), seed, ..Options::default() };
+        let (clock, policy) = (clock.clone(), policy.clone());
+        let options = Options { store: ear.clone(), clock, seed, policy, ..Options::default() };
         let node = Node { world: Box::pin(World::with(options)).await, ear };
         node.keep_up().await;
         nodes.push(node);
@@ -92,13 +99,18 @@ async fn a_node_without_its_store_says_that_it_does_not_know() {
 }
 
 /// A node reads a session, and is stopped before it answers; meanwhile the session ends elsewhere. When it goes on, licences
-/// have come, but none for what it read before.
+/// have come, but none for what it read before. Also where what memory knows was not enough, because activity was to be written.
 #[tokio::test]
 async fn what_was_true_before_is_not_told_after() {
-    for which in 0..5 {
+    for (which, afresh) in (0..5).flat_map(|which| [(which, false), (which, true)]) {
         let (a, b) = pair().await;
         let made = a.world.login("ada").await;
         let b = Arc::new(b);
+        if afresh {
+            b.world.advance(Span::hours(13));
+            b.keep_up().await;
+            b.world.store.plan(Call::Load, [Fault::None]);
+        }
         // Answered only when much has happened since it was read.
         b.world.store.plan(Call::Load, [Fault::DelayAnswer(30_000)]);
         let asking = tokio::spawn({
@@ -129,7 +141,7 @@ async fn what_was_true_before_is_not_told_after() {
         b.keep_up().await;
         assert!(!asking.is_finished(), "it answered too soon to show anything");
         let answer = asking.await.unwrap();
-        assert!(!passes(&answer) && answer.status != 503, "{}: {}", answer.what, answer.text());
+        assert!(!passes(&answer) && answer.status != 503, "{afresh} {}: {}", answer.what, answer.text());
     }
 }
 
@@ -191,4 +203,27 @@ async fn a_new_key_is_known_everywhere() {
     // Strangers who come together are one question to the store, and none when the store does not answer.
     let stranger = format!("{}x", key.token);
     b.world.call(Method::GET, "/v1/sessions").key(&stranger).send().await.refused(401, "access_key_invalid");
+}
+
+/// A node hears nothing while a user is erased: what it had noted of their logins is not written when it writes again.
+#[tokio::test]
+async fn what_was_noted_before_an_erasing_is_not_written_after_it() {
+    let blocked = Networks::new(vec![Network::parse("198.51.100.0/24").unwrap()]);
+    let blocking = Rules { ip_block: Some(Arc::new(blocked)), ..Rules::default() };
+    let (a, b) = pair_under(Some(Policy::from(blocking))).await;
+    let refused = json!({ "user_id": "ada", "ip": "198.51.100.9", "user_agent": "Agent991/1" });
+    let told = async || {
+        assert!(b.world.app.tidy().await.is_ok() && a.world.app.tidy().await.is_ok());
+        a.world.get("/v1/events").await.text().contains("ada")
+    };
+    for _ in 0..3 {
+        b.world.post("/v1/sessions", refused.clone()).await.refused(403, "ip_blocked");
+    }
+    b.ear.cut();
+    a.world.call(Method::POST, "/v1/users/ada/erase").send().await.expect(200);
+    assert!(!told().await);
+    b.world.advance(Span::hours(2));
+    assert!(!told().await, "also not what was counted");
+    b.world.post("/v1/sessions", refused).await.refused(403, "ip_blocked");
+    assert!(told().await, "what is noted later is about somebody who came again");
 }

@@ -123,3 +123,59 @@ async fn nodes_that_take_turns_do_not_count_again() {
         assert_eq!(store.left(), 1_000, "nobody counted");
     }
 }
+
+/// A node counts and finds more than the ledger knows. What it counted is written down also where nobody gets a seat: another
+/// node that trusts the ledger would give one away.
+#[tokio::test]
+async fn who_finds_none_free_tells_the_others() {
+    let (before, after) = (policy(most(10, OnLimit::Reject), &[]), plan(5, OnLimit::Reject));
+    let mut fleet = Fleet::new(0, after.clone()).await;
+    fleet.join().await;
+    fleet.join_with(before).await;
+    fleet.pass(Span::secs(120));
+    fleet[0].create("ada", &[ACME]).await;
+    for user in ["bob", "cy", "dan", "eve"] {
+        fleet[1].create(user, &[ACME]).await;
+    }
+    fleet[1].app.set_file_policy(Some(after.policy.clone())).await;
+    for node in [1, 0] {
+        assert!(is_refused(&fleet[node].make(asked("fay", &[ACME])).await), "node {node}");
+    }
+}
+
+/// A node gets a rule of seats late, and takes no seat itself. The others count what it made before, and, a minute later, what it
+/// had begun to make before.
+#[tokio::test]
+async fn what_was_made_and_begun_without_a_rule_is_counted_by_the_others() {
+    use handstamp_server::store::faulty::{Call, Fault, Gate};
+    let (before, after) = (policy(most(10, OnLimit::Reject), &[]), plan(5, OnLimit::Reject));
+    let mut fleet = Fleet::new(0, before).await;
+    let late = fleet.join_behind().await;
+    fleet.join_with(after.clone()).await;
+    fleet.pass(Span::secs(120));
+    for user in ["ada", "zoe"] {
+        fleet[1].create(user, &[ACME]).await;
+        // The minute after it first looked, in which it is counted again.
+        fleet.pass(Span::secs(62));
+    }
+    fleet[0].create("bob", &[ACME]).await;
+    let gate = Gate::default();
+    late.plan(Call::Commit, [Fault::Hold(gate.clone())]);
+    let begun = tokio::spawn({
+        let node = fleet[0].clone();
+        async move { node.create("dan", &[ACME]).await }
+    });
+    while late.left() > 0 {
+        tokio::task::yield_now().await;
+    }
+    fleet[0].app.set_file_policy(Some(after.policy.clone())).await;
+    good(fleet[0].app.tidy().await);
+    // Three are counted: who did not would take this one for the third.
+    fleet[1].create("eve", &[ACME]).await;
+    gate.open(1);
+    begun.await.unwrap();
+    fleet.pass(Span::secs(60));
+    good(fleet[0].app.tidy().await);
+    assert!(is_refused(&fleet[1].make(asked("fay", &[ACME])).await), "five sit");
+    assert_eq!(fleet[1].found(&of_tag(ACME)).await.len(), 5);
+}

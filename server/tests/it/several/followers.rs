@@ -4,12 +4,14 @@ use super::fleet::{Fleet, until};
 use crate::engine::house::{House, Plan, good, of_tag};
 use futures_util::StreamExt;
 use handstamp_core::access_token::Wish;
+use handstamp_core::caller::Scope;
 use handstamp_core::id::SessionId;
 use handstamp_core::time::Span;
 use handstamp_server::app::access_tokens::Order;
 use handstamp_server::app::end::Target;
 use handstamp_server::app::feed::{Position, Told, What};
 use handstamp_server::app::history::{News, Wanted};
+use handstamp_server::app::keys::NewKey;
 use handstamp_server::host::clock::pause;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -258,4 +260,46 @@ async fn history_is_followed_from_node_to_node() {
     let (took, ()) = tokio::join!(waiting, making);
     assert!(took < Duration::from_millis(900), "{took:?}: nobody told it");
     until("all nodes heard", || async { fleet.nodes().iter().all(|node| node.app.has_heard()) }).await;
+}
+
+/// A node that hears nothing of the others looks for itself whether whoever follows may still do so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_key_is_gone_follows_no_longer_also_where_that_is_not_heard_of() {
+    for of_history in [false, true] {
+        let fleet = roomy(2).await;
+        let ask = NewKey {
+            name: "k".to_owned(),
+            scopes: vec![Scope::TokensVerify, Scope::EventsRead],
+            expires_in: None,
+            operator: false,
+            publishable: false,
+            rate_limit: None,
+        };
+        let operator = fleet[0].operator("default/prd");
+        let key = good(fleet[0].app.create_key(&operator, ask).await);
+        fleet.meet().await;
+        let gone = async || {
+            fleet.ear(1).cut();
+            good(fleet[0].app.delete_key(&operator, key.key.key.id).await);
+            fleet.pass(Span::secs(1));
+        };
+        let (app, text) = (&fleet[1].app, key.text.reveal());
+        let caller = || good(app.caller(Some(text), None));
+        // One after the other: what one of them finds out, the other one would know.
+        let over = async {
+            if of_history {
+                let told = good(app.clone().follow(caller(), Wanted::default(), None).await);
+                let mut told = std::pin::pin!(told);
+                gone().await;
+                assert!(told.next().await.is_none(), "nothing has happened that it could be told");
+            } else {
+                let told = good(app.clone().follow_revocations(caller(), None).await);
+                let mut told = std::pin::pin!(told);
+                while !matches!(told.next().await, Some(Ok(Told::Beat { .. }))) {}
+                gone().await;
+                while told.next().await.is_some() {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(8), over).await.expect("it is told on and on");
+    }
 }

@@ -104,6 +104,49 @@ async fn what_one_node_raises_another_one_settles() {
     assert_eq!(keepers(&fleet), [1]);
 }
 
+/// A session is made by rules of before while another node looks all of them through under tighter ones: it is found later.
+#[tokio::test]
+async fn what_is_made_while_rules_change_is_looked_at_in_time() {
+    use handstamp_core::policy::{Policy, Rules};
+    use handstamp_server::store::faulty::{Call, Fault, Gate};
+    let mut fleet = Fleet::new(0, Plan { said: true, ..Plan::default() }).await;
+    let slow = fleet.join_behind().await;
+    fleet.join().await;
+    good(fleet[1].app.tidy().await);
+    let gate = Gate::default();
+    slow.plan(Call::Commit, [Fault::Hold(gate.clone())]);
+    let begun = tokio::spawn({
+        let node = fleet[0].clone();
+        async move { node.create("ada", &[]).await.0 }
+    });
+    while slow.left() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let tighter = Policy::from(Rules { idle_timeout: Some(Span::secs(60)), ..Rules::default() });
+    good(fleet[1].app.replace_policy(&fleet[1].caller(), None, tighter).await);
+    good(fleet[1].app.tidy().await);
+    gate.open(1);
+    let id = begun.await.unwrap();
+    fleet.pass(Span::secs(60));
+    good(fleet[1].app.tidy().await);
+    assert_eq!(ends(&fleet[0], id).await, 1);
+}
+
+/// The keeper hears nothing of the others: it looks for itself what was ended at once.
+#[tokio::test]
+async fn a_keeper_that_hears_nothing_settles_what_others_raise() {
+    let fleet = Fleet::new(2, Plan::default()).await;
+    round(&fleet).await;
+    assert_eq!(keepers(&fleet), [0]);
+    let (id, _) = fleet[1].create("ada", &["org:acme"]).await;
+    fleet.meet().await;
+    fleet.ear(0).cut();
+    fleet.pass(Span::secs(1));
+    good(fleet[1].revoke(Target::Filter(of_tag("org:acme")), None).await);
+    good(fleet[0].app.tidy().await);
+    assert_eq!(ends(&fleet[1], id).await, 1);
+}
+
 /// The keeper's store goes away under it in the middle of a round, at every step: what it had begun is done by the next one.
 #[tokio::test]
 async fn a_keeper_may_be_lost_in_the_middle() {

@@ -4,10 +4,13 @@
 use super::fleet::Fleet;
 use crate::engine::house::{House, MASTER, NOW, Plan, asked, good};
 use handstamp_core::access_token::Wish;
+use handstamp_core::environment::EnvironmentName;
 use handstamp_core::jose::jws::Unverified;
 use handstamp_core::jose::key::Algorithm;
+use handstamp_core::offline::clock::Tick;
 use handstamp_core::signing::Job;
 use handstamp_core::signing::budget::Budget;
+use handstamp_core::time::Millis;
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
 use handstamp_server::app::App;
@@ -15,11 +18,13 @@ use handstamp_server::app::access_tokens::{Makers, Order};
 use handstamp_server::app::open::Setup;
 use handstamp_server::app::signing::Rotation;
 use handstamp_server::app::validate::{Access, Ask, Validated};
-use handstamp_server::host::clock::ManualClock;
+use handstamp_server::host::clock::{Clock, ManualClock};
 use handstamp_server::store::Store;
+use handstamp_server::store::faulty::{Call, Fault, Faulty, Gate};
 use handstamp_server::store::memory::Memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -65,6 +70,7 @@ async fn sealings_are_counted_over_all_nodes() {
     }
     assert!(sealed.len() >= 4 && sealed.values().all(|n| *n <= SMALL.most), "{sealed:?}");
     // What other nodes change does not cost this one what it took.
+    fleet.meet().await;
     let before: u64 = keys(&fleet[1], Job::Data).iter().map(|key| key.sealings).sum();
     for n in 0..5 {
         fleet[0].environment(&format!("shop/env{n}")).await;
@@ -127,24 +133,74 @@ async fn a_token_of_a_new_key_is_good_on_every_node_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_place_is_given_once() {
     let (memory, clock) = (Memory::shared(), Arc::new(ManualClock::new(NOW)));
-    let mut crowd = JoinSet::new();
+    let (mut nodes, gate) = (Vec::new(), Gate::default());
     for seed in 0..3 {
-        let store: Arc<dyn Store> = Arc::new(memory.node());
+        let store = Arc::new(Faulty::new(Arc::new(memory.node())));
         let tokens = Makers { issuer: Some("https://id.example".to_owned()), algorithm: Algorithm::EdDsa };
         let setup = Setup { tokens, ..super::starts::setup(store.clone(), &clock, seed, MASTER) };
         let first = || Ok(Parts::new(Kind::AccessKey, [1; 16], [2; 32]));
         let (app, _) = Box::pin(App::open(setup, first)).await.unwrap();
-        let node = House { app: Arc::new(app), clock: clock.clone(), store };
+        nodes.push((House { app: Arc::new(app), clock: clock.clone(), store: store.clone() }, store));
+    }
+    let mut crowd = JoinSet::new();
+    for (at, (node, store)) in nodes.iter().enumerate() {
+        let mut made = Vec::new();
         for n in 0..30 {
+            made.push(node.create(&format!("u{at}-{n}"), &[]).await.0);
+        }
+        // All three have seen which places are left before one of them takes any.
+        store.plan(Call::Commit, [Fault::Hold(gate.clone())]);
+        for id in made {
             let node = node.clone();
             crowd.spawn(async move {
-                let (id, _) = node.create(&format!("u{seed}-{n}"), &[]).await;
                 let order = Order { wish: Wish::default(), algorithm: None };
                 good(node.app.mint(&node.caller(), id, &order).await);
                 node.get(id).await.session().status_index.unwrap()
             });
         }
     }
+    while nodes.iter().any(|(_, store)| store.left() > 0) {
+        tokio::task::yield_now().await;
+    }
+    gate.open(3);
     let places = crowd.join_all().await;
     assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), 90);
+}
+
+/// Store time that stands still, as after a failover to a host whose clock is behind.
+#[derive(Default)]
+struct Standing(AtomicI64);
+
+impl Clock for Standing {
+    fn now(&self) -> Millis {
+        NOW
+    }
+    fn raise_to(&self, _floor: Millis) {}
+    fn ticks(&self) -> Tick {
+        Tick(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A status list is no older than a second also while the store's time stands still.
+#[tokio::test]
+async fn a_status_list_is_signed_anew_while_time_stands_still() {
+    let (clock, standing) = (Arc::new(ManualClock::new(NOW)), Arc::new(Standing::default()));
+    let store: Arc<dyn Store> = Arc::new(Memory::shared());
+    let tokens = Makers { issuer: Some("https://id.example".to_owned()), algorithm: Algorithm::EdDsa };
+    let setup = super::starts::setup(store.clone(), &clock, 1, MASTER);
+    let first = || Ok(Parts::new(Kind::AccessKey, [1; 16], [2; 32]));
+    let (app, _) =
+        Box::pin(App::open(Setup { tokens, clock: standing.clone(), ..setup }, first)).await.unwrap();
+    let node = House { app: Arc::new(app), clock, store };
+    let (id, _) = node.create("ada", &[]).await;
+    let order = Order { wish: Wish::default(), algorithm: None };
+    good(node.app.mint(&node.caller(), id, &order).await);
+    let name = EnvironmentName::parse("default/prd").unwrap();
+    let list = async || good(node.app.status_list(&name, 0).await).token;
+    let before = list().await;
+    good(node.end(id).await);
+    standing.0.store(999_999, Ordering::SeqCst);
+    assert_eq!(list().await, before, "it was just signed");
+    standing.0.store(1_000_000, Ordering::SeqCst);
+    assert_ne!(list().await, before, "the end is in it");
 }

@@ -4,7 +4,7 @@
 
 mod heap;
 
-use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId};
+use handstamp_core::id::{Bucket, EnvironmentId, KeyId, SessionId, UserId};
 use handstamp_core::tag::Tag;
 use handstamp_core::time::Millis;
 use handstamp_server::codec::control::{self, access_key_key, environment_key, ledger_key, root_key};
@@ -15,6 +15,10 @@ use handstamp_server::codec::origins::{Purpose, origins_key, read_origins, write
 use handstamp_server::codec::policy;
 use handstamp_server::codec::seats::{read_seats, seats_key, write_seats};
 use handstamp_server::codec::session_type::{read_session_type, write_session_type};
+use handstamp_server::codec::several::{
+    erased_key, lease_key, line_key, read_erased, read_lease, read_line, write_erased, write_lease,
+    write_line,
+};
 use handstamp_server::codec::token_keys::{read_token_keys, token_keys_key, write_token_keys};
 use handstamp_server::codec::{
     CONTROL, control_key, event, idempotency_key, kind, read_user, session_key, user_record,
@@ -28,7 +32,7 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, body)) = data.split_first() else { return };
-    match which % 17 {
+    match which % 20 {
         0 => history(body),
         1 => keeps(root_key(), body, control::read_root, |root| control::write_root(root).body),
         2 => keeps(environment_key(ENV), body, control::read_environment, |env| {
@@ -63,6 +67,12 @@ fuzz_target!(|data: &[u8]| {
         }
         13 => pages(body),
         16 => keeps(moving_key(), body, read_moving, |moving| write_moving(moving).body),
+        17 => keeps(line_key(), body, read_line, |line| write_line(*line).body),
+        18 => keeps(lease_key("house"), body, read_lease, |lease| write_lease("house", lease).body),
+        19 => {
+            let Ok(name) = UserId::new("erased_nobody") else { return };
+            keeps(erased_key(ENV, &name), body, read_erased, |at| write_erased(ENV, &name, *at).body);
+        }
         15 => keeps(token_keys_key(ENV), body, read_token_keys, |keys| write_token_keys(ENV, keys).body),
         _ => keeps(login_key(ENV, SessionId([7; 16])), body, read_login, |code| write_login(ENV, code).body),
     }

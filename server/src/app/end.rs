@@ -211,6 +211,8 @@ impl App {
             named.extend(some.into_iter().take(room));
             // What is made from here on is made after the end of all others.
             if all {
+                // Another node may have ended some of them, and was not heard yet.
+                self.withhold(bucket);
                 return Ok(Revoked::Ended { count, sessions: named });
             }
         }
@@ -301,7 +303,10 @@ impl App {
                 }
             }
             match next {
-                None => return Ok(Revoked::Ended { count, sessions: named }),
+                None => {
+                    self.withhold_all();
+                    return Ok(Revoked::Ended { count, sessions: named });
+                }
                 next => cursor = next,
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! * [`hear`](self::hear): what other nodes changed is acted on, in order. [`message`]: what they say.
 //! * [`unwritten`](self::unwritten): activity that only they know of. [`alike`](self::alike): whether they are configured alike.
+//! * [`withheld`](self::withheld): what memory does not answer for a moment.
 //! * The probe: this node says something to itself through the same stream. What comes of that is for
 //!   [`handstamp_core::licence`] to say.
 //!
@@ -13,10 +14,12 @@ mod hear;
 pub mod message;
 pub mod spent;
 mod unwritten;
+mod withheld;
 
 use super::App;
 use crate::host::clock::pause;
 use crate::store::{Changes, Store, StoreError};
+use handstamp_core::id::SessionId;
 use handstamp_core::licence::{self, Probes};
 use handstamp_core::offline::clock::Tick;
 use handstamp_core::time::{Millis, Span};
@@ -43,6 +46,7 @@ pub(super) struct Nodes {
     last: [AtomicU64; 2],
     /// When control records were last asked for because of a stranger; whoever asks holds it.
     strangers: tokio::sync::Mutex<Option<Tick>>,
+    withheld: withheld::Withheld,
 }
 
 /// The most other nodes that are told apart; more are not waited for.
@@ -74,6 +78,7 @@ impl Nodes {
             asking: unwritten::Asking::default(),
             last: Default::default(),
             strangers: tokio::sync::Mutex::default(),
+            withheld: withheld::Withheld::default(),
         }
     }
 
@@ -248,6 +253,14 @@ impl App {
         let Some(nodes) = &self.nodes else { return Some(Good::ALWAYS) };
         let until = Tick(nodes.until.load(Ordering::Acquire));
         licence::is_good(until, self.clock.ticks()).then_some(Good(Some(until)))
+    }
+
+    /// The same of a session.
+    pub(super) fn licence_of(&self, id: SessionId) -> Option<Good> {
+        self.licence().filter(|good| match (&self.nodes, good.0) {
+            (Some(nodes), Some(until)) => nodes.withheld.allows(id.bucket(), until),
+            _ => true,
+        })
     }
 
     /// Until when what is read from the store from now on may be told.

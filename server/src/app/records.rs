@@ -234,6 +234,10 @@ impl App {
         let found = self.load(&[session_key(env, id)]).await?;
         let Some(found) = found.into_iter().next().flatten() else { return Ok(None) };
         let (session, stored) = self.read_session(&found)?;
+        if !session.is_live() {
+            // Another node may have ended it, and who is told so now must not be let in by what is remembered here.
+            self.cache.forget(id);
+        }
         let (seen, offered) = if session.is_live() { unwritten.over(stored) } else { (stored, stored) };
         Ok(Some(Loaded { session, seen, offered, version: found.version }))
     }

@@ -225,7 +225,7 @@ impl App {
     ) -> Result<(Option<Arc<Kept>>, Good), Fault> {
         // The licence is looked at before the cache is: what was forgotten since it was given is not found.
         if !strong
-            && let Some(good) = self.licence()
+            && let Some(good) = self.licence_of(session)
             && let Some(kept) = self.cache.get(env.record.id, session)
         {
             return Ok((Some(kept), good));

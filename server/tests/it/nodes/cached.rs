@@ -5,7 +5,8 @@ use super::cluster::{Cluster, settle};
 use crate::engine::house::{Plan, Said, good, of_user, tags};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
-use handstamp_server::app::end::Target;
+use handstamp_server::app::end::{Revoked, Target};
+use handstamp_server::app::search::Filter;
 use handstamp_server::app::update::Update;
 use handstamp_server::app::validate::{Ask, Validated};
 use handstamp_server::store::faulty::{Call, Fault, Gate};
@@ -215,4 +216,42 @@ async fn a_probe_counts_for_nothing_until_what_came_before_it_is_known() {
     gate.open(1);
     hearing.await.unwrap();
     assert_eq!(b.validate(&token).await, REVOKED);
+}
+
+/// What a node has said itself it may not deny a moment later, whatever it has heard by then: that a session has ended, or that
+/// all of a user's have.
+#[tokio::test]
+async fn what_was_told_to_have_ended_is_not_allowed_after_it() {
+    for way in ["end", "user", "found", "strong"] {
+        let (cluster, a, b) = Cluster::pair(Plan::default()).await;
+        let (id, token) = a.create("ada", &[]).await;
+        cluster.pass(Span(1));
+        let before = Filter { created_before: Some(a.now()), ..Filter::default() };
+        let (_, other) = a.create("bob", &[]).await;
+        b.keep_up().await;
+        assert_eq!((b.validate(&token).await, b.validate(&other).await), (ALLOWED, ALLOWED));
+        b.ear.hold();
+        assert!(good(a.end(id).await));
+        assert_eq!(b.validate(&token).await, ALLOWED, "it cannot know yet");
+        let done = match way {
+            "end" => u64::from(good(b.end(id).await)),
+            "strong" => u64::from(good(b.try_validate(&token, false, true).await) != REVOKED),
+            _ => {
+                let whom = if way == "user" { of_user("ada") } else { before };
+                let Revoked::Ended { count, .. } = good(b.revoke(Target::Filter(whom), None).await) else {
+                    panic!("{way}")
+                };
+                count
+            }
+        };
+        assert_eq!(done, 0, "{way}: it was another node's doing");
+        assert_eq!(b.validate(&token).await, REVOKED, "{way}");
+        // What has nothing to do with it is answered from memory, or is again as soon as a probe came back.
+        b.ear.release();
+        b.keep_up().await;
+        cluster.pass(Span(1));
+        b.keep_up().await;
+        assert!(answers_from_memory(&b, &other).await, "{way}");
+        assert_eq!(b.validate(&token).await, REVOKED, "{way}");
+    }
 }

@@ -109,7 +109,13 @@ async fn a_dropped_future_mixes_no_answers() {
                 dice = dice.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
                 (dice >> 33) % sides
             };
-            for _ in 0..300 {
+            let began = clock();
+            // A fast server leaves little to be dropped.
+            for round in 0.. {
+                if round >= 300 && (answered.min(dropped) >= 10 || began.elapsed() > Duration::from_secs(30))
+                {
+                    break;
+                }
                 let wanted: Vec<u32> = (0..=roll(3)).map(|_| u32::try_from(roll(400)).unwrap()).collect();
                 let keys: Vec<Key> = wanted.iter().map(|n| key(*n)).collect();
                 let low = wanted[0];

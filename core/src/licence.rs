@@ -62,3 +62,9 @@ impl Probes {
 pub fn is_good(until: Tick, now: Tick) -> bool {
     now < until
 }
+
+/// Whether a licence that runs until then is of a probe that was sent after `since`: whatever was acknowledged anywhere by then has
+/// been acted on.
+pub fn knows(until: Tick, since: Tick) -> bool {
+    since.plus(LIFE) < until
+}

@@ -1,6 +1,6 @@
 //! The licence of a node: from the sending of what came back, and never longer.
 
-use handstamp_core::licence::{LIFE, Probes, is_good};
+use handstamp_core::licence::{LIFE, Probes, is_good, knows};
 use handstamp_core::offline::clock::Tick;
 
 /// Milliseconds.
@@ -77,4 +77,13 @@ fn it_ends_at_its_end() {
     assert!(is_good(at(1_500), Tick(1_499_999)));
     assert!(!is_good(at(1_500), at(1_500)));
     assert!(!is_good(Tick(i64::MIN), Tick(i64::MIN)));
+}
+
+#[test]
+fn a_licence_knows_what_was_before_its_probe_was_sent() {
+    let sent = Tick(5_000_000);
+    let until = sent.plus(LIFE);
+    for (since, known) in [(4_999_999, true), (5_000_000, false), (5_000_001, false), (i64::MIN, true)] {
+        assert_eq!(knows(until, Tick(since)), known, "{since}");
+    }
 }

@@ -95,11 +95,20 @@ impl App {
 
     /// Whether a caller who was recognised a while ago may still do what `scope` covers: the key was not revoked,
     /// suspended or changed meanwhile, and its environment is there.
-    pub fn still_may(&self, caller: &Caller, scope: Scope) -> bool {
+    pub(super) fn still_may(&self, caller: &Caller, scope: Scope) -> bool {
         let control = self.control.load();
         let good = |key: &AccessKey| key.stands(self.now()).and_then(|()| key.allows(scope)).is_ok();
         control.env(caller.env.record.id).is_some()
             && control.key(caller.key.key.id).is_some_and(|found| good(&found.key))
+    }
+
+    /// The same as the store has it now, for an answer that is made again.
+    ///
+    /// # Errors
+    /// `access_key_invalid`; faults.
+    pub async fn look_again(&self, caller: &Caller, scope: Scope) -> Result<(), Stop> {
+        self.look_up_newest().await?;
+        if self.still_may(caller, scope) { Ok(()) } else { Err(Stop::code(Code::AccessKeyInvalid)) }
     }
 
     /// Whether a key, or an environment that an operator names, is nothing that memory would let pass: what was made or

@@ -16,7 +16,7 @@ pub mod spent;
 mod unwritten;
 mod withheld;
 
-use super::App;
+use super::{App, Fault, Stop};
 use crate::host::clock::pause;
 use crate::store::{Changes, Store, StoreError};
 use handstamp_core::id::SessionId;
@@ -55,12 +55,18 @@ const MOST: usize = 256;
 const AWAY: Span = Span::secs(10);
 /// How long a request waits for control records.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often an answer that came too late is made again.
+const AGAIN: u32 = 3;
 /// There is no licence.
 const NONE: i64 = i64::MIN;
 
 /// How long something that was read may be told as it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Good(Option<Tick>);
+
+/// How often an answer was made that came too late to be told.
+#[derive(Default)]
+pub struct Late(u32);
 
 impl Good {
     /// Nobody else changes what this node has read.
@@ -274,6 +280,22 @@ impl App {
     /// Whether an answer that was made of something may leave now.
     pub fn is_good(&self, good: Good) -> bool {
         good.0.is_none_or(|until| licence::is_good(until, self.clock.ticks()))
+    }
+
+    /// The same for whoever makes an answer again, on a fresh load, when it may not.
+    ///
+    /// # Errors
+    /// `store_unavailable` when it came too late again and again: this node cannot know that what it says is still true.
+    pub fn may_leave(&self, good: Good, late: &mut Late) -> Result<bool, Stop> {
+        if self.is_good(good) {
+            return Ok(true);
+        }
+        late.0 += 1;
+        if late.0 <= AGAIN {
+            return Ok(false);
+        }
+        let why = "this node is too slow to know that its answers are still true";
+        Err(Fault::Store(StoreError::Unavailable(why.to_owned())).into())
     }
 }
 

@@ -18,6 +18,7 @@ use super::listener::PeerAddr;
 use super::peer::Hop;
 use super::problem::Problem;
 use crate::app::control::Env;
+use crate::app::nodes::Late;
 use crate::app::rates::Tab;
 use crate::app::validate::Ask;
 use crate::app::visit::{Visited, Visitor};
@@ -51,9 +52,6 @@ pub(super) enum Through {
 pub const CODE: HeaderName = HeaderName::from_static("x-handstamp-code");
 /// The way to the login page, on the application's own origin; the proxy brings it here.
 pub const LOGIN: &str = "/login";
-
-/// How often an answer is made that could not leave in time: see [`crate::app::App::is_good`].
-const TRIES: u32 = 3;
 
 const VARY: HeaderValue = HeaderValue::from_static("Cookie, Authorization, Session");
 
@@ -184,18 +182,19 @@ impl Question<'_> {
             strong,
             ..Ask::default()
         };
-        for attempt in 0..TRIES {
-            match web.app.visit(&self.env, ask(attempt > 0)).await? {
+        let (mut late, mut strong) = (Late::default(), false);
+        loop {
+            match web.app.visit(&self.env, ask(strong)).await? {
                 Visited::In(visitor) => {
                     let answer = self.allowed(web, &visitor, presented);
-                    if web.app.is_good(visitor.good) {
+                    if web.app.may_leave(visitor.good, &mut late)? {
                         return Ok(answer);
                     }
                 }
                 Visited::Out(refusal, _) => return Ok(self.refused(&refusal)),
             }
+            strong = true;
         }
-        Err(Problem::too_slow())
     }
 
     /// The judgement of the browser's door on requests that change something: the page, then the session's CSRF token.

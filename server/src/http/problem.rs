@@ -105,13 +105,6 @@ impl Problem {
     pub fn accident(code: Code, what: &dyn std::fmt::Display) -> Problem {
         Problem { accident: Some(what.to_string()), ..Problem::code(code) }
     }
-    /// Nobody knows whether what was found out is still true: see [`crate::app::App::is_good`].
-    pub fn too_slow() -> Problem {
-        Problem::accident(
-            Code::StoreUnavailable,
-            &"this node is too slow to know that its answers are still true",
-        )
-    }
     /// Tells the log, if it is an accident.
     pub(super) fn log(&self, id: RequestId) {
         let Some(accident) = &self.accident else { return };

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// Buckets share places.
 const PLACES: usize = 1_024;
 
-/// Per place, what a licence must last longer than.
+/// Per place, since when.
 pub(super) struct Withheld(Box<[AtomicI64]>);
 
 impl Default for Withheld {
@@ -23,16 +23,15 @@ impl Default for Withheld {
 }
 
 impl Withheld {
-    /// A licence up to `until` is of a probe that was sent before, or not.
+    /// Whether memory may answer for sessions of this bucket, under a licence up to `until`.
     pub(super) fn allows(&self, bucket: Bucket, until: Tick) -> bool {
         let place = self.0.get(usize::from(bucket.get()) % PLACES);
-        place.is_some_and(|beyond| until.0 > beyond.load(Ordering::Acquire))
+        place.is_some_and(|since| licence::knows(until, Tick(since.load(Ordering::Acquire))))
     }
 
     fn withhold(&self, places: impl Iterator<Item = usize>, now: Tick) {
-        let beyond = now.plus(licence::LIFE).0;
         for place in places.filter_map(|place| self.0.get(place)) {
-            place.fetch_max(beyond, Ordering::AcqRel);
+            place.fetch_max(now.0, Ordering::AcqRel);
         }
     }
 }

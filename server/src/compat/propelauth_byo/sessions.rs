@@ -11,9 +11,10 @@ use crate::app::callers::Caller;
 use crate::app::create::Create;
 use crate::app::end::{Revoke, Revoked, Target};
 use crate::app::login::Given;
+use crate::app::nodes::Late;
 use crate::app::spared::Except;
 use crate::app::validate::{Ask, Validated};
-use crate::app::{App, Fault, Refused, Stop};
+use crate::app::{App, Refused, Stop};
 use crate::json::Object;
 use handstamp_core::agent::hints::Hints;
 use handstamp_core::caller::Scope;
@@ -24,8 +25,6 @@ use handstamp_core::rotation::Issued;
 use handstamp_core::subject::Subject;
 use serde_json::value::RawValue;
 
-/// How often an answer is made that could not leave in time.
-const TRIES: u32 = 3;
 /// Sessions of a full page.
 const PAGE: usize = 100;
 /// Each page is walked to from the first one: beyond this that would be no work for one call.
@@ -112,18 +111,17 @@ pub(super) async fn validate(
     let again = app.has_others().then(|| asked.clone());
     let mut verdict = app.validate(&by.env, asked).await.map_err(plain)?;
     if let Some(mut again) = again {
-        for tries in 0.. {
+        let mut late = Late::default();
+        loop {
             let (good, proved) = match &verdict {
                 Validated::Current(current) => (current.good, false),
                 Validated::Allowed { good, challenge, .. } => (*good, challenge.is_some()),
                 Validated::Refused { .. } => break,
             };
-            if app.is_good(good) {
+            if app.may_leave(good, &mut late).map_err(plain)? {
                 break;
             }
-            if tries == TRIES {
-                return Err(plain(Fault::Contended.into()));
-            }
+            app.look_again(by, Scope::SessionsRead).await.map_err(plain)?;
             again = again.again(proved);
             verdict = app.validate(&by.env, again.clone()).await.map_err(plain)?;
         }

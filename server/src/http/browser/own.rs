@@ -12,6 +12,7 @@ use super::super::wire::{ActorBody, ClientBody, PageBody, Time};
 use super::guard::{Instead, may_change};
 use super::session::{clear, enter, paid};
 use super::visit::Visit;
+use crate::app::nodes::Late;
 use crate::app::validate::Ask;
 use crate::app::view::View;
 use axum::extract::State;
@@ -88,11 +89,12 @@ impl<'a> OneOfMine<'a> {
 pub async fn list(State(web): State<Arc<Web>>, visit: Visit, query: Params) -> Answer {
     let answering = async {
         let limit = query.limit()?;
-        let visitor = enter(&web, &visit, visit.ask_without_successor()).await?;
+        let mut visitor = enter(&web, &visit, visit.ask_without_successor()).await?;
         let found = web.app.own_sessions(&visitor, limit, query.get("cursor")?).await;
         let found = found.map_err(|stop| Problem::from(stop).of_parameter())?;
-        if !web.app.is_good(visitor.good) {
-            enter(&web, &visit, Ask { strong: true, ..visit.ask_without_successor() }).await?;
+        let mut late = Late::default();
+        while !web.app.may_leave(visitor.good, &mut late)? {
+            visitor = enter(&web, &visit, Ask { strong: true, ..visit.ask_without_successor() }).await?;
         }
         let items = found.items.iter().map(|view| OneOfMine::of(view, visitor.session)).collect();
         Ok(json(StatusCode::OK, &PageBody { items, next_cursor: found.next }))

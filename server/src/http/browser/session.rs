@@ -8,6 +8,7 @@ use super::super::reply::{json, no_content};
 use super::answer::{OwnSession, session_cookie, set_cookie};
 use super::guard::{Instead, may_change};
 use super::visit::{Bearer, Visit};
+use crate::app::nodes::Late;
 use crate::app::validate::Ask;
 use crate::app::visit::{Visited, Visitor};
 use axum::body::Body;
@@ -150,19 +151,16 @@ async fn enter_for(
     mut ask: Ask<'_>,
     answer: impl Fn(&Visitor) -> Answer,
 ) -> Answer {
-    for _ in 0..TRIES {
+    let mut late = Late::default();
+    loop {
         let visitor = enter(web, visit, ask.clone()).await?;
         let made = answer(&visitor)?;
-        if web.app.is_good(visitor.good) {
+        if web.app.may_leave(visitor.good, &mut late)? {
             return Ok(made);
         }
         ask.strong = true;
     }
-    Err(Problem::too_slow())
 }
-
-/// How often it is tried.
-const TRIES: u32 = 3;
 
 /// Which cookies an answer sets.
 #[derive(Clone, Copy, PartialEq, Eq)]

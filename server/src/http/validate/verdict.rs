@@ -9,7 +9,7 @@ use super::super::wire::{ChallengeBody, EvidenceBody};
 use super::super::{Web, render};
 use super::ValidateResponse;
 use crate::app::callers::Caller;
-use crate::app::nodes::Good;
+use crate::app::nodes::{Good, Late};
 use crate::app::validate::{Ask, Validated};
 use crate::app::view::View;
 use handstamp_core::caller::Scope;
@@ -18,24 +18,19 @@ use handstamp_core::rotation::Issued;
 use handstamp_core::step_up;
 use serde::Serialize;
 
-/// How often an answer is made that could not leave in time.
-const TRIES: u32 = 3;
-
 /// The answer to one.
 pub(super) async fn one(web: &Web, caller: &Caller, asked: Ask<'_>) -> Result<Vec<u8>, Problem> {
     let mut out = Vec::with_capacity(1_024);
     let again = web.app.has_others().then(|| asked.clone());
     let mut told = judge(web, caller, asked, &mut out).await?;
     let Some(mut again) = again else { return Ok(out) };
-    for _ in 0..TRIES {
-        if web.app.is_good(told.good) {
-            return Ok(out);
-        }
+    let mut late = Late::default();
+    while !web.app.may_leave(told.good, &mut late)? {
         out.clear();
         again = again.again(told.proved);
         told = judge_again(web, caller, &again, &mut out).await?;
     }
-    Err(Problem::too_slow())
+    Ok(out)
 }
 
 /// The answer to a batch, in the order of the requests.
@@ -71,21 +66,20 @@ async fn together(web: &Web, caller: &Caller, mut asked: Vec<Ask<'_>>) -> Result
         let how = judge(web, caller, one.clone(), &mut out).await?;
         told.push((out, how));
     }
-    for _ in 0..TRIES {
-        let mut late = 0;
+    let mut late = Late::default();
+    // All of it leaves with the first that must: the others are looked at when that one is.
+    while let Some((_, how)) = told.iter().find(|(_, how)| !web.app.is_good(how.good))
+        && !web.app.may_leave(how.good, &mut late)?
+    {
         for (one, (out, how)) in asked.iter_mut().zip(&mut told) {
             if !web.app.is_good(how.good) {
-                late += 1;
                 out.clear();
                 *one = one.again(how.proved);
                 *how = judge_again(web, caller, one, out).await?;
             }
         }
-        if late == 0 {
-            return Ok(told.into_iter().map(|(out, _)| out).collect());
-        }
     }
-    Err(Problem::too_slow())
+    Ok(told.into_iter().map(|(out, _)| out).collect())
 }
 
 /// The same on a fresh load, if whoever asked may still ask.
@@ -95,10 +89,7 @@ async fn judge_again(
     asked: &Ask<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Judged, Problem> {
-    web.app.look_up_newest().await.map_err(|error| Problem::accident(Code::StoreUnavailable, &error))?;
-    if !web.app.still_may(caller, Scope::SessionsRead) {
-        return Err(Problem::code(Code::AccessKeyInvalid));
-    }
+    web.app.look_again(caller, Scope::SessionsRead).await?;
     judge(web, caller, asked.clone(), out).await
 }
 

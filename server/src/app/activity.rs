@@ -128,6 +128,23 @@ impl App {
         Ok(())
     }
 
+    /// The same of a session that was loaded to be judged: what memory holds of it knows then, too.
+    pub(super) async fn seen_loaded(
+        &self,
+        (env, id): (EnvironmentId, SessionId),
+        (seen, offered): (Millis, Millis),
+        idle: Span,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        match self.cache.peek(env, id) {
+            Some(kept) => {
+                kept.mark.knows(seen, offered);
+                self.seen((env, id), &kept.mark, idle, now).await
+            }
+            None => self.seen((env, id), &Mark::new(seen, offered, true), idle, now).await,
+        }
+    }
+
     /// Waits for the store when too much activity waits for it.
     pub(super) async fn not_too_many(&self) -> Result<(), StoreError> {
         if self.activity.waiting_count() > MOST {

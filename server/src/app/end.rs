@@ -174,6 +174,8 @@ impl App {
         let estimate = count.saturating_sub(usize::from(spared.is_some()));
         if !ask.dry_run {
             self.raise_epoch(env, whom, caller.by(), ask.reason.clone(), spared).await?;
+            // Another node may have given one of them the tag, and was not heard yet.
+            self.withhold_all();
         }
         Ok(Revoked::Raised { estimate })
     }

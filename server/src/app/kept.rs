@@ -41,6 +41,11 @@ impl Mark {
     pub fn new(seen: Millis, offered: Millis, gone: bool) -> Mark {
         Mark { seen: AtomicI64::new(seen.0), offered: AtomicI64::new(offered.0), gone: AtomicBool::new(gone) }
     }
+    /// Others have found this activity, and that the store knows of it up to there.
+    pub fn knows(&self, seen: Millis, offered: Millis) {
+        self.seen.fetch_max(seen.0, Ordering::SeqCst);
+        self.offered.fetch_max(offered.0, Ordering::SeqCst);
+    }
     /// Whether activity at `now` must be durable before it is answered. Then it is also judged in the bucket's turn:
     /// otherwise somebody who does not know of it yet could find the session idle at the same moment.
     pub fn must_be_written(&self, idle: Span, now: Millis) -> bool {

@@ -121,8 +121,14 @@ impl Ask<'_> {
 
     /// The same question, for an answer that came too late to be told. A proof that was good for that answer is used up by it.
     pub fn again(&self, proved: bool) -> Self {
+        Ask { strong: true, ..self.once_more(proved) }
+    }
+
+    /// The same where memory may answer if it knows again by then: for one of many, of whom the last would else be too late for
+    /// the first.
+    pub fn once_more(&self, proved: bool) -> Self {
         let device = if proved { Device::Ignored } else { self.device.clone() };
-        Ask { strong: true, device, ..self.clone() }
+        Ask { device, ..self.clone() }
     }
 
     /// What it demands of a session; `read` is what its user agent says, where that is not the one of the session.
@@ -193,7 +199,13 @@ impl App {
         let (kept, good) = self.at_hand(env, shown.session(), ask.strong).await?;
         // What was ended at once, the rules and the time are those of now: a caller may have been recognised long before
         // the rest of its request came, and the store may have taken its time.
-        let env = self.env(env.record.id)?;
+        let (before, env) = (env, self.env(env.record.id)?);
+        if matches!(shown, Shown::Access(_))
+            && !Arc::ptr_eq(before, &env)
+            && !self.knows_signer(&env, ask.token)
+        {
+            return Ok(self.told(&ask, refused(unreadable(Unreadable::Malformed), None)));
+        }
         let now = self.now();
         if let Some(kept) = kept
             && let Some(current) = self.pass(&env, (kept, good), shown, &ask, now)

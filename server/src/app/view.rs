@@ -69,8 +69,18 @@ impl App {
         Ok(View { held, seen, ends, ended })
     }
 
-    /// How a session has ended by `now`, if it has: written down, or by time or epoch.
+    /// How a loaded session has ended by `now`, if it has: written down, or by time or epoch.
     pub(super) fn ended(&self, env: &Env, session: &Session, seen: Millis, now: Millis) -> Option<Box<End>> {
+        let end = self.end_of(env, session, seen, now);
+        if end.is_some() {
+            // Another node may have ended it, or changed what it is judged by, and who is told so now must not be let in by what
+            // is remembered here.
+            self.cache.forget(session.id);
+        }
+        end
+    }
+
+    fn end_of(&self, env: &Env, session: &Session, seen: Millis, now: Millis) -> Option<Box<End>> {
         if let State::Ended(end) = &session.state {
             return Some(end.clone());
         }

@@ -177,20 +177,27 @@ impl App {
     }
 
     /// Whose CSRF token is to be shown before a request with this token may change anything; `None` where no live session
-    /// stands behind the token, so that there is nothing to change. Its session pays for the request, unless the token is one of
-    /// long ago.
+    /// stands behind the token, so that there is nothing to change, and never on the word of memory alone: it may not know that
+    /// the session was active elsewhere. Its session pays for the request, unless the token is one of long ago. `strong`: as the
+    /// store has it.
     ///
     /// # Errors
     /// Faults.
-    pub async fn holder(&self, env: &Arc<Env>, token: &str, tab: &Tab) -> Result<Option<Holder>, Stop> {
+    pub async fn holder(
+        &self,
+        env: &Arc<Env>,
+        token: &str,
+        tab: &Tab,
+        strong: bool,
+    ) -> Result<Option<Holder>, Stop> {
         let Ok(opened) = open(Kind::Session, env.record.id, token, &self.keys) else { return Ok(None) };
-        let (Some(kept), _) = self.at_hand(env, opened.session, false).await? else { return Ok(None) };
+        let (Some(kept), _) = self.at_hand(env, opened.session, strong).await? else { return Ok(None) };
         let Some(outline) = kept.outline() else { return Ok(None) };
         let session = kept.subject(&outline);
         let env = self.env(env.record.id)?;
         let (seen, policy, now) = (kept.mark.last_seen(), env.policy.of(&session), self.now());
         if ending(&session, seen, &env.ledger, &policy, now).is_some() {
-            return Ok(None);
+            return if strong { Ok(None) } else { Box::pin(self.holder(&env, token, tab, true)).await };
         }
         let bench = Bench { env: env.record.id, ledger: &env.ledger, keys: &self.keys };
         if is_in_use(&session, &opened, bench, &policy, now) {

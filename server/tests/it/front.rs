@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use handstamp_core::time::Millis;
 use handstamp_server::store::faulty::Call;
 use handstamp_server::store::{
-    Amend, Batch, EventQuery, Key, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally, Versioned,
+    Amend, Batch, Changes, EventQuery, Key, Page, Query, Scrubbed, Store, StoreError, StoredEvent, Tally,
+    Versioned,
 };
 
 /// What happens.
@@ -75,6 +76,12 @@ impl<T: Front> Store for Fronted<T> {
     }
     async fn probe(&self) -> Result<(), StoreError> {
         self.inner(Call::Probe).probe().await
+    }
+    fn changes(&self) -> Option<Changes> {
+        self.0.inner().changes()
+    }
+    async fn say(&self, message: &[u8]) -> Result<Millis, StoreError> {
+        self.inner(Call::Say).say(message).await
     }
     async fn close(&self) {
         self.0.inner().close().await;

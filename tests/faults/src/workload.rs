@@ -18,11 +18,11 @@ pub(crate) const MOST: usize = 2;
 /// How many seats `org:seats` has.
 pub(crate) const SEATS: usize = 4;
 
-/// The rules of the environment: `allows` says whether watched sessions may come from where they come.
+/// The rules of the environment, in which only tags limit anything, however long it goes on: `allows` says whether watched sessions may come from where they come.
 pub(crate) fn policy(allows: bool) -> Value {
     let networks = if allows { ["198.51.100.0/24"] } else { ["203.0.113.0/24"] };
     json!({
-        "default": {"rotate_every": "1s", "rotation_grace": "60s", "max_sessions": 10},
+        "default": {"rotate_every": "1s", "rotation_grace": "60s", "max_sessions": 10_000},
         "tag": {
             "limit:reject": {"max_sessions": MOST, "on_limit": "reject"},
             "limit:evict": {"max_sessions": MOST, "on_limit": "end_oldest"},

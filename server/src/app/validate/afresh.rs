@@ -5,7 +5,6 @@ use super::{Ask, Validated, over_budget, refused};
 use crate::app::access_tokens::{Draft, Order, Places};
 use crate::app::control::Env;
 use crate::app::devices::prove;
-use crate::app::kept::Mark;
 use crate::app::records::{Decision, Loaded, Stage};
 use crate::app::{App, Stop};
 use handstamp_core::device::Passed;
@@ -115,12 +114,12 @@ impl App {
                         self.observer.offer(env.record.id, id, ask.client());
                     }
                     if stage.is_none() && ask.touch {
-                        let mark = Mark::new(loaded.seen, offered, true);
+                        let known = (loaded.seen, offered);
                         if used.is_some() {
                             // Only once nobody else has used the challenge.
-                            later = Some((mark, view.idle()));
+                            later = Some((known, view.idle()));
                         } else {
-                            self.seen((env.record.id, id), &mark, view.idle(), now).await?;
+                            self.seen_loaded((env.record.id, id), known, view.idle(), now).await?;
                         }
                     }
                     let to = challenge::Client::Session(id);
@@ -145,8 +144,8 @@ impl App {
             })
         });
         let (answer, later) = decided.await?;
-        if let Some((mark, idle)) = later {
-            self.seen((env.record.id, id), &mark, idle, self.now()).await?;
+        if let Some((known, idle)) = later {
+            self.seen_loaded((env.record.id, id), known, idle, self.now()).await?;
         }
         Ok(answer)
     }

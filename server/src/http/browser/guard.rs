@@ -32,10 +32,18 @@ pub(in super::super) async fn may_change(web: &Web, visit: &Visit, instead: Inst
         return Ok(());
     }
     let vouched = judge_origin(visit).map_err(|refusal| Problem::of_browser(&refusal))?;
-    let Some(holder) = web.app.holder(&visit.env, &visit.token, &visit.tab).await? else { return Ok(()) };
+    let held = async |strong| web.app.holder(&visit.env, &visit.token, &visit.tab, strong).await;
+    let Some(mut holder) = held(false).await? else { return Ok(()) };
     let header = visit.headers.get(&web.cookie.csrf_header);
     let presented = header.and_then(|value| value.to_str().ok());
-    match web.app.judge_csrf(holder, presented) {
+    let mut judged = web.app.judge_csrf(holder, presented);
+    if judged.is_err() && presented.is_some() && web.app.has_others() {
+        // The user may have authenticated again a moment ago, by another node.
+        let Some(now) = held(true).await? else { return Ok(()) };
+        holder = now;
+        judged = web.app.judge_csrf(holder, presented);
+    }
+    match judged {
         Ok(()) => Ok(()),
         Err(_) if header.is_none() && instead == Instead::Vouched && vouched.instead_of_token => Ok(()),
         Err(refusal) => {

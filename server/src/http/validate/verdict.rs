@@ -28,7 +28,9 @@ pub(super) async fn one(web: &Web, caller: &Caller, asked: Ask<'_>) -> Result<Ve
     while !web.app.may_leave(told.good, &mut late)? {
         out.clear();
         again = again.again(told.proved);
-        told = judge_again(web, caller, &again, &mut out).await?;
+        // Whoever asked may perhaps not ask any more.
+        web.app.look_again(caller, Scope::SessionsRead).await?;
+        told = judge(web, caller, again.clone(), &mut out).await?;
     }
     Ok(out)
 }
@@ -71,26 +73,16 @@ async fn together(web: &Web, caller: &Caller, mut asked: Vec<Ask<'_>>) -> Result
     while let Some((_, how)) = told.iter().find(|(_, how)| !web.app.is_good(how.good))
         && !web.app.may_leave(how.good, &mut late)?
     {
+        web.app.look_again(caller, Scope::SessionsRead).await?;
         for (one, (out, how)) in asked.iter_mut().zip(&mut told) {
             if !web.app.is_good(how.good) {
                 out.clear();
-                *one = one.again(how.proved);
-                *how = judge_again(web, caller, one, out).await?;
+                *one = one.once_more(how.proved);
+                *how = judge(web, caller, one.clone(), out).await?;
             }
         }
     }
     Ok(told.into_iter().map(|(out, _)| out).collect())
-}
-
-/// The same on a fresh load, if whoever asked may still ask.
-async fn judge_again(
-    web: &Web,
-    caller: &Caller,
-    asked: &Ask<'_>,
-    out: &mut Vec<u8>,
-) -> Result<Judged, Problem> {
-    web.app.look_again(caller, Scope::SessionsRead).await?;
-    judge(web, caller, asked.clone(), out).await
 }
 
 /// How long an answer may be told, and whether a proof was used up for it.

@@ -237,3 +237,24 @@ async fn a_rare_request_from_elsewhere_is_remembered() {
     house.tidy().await;
     assert_eq!(house.get(id).await.session().last_client.as_ref().and_then(|last| last.ip), ip);
 }
+
+/// Who comes back after a long silence is asked after in the store once; from then on memory knows again.
+#[tokio::test]
+async fn after_a_long_silence_memory_answers_again() {
+    let (house, store) = faulty(Plan::default()).await;
+    let (_, token) = house.create("ada", &[]).await;
+    let from_memory = async || {
+        store.plan(Call::Load, [Fault::Before]);
+        let answered = house.try_validate(&token, false, false).await.is_ok();
+        store.forget_plans();
+        answered
+    };
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    for _ in 0..3 {
+        assert!(from_memory().await);
+        house.pass(Span::hours(13));
+        assert!(!from_memory().await, "its activity must be durable");
+        assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    }
+    assert!(from_memory().await);
+}

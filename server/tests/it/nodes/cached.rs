@@ -2,11 +2,11 @@
 //! the licence.
 
 use super::cluster::{Cluster, settle};
-use crate::engine::house::{Plan, Said, good, of_user, tags};
+use crate::engine::house::{Plan, Said, good, in_state, of_tag, of_user, tags};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
 use handstamp_server::app::end::{Revoked, Target};
-use handstamp_server::app::search::Filter;
+use handstamp_server::app::search::{Filter, Which};
 use handstamp_server::app::update::Update;
 use handstamp_server::app::validate::{Ask, Validated};
 use handstamp_server::store::faulty::{Call, Fault, Gate};
@@ -222,7 +222,7 @@ async fn a_probe_counts_for_nothing_until_what_came_before_it_is_known() {
 /// all of a user's have.
 #[tokio::test]
 async fn what_was_told_to_have_ended_is_not_allowed_after_it() {
-    for way in ["end", "user", "found", "strong"] {
+    for way in ["end", "user", "found", "strong", "search", "get"] {
         let (cluster, a, b) = Cluster::pair(Plan::default()).await;
         let (id, token) = a.create("ada", &[]).await;
         cluster.pass(Span(1));
@@ -235,6 +235,12 @@ async fn what_was_told_to_have_ended_is_not_allowed_after_it() {
         assert_eq!(b.validate(&token).await, ALLOWED, "it cannot know yet");
         let done = match way {
             "end" => u64::from(good(b.end(id).await)),
+            "search" => {
+                let ended = b.found(&in_state(Which::Ended, of_user("ada"))).await;
+                assert_eq!(ended, [id]);
+                0
+            }
+            "get" => u64::from(b.get(id).await.ended.is_none()),
             "strong" => u64::from(good(b.try_validate(&token, false, true).await) != REVOKED),
             _ => {
                 let whom = if way == "user" { of_user("ada") } else { before };
@@ -254,4 +260,22 @@ async fn what_was_told_to_have_ended_is_not_allowed_after_it() {
         assert!(answers_from_memory(&b, &other).await, "{way}");
         assert_eq!(b.validate(&token).await, REVOKED, "{way}");
     }
+}
+
+/// A tag that another node gave it counts, too, when all sessions of that tag end here.
+#[tokio::test]
+async fn what_a_raise_ended_is_not_allowed_after_it() {
+    let (_cluster, a, b) = Cluster::pair(Plan::default()).await;
+    let (id, token) = a.create("ada", &[]).await;
+    b.keep_up().await;
+    assert_eq!(b.validate(&token).await, ALLOWED);
+    b.ear.hold();
+    let mut tagged = Update::default();
+    tagged.patch.add_tags = tags(&["team:x"]);
+    good(a.update(id, &tagged).await);
+    assert_eq!(b.validate(&token).await, ALLOWED);
+    let Revoked::Raised { .. } = good(b.revoke(Target::Filter(of_tag("team:x")), None).await) else {
+        panic!("it is of tags alone")
+    };
+    assert_eq!(b.validate(&token).await, REVOKED);
 }

@@ -1,15 +1,20 @@
 //! The doors of several nodes: what leaves them is still true when it leaves, and where nobody can know that, they say so.
 
+use crate::front::{Front, Fronted};
 use crate::world::{Answer, BEGINNING, Made, Options, World};
+use async_trait::async_trait;
 use handstamp_core::address::{Network, Networks};
+use handstamp_core::policy::setting::Every;
 use handstamp_core::policy::{Policy, Rules};
 use handstamp_core::time::Span;
 use handstamp_server::host::clock::ManualClock;
 use handstamp_server::store::faulty::{Call, Fault};
 use handstamp_server::store::memory::Memory;
+use handstamp_server::store::{Key, Store, StoreError, Versioned};
 use http::Method;
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::yield_now;
 
 /// A node behind its doors, and how it hears.
@@ -171,6 +176,29 @@ async fn who_may_not_ask_any_more_is_not_told() {
     asking.await.unwrap().refused(401, "access_key_invalid");
 }
 
+/// What a key has signed that was thrown away in an emergency while the session was looked up is not let in.
+#[tokio::test]
+async fn a_signature_is_good_for_as_long_as_its_key() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    let path = format!("/v1/sessions/{}/access-tokens", made.id);
+    let token = a.world.post(&path, json!({})).await.expect(201)["token"].as_str().unwrap().to_owned();
+    b.keep_up().await;
+    let b = Arc::new(b);
+    b.world.store.plan(Call::Load, [Fault::DelayAnswer(30_000)]);
+    let asking = tokio::spawn({
+        let (b, token) = (b.clone(), token.clone());
+        async move { b.world.post("/v1/sessions/validate", json!({ "token": token })).await }
+    });
+    while b.world.store.left() > 0 {
+        yield_now().await;
+    }
+    a.world.post("/v1/keys/signing/rotate", json!({ "emergency": true })).await.expect(201);
+    b.keep_up().await;
+    assert!(!asking.is_finished());
+    assert_eq!(asking.await.unwrap().expect(200)["code"], "token_malformed");
+}
+
 /// Memory never says no: a key that is made, or resumed, on one node is good on another one right away.
 #[tokio::test]
 async fn a_new_key_is_known_everywhere() {
@@ -226,4 +254,110 @@ async fn what_was_noted_before_an_erasing_is_not_written_after_it() {
     assert!(!told().await, "also not what was counted");
     b.world.post("/v1/sessions", refused).await.refused(403, "ip_blocked");
     assert!(told().await, "what is noted later is about somebody who came again");
+}
+
+/// A store that takes its time.
+struct Slow {
+    inner: Arc<Memory>,
+    clock: Arc<ManualClock>,
+    on: AtomicBool,
+}
+
+#[async_trait]
+impl Front for Slow {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, StoreError> {
+        if self.on.load(Ordering::SeqCst) {
+            self.clock.advance(Span::millis(8));
+            // Others have their turn meanwhile.
+            for _ in 0..4 {
+                yield_now().await;
+            }
+        }
+        self.inner.load(keys).await
+    }
+}
+
+/// The sessions of a large batch are not all known for long enough by the time when the last of them is: those that are not
+/// are looked at once more, and need not all be loaded again.
+#[tokio::test]
+async fn a_large_batch_is_answered_by_a_slow_store() {
+    let (store, clock) = (Memory::shared(), Arc::new(ManualClock::new(BEGINNING)));
+    let slow = |on| {
+        Arc::new(Fronted(Slow {
+            inner: Arc::new(store.node()),
+            clock: clock.clone(),
+            on: AtomicBool::new(on),
+        }))
+    };
+    let first = slow(false);
+    let policy = Some(Policy::default().with(|rules| rules.max_sessions = Some(Policy::COUNT)));
+    let options = |store: Arc<dyn Store>, seed| Options {
+        store,
+        clock: clock.clone(),
+        policy: policy.clone(),
+        seed,
+        ..Options::default()
+    };
+    let a = Box::pin(World::with(options(first, 1))).await;
+    let mut asked = Vec::new();
+    for _ in 0..256 {
+        asked.push(json!({ "token": a.login("ada").await.token }));
+    }
+    let second = slow(false);
+    let b = Box::pin(World::with(options(second.clone(), 2))).await;
+    second.0.on.store(true, Ordering::SeqCst);
+    let probing = tokio::spawn({
+        let app = b.app.clone();
+        async move {
+            loop {
+                let _ = app.probe().await;
+                app.hear_waiting().await;
+                yield_now().await;
+            }
+        }
+    });
+    let answer = b.post("/v1/sessions/validate-batch", json!({ "requests": asked })).await.expect(200);
+    probing.abort();
+    let results = answer["results"].as_array().unwrap();
+    assert!(results.len() == 256 && results.iter().all(|result| result["valid"] == true));
+}
+
+/// What another node has done to a session a moment ago is no reason to call a page a stranger's.
+#[tokio::test]
+async fn a_fresh_csrf_token_is_good_everywhere() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    assert!(b.asked(&made).await.iter().all(passes));
+    b.ear.hold();
+    a.world.advance(Span::millis(10));
+    let change = json!({ "auth": { "level": 2 } });
+    let done = a.world.patch(&format!("/v1/sessions/{}", made.id), change).await.expect(200);
+    let cookies = done["set_cookie"].as_array().unwrap().iter().map(|cookie| cookie.as_str().unwrap());
+    let cookies: Vec<&str> = cookies.map(|cookie| cookie.split(';').next().unwrap()).collect();
+    let csrf = cookies.iter().find_map(|cookie| cookie.strip_prefix("XSRF-TOKEN=")).unwrap();
+    let call = b.world.call(Method::POST, "/v1/auth/session/refresh").no_key();
+    let call = call.header("cookie", &cookies.join("; ")).header("sec-fetch-site", "same-origin");
+    call.header("x-xsrf-token", csrf).send().await.expect(200);
+}
+
+/// A node that has not seen a session for long does not take it for one that is over, which nobody need protect.
+#[tokio::test]
+async fn a_session_that_is_used_elsewhere_is_protected() {
+    let never = Policy::default().with(|rules| rules.rotate_every = Some(Every(None)));
+    let (a, b) = pair_under(Some(never)).await;
+    let made = a.world.login("ada").await;
+    let cookie = format!("__Host-handstamp={}", made.token);
+    assert!(b.asked(&made).await.iter().all(passes));
+    for _ in 0..4 {
+        a.world.advance(Span::hours(13));
+        a.keep_up().await;
+        assert!(a.asked(&made).await.iter().all(passes));
+    }
+    b.keep_up().await;
+    let call = b.world.call(Method::POST, "/v1/auth/session/refresh").no_key();
+    let call = call.header("cookie", &cookie).header("sec-fetch-site", "same-origin");
+    call.header("x-xsrf-token", "wrong").send().await.refused(403, "csrf_token_invalid");
 }

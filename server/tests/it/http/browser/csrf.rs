@@ -1,8 +1,11 @@
 //! Who may change something with a cookie: by the page, then by the CSRF token, before anything changes.
 
-use super::{Browser, CHANGES, CSRF, LOOKS, PAGE, names, rotating, set_cookies, stored, world};
+use super::{Browser, CHANGES, CSRF, LOOKS, PAGE, names, rotating, set_cookies, stored, world, world_of};
 use crate::world::Call;
+use handstamp_core::policy::Policy;
+use handstamp_core::policy::setting::Every;
 use handstamp_core::time::Span;
+use handstamp_server::http::browser::Browsers;
 use http::Method;
 use serde_json::json;
 
@@ -211,4 +214,18 @@ async fn without_a_session_there_is_nothing_to_protect() {
             answer.refused(401, "token_missing");
         }
     }
+}
+
+/// Nobody else's page comes through because memory had last heard of the session long ago.
+#[tokio::test]
+async fn a_session_that_was_quiet_is_protected_too() {
+    let never = Policy::default().with(|rules| rules.rotate_every = Some(Every(None)));
+    let world = world_of(Some(never), Browsers::default()).await;
+    let mut browser = Browser::of(&world, "ada").await;
+    for _ in 0..4 {
+        browser.get("/v1/auth/session").await.expect(200);
+        world.advance(Span::hours(13));
+    }
+    let wrong = browser.call(Method::POST, "/v1/auth/sessions/revoke-others").header("x-xsrf-token", "wrong");
+    wrong.send().await.refused(403, "csrf_token_invalid");
 }

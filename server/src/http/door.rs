@@ -132,7 +132,8 @@ impl Door {
             // What they ask for is in the body, so they look themselves, and answer in their own words.
             _ if self.web.foreign.iter().any(|foreign| foreign.path == path) => Ok(()),
             Asks::Sessions => self.web.app.look_up().await,
-            Asks::Rules => self.web.app.look_up_newest().await,
+            // Anybody may ask for these, so they are one question to the store for all who come together.
+            Asks::Rules => self.web.app.look_up_stranger().await,
         };
         looked.map_err(|error| Problem::accident(Code::StoreUnavailable, &error))
     }

@@ -1,0 +1,124 @@
+//! Who may come in, by the word of now: a key that went while a body was waited for, or while an answer was made, lets nobody
+//! in; and what another node made a moment ago is not refused because this one has not heard of it.
+
+use super::doors::{Node, pair, pair_with};
+use crate::world::{Answer, Made, Options, World};
+use handstamp_core::environment::{EnvironmentName, Environments};
+use handstamp_core::time::Span;
+use handstamp_server::http::browser::Browsers;
+use handstamp_server::store::faulty::{Call, Fault, Gate};
+use http::Method;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::yield_now;
+
+const PAGE: &str = "https://page.example.org";
+
+/// A request whose body is still to come: the server has read its head, and waits.
+struct HeldBack {
+    stream: TcpStream,
+    body: String,
+}
+
+impl HeldBack {
+    async fn post(world: &World, path: &str, headers: &[(&str, &str)], body: &Value) -> HeldBack {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let body = body.to_string();
+        let mut head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+        stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        let mut said = [0; 25];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n", "{path}: {}", String::from_utf8_lossy(&said));
+        HeldBack { stream, body }
+    }
+
+    /// Sends the body; the status, and the rest of the answer.
+    async fn go_on(mut self) -> (u16, String) {
+        self.stream.write_all(self.body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).await.unwrap();
+        (answer[9..12].parse().unwrap(), answer)
+    }
+}
+
+/// Calls with a body, of every kind of door. Any key that may do everything is let in.
+async fn held_back(world: &World, made: &Made, key: &str) -> Vec<(&'static str, HeldBack)> {
+    let (validate, bearer) = (json!({ "token": made.token }), format!("Bearer {key}"));
+    let valid = json!({ "command": "ValidateSession", "data": { "sessionToken": made.token } });
+    let create = json!({ "command": "CreateSession", "data": { "userId": "eve" } });
+    let mut all = Vec::new();
+    for (path, body) in [
+        ("/v1/sessions/validate", validate.clone()),
+        ("/v1/sessions/validate-batch", json!({ "requests": [validate] })),
+        ("/v1/sessions", json!({ "user_id": "eve" })),
+        ("/v1/sessions/revoke", json!({ "user_id": "nobody" })),
+        ("/run-command", valid),
+        ("/run-command", create),
+    ] {
+        all.push((path, HeldBack::post(world, path, &[("Authorization", &bearer)], &body).await));
+    }
+    let cookie = format!("__Host-handstamp={}", made.token);
+    let path = "/v1/auth/session/refresh";
+    let headers = [("X-Handstamp-Key", key), ("Cookie", cookie.as_str())];
+    all.push((path, HeldBack::post(world, path, &headers, &json!({})).await));
+    all
+}
+
+/// The first access key asks, but for those whose call this is about.
+async fn change_key(world: &World, key: &Made, change: Value) {
+    let call = world.call(Method::PATCH, &format!("/v1/keys/{}", key.id)).key(&world.operator);
+    call.json(&change).send().await.expect(200);
+}
+
+async fn delete_key(world: &World, key: &Made) {
+    let path = format!("/v1/keys/{}", key.id);
+    assert!(world.call(Method::DELETE, &path).key(&world.operator).send().await.status.is_success());
+}
+
+async fn list(node: &Node, what: &str, origins: &[&str]) {
+    let call = node.world.call(Method::PUT, &format!("/v1/settings/{what}"));
+    call.json(&json!({ "origins": origins })).send().await.expect(200);
+}
+
+fn told(answer: &Answer) -> bool {
+    answer.headers.contains_key("access-control-allow-origin")
+}
+
+/// A request of a page, which is told what it may read.
+async fn from_page(node: &Node, method: Method, path: &str, made: &Made) -> Answer {
+    let call = node.world.call(method, path).no_key().header("origin", PAGE);
+    call.header("cookie", &format!("__Host-handstamp={}", made.token)).send().await
+}
+
+/// Anybody may ask for anything; many who come together are one question to the store, also where none of them has a key.
+#[tokio::test]
+async fn whoever_comes_together_is_one_question() {
+    let (_a, b) = pair().await;
+    let b = Arc::new(b);
+    for path in ["/v1/keys", "/v1/nothing-of-that-kind"] {
+        let gate = Gate::default();
+        // The first question is under way when the others come; theirs is the second, and a third would find no store.
+        let plan = [Fault::Hold(gate.clone()), Fault::None];
+        b.world.store.plan(Call::Load, plan.into_iter().chain(std::iter::repeat_n(Fault::Before, 100)));
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let b = b.clone();
+            all.spawn(async move { b.world.call(Method::GET, path).no_key().send().await.status });
+        }
+        for _ in 0..2_000 {
+            yield_now().await;
+        }
+        b.world.advance(Span::millis(1));
+        gate.open(1);
+        let statuses = all.join_all().await;
+        b.world.store.forget_plans();
+        assert!(statuses.iter().all(|status| matches!(status.as_u16(), 401 | 404)), "{path}: {statuses:?}");
+    }
+}

@@ -17,6 +17,7 @@ use super::caller::vouching;
 use super::listener::PeerAddr;
 use super::peer::Hop;
 use super::problem::Problem;
+use crate::app::Stop;
 use crate::app::control::Env;
 use crate::app::nodes::Late;
 use crate::app::rates::Tab;
@@ -199,7 +200,7 @@ impl Question<'_> {
 
     /// The judgement of the browser's door on requests that change something: the page, then the session's CSRF token.
     async fn guarded(&self, web: &Web, presented: Presented<'_>, tab: &mut Tab) -> Result<(), Problem> {
-        let visit = Visit {
+        let mut visit = Visit {
             env: self.env.clone(),
             token: presented.token.to_owned(),
             bearer: Bearer::Cookie,
@@ -209,9 +210,20 @@ impl Question<'_> {
             headers: self.head.headers.clone(),
             tab: std::mem::take(tab),
         };
-        let judged = may_change(web, &visit, Instead::Nothing).await;
+        let mut judged = may_change(web, &visit, Instead::Nothing).await;
+        let unlisted = |problem: &Problem| problem.named() == Code::OriginNotAllowed;
+        if web.app.has_others() && judged.as_ref().is_err_and(unlisted) {
+            // Memory says no to nobody: another node may have listed the page a moment ago.
+            visit.env = self.newest_env(web).await?;
+            judged = may_change(web, &visit, Instead::Nothing).await;
+        }
         *tab = visit.tab;
         judged
+    }
+
+    async fn newest_env(&self, web: &Web) -> Result<Arc<Env>, Problem> {
+        web.app.look_up_stranger().await.map_err(Stop::from)?;
+        Ok(web.app.env_of_visitors(&self.env.record.name)?)
     }
 
     /// It may pass, and this is who it is.

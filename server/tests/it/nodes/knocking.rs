@@ -97,6 +97,73 @@ async fn from_page(node: &Node, method: Method, path: &str, made: &Made) -> Answ
     call.header("cookie", &format!("__Host-handstamp={}", made.token)).send().await
 }
 
+#[tokio::test]
+async fn a_page_that_was_taken_off_the_list_elsewhere_reads_nothing() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    list(&a, "cors", &[PAGE]).await;
+    b.keep_up().await;
+    assert!(told(&from_page(&b, Method::GET, "/v1/auth/session", &made).await));
+    list(&a, "cors", &[]).await;
+    b.world.advance(Span::secs(1));
+    assert!(!told(&from_page(&b, Method::GET, "/v1/auth/session", &made).await), "there is no licence");
+}
+
+#[tokio::test]
+async fn a_page_that_was_listed_elsewhere_is_known_at_once() {
+    for which in 0..4 {
+        let (a, b) = pair().await;
+        let made = a.world.login("ada").await;
+        b.keep_up().await;
+        list(&a, "cors", &[PAGE]).await;
+        let answer = match which {
+            0 => from_page(&b, Method::GET, "/v1/auth/session", &made).await,
+            1 => {
+                let call = b.world.call(Method::OPTIONS, "/v1/auth/session").no_key().header("origin", PAGE);
+                call.header("access-control-request-method", "POST").send().await
+            }
+            2 => {
+                let call =
+                    b.world.call(Method::POST, "/v1/auth/session/refresh").no_key().header("origin", PAGE);
+                let call = call.header("cookie", &format!("__Host-handstamp={}", made.token));
+                call.header("sec-fetch-site", "same-site").send().await
+            }
+            _ => {
+                let public = json!({ "name": "app", "kind": "publishable" });
+                let key = a.world.make_key(public).await.token;
+                let call = b.world.call(Method::GET, "/v1/auth/session").no_key().header("origin", PAGE);
+                call.header("x-publishable-key", &key).header("session", &made.token).send().await
+            }
+        };
+        assert!(answer.status.is_success(), "{which} {}: {}", answer.what, answer.text());
+        assert!(told(&answer), "{which} {:?}", answer.headers);
+    }
+    // A proxy that holds its clients' requests to the same list.
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    let csrf = from_page(&b, Method::GET, "/v1/auth/session", &made).await.json()["csrf_token"].clone();
+    b.keep_up().await;
+    list(&a, "cors", &[PAGE]).await;
+    let call = b.world.ask("/v1/forward-auth;csrf=1").method(Method::POST).header("origin", PAGE);
+    let call = call.header("cookie", &format!("__Host-handstamp={}", made.token));
+    let answer = call.header("x-xsrf-token", csrf.as_str().unwrap()).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// A page of this very origin needs no list, and does not make the node ask its store.
+#[tokio::test]
+async fn a_page_of_ones_own_costs_no_question() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    assert_eq!(b.world.verdict(&made.token).await, "valid");
+    b.world.store.plan(Call::Load, [Fault::Before]);
+    let call = b.world.call(Method::POST, "/v1/auth/session/ping").no_key().header("origin", PAGE);
+    let call = call.header("host", "page.example.org").header("sec-fetch-site", "same-origin");
+    let answer = call.header("cookie", &format!("__Host-handstamp={}", made.token)).send().await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(b.world.store.left(), 1);
+}
+
 /// Anybody may ask for anything; many who come together are one question to the store, also where none of them has a key.
 #[tokio::test]
 async fn whoever_comes_together_is_one_question() {

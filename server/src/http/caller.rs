@@ -26,7 +26,7 @@ impl FromRequestParts<Arc<Web>> for By {
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<By, Problem> {
         let caller = recognise(web, &parts.headers)?;
         budget::note(&parts.extensions, caller.standing);
-        Ok(By(caller))
+        Ok(By(watched(parts, caller)))
     }
 }
 
@@ -40,8 +40,15 @@ impl FromRequestParts<Arc<Web>> for ByOperator {
         let (key, env) = presented(&parts.headers)?;
         let caller = web.app.caller_of_all(key, env)?;
         budget::note(&parts.extensions, caller.standing);
-        Ok(ByOperator(caller))
+        Ok(ByOperator(watched(parts, caller)))
     }
+}
+
+/// The caller, whose key is looked at again by whoever waits for the body of the request ([`super::input`]).
+pub(super) fn watched(parts: &mut Parts, caller: Caller) -> Caller {
+    let caller = caller.watched();
+    parts.extensions.insert(caller.clone());
+    caller
 }
 
 /// Recognises whoever presents the key in the headers.

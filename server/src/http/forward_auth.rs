@@ -18,6 +18,7 @@ use super::listener::PeerAddr;
 use super::peer::Hop;
 use super::problem::Problem;
 use crate::app::Stop;
+use crate::app::callers::Caller;
 use crate::app::control::Env;
 use crate::app::nodes::Late;
 use crate::app::rates::Tab;
@@ -26,6 +27,7 @@ use crate::app::visit::{Visited, Visitor};
 use asked::{Asked, Presented, presented};
 use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
+use handstamp_core::caller::Scope;
 use handstamp_core::redirect;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::Client;
@@ -119,6 +121,8 @@ struct Question<'a> {
     asked: Asked<'a>,
     wish: Wish,
     env: Arc<Env>,
+    /// Whose key was shown, where one must be.
+    caller: Option<Caller>,
     /// The client's address, where it is known.
     from: Option<IpAddr>,
 }
@@ -134,12 +138,12 @@ fn question<'a>(web: &Web, head: &'a Parts, through: Through) -> Result<Question
     let asked = Asked::new(&head.headers, &head.method, believed);
     let wish::Address { wish, suffix } = wish::read(&head.uri, asked.query())?;
     let asked = asked.with_suffix(suffix, head.uri.query());
-    let env = match caller {
-        Some(caller) => caller.env,
+    let env = match &caller {
+        Some(caller) => caller.env.clone(),
         None => environment(web, &asked)?,
     };
     let from = if believed { web.trust.visitor(peer, &head.headers, Hop::Speaks) } else { None };
-    Ok(Question { head, asked, wish, env, from })
+    Ok(Question { head, asked, wish, env, caller, from })
 }
 
 /// Where the client's session lives: the environment of the host it asked for.
@@ -194,6 +198,9 @@ impl Question<'_> {
                 }
                 Visited::Out(refusal, _) => return Ok(self.refused(&refusal)),
             }
+            if let Some(caller) = &self.caller {
+                web.app.look_again(caller, Scope::SessionsRead).await?;
+            }
             strong = true;
         }
     }
@@ -209,6 +216,7 @@ impl Question<'_> {
             host: self.asked.host_and_port(),
             headers: self.head.headers.clone(),
             tab: std::mem::take(tab),
+            caller: None,
         };
         let mut judged = may_change(web, &visit, Instead::Nothing).await;
         let unlisted = |problem: &Problem| problem.named() == Code::OriginNotAllowed;

@@ -234,11 +234,14 @@ async fn validate_one(
     standing: &mut Option<Standing>,
 ) -> Result<Vec<u8>, Problem> {
     query::only(request.uri(), &[])?;
-    let caller = recognise(web, request.headers())?;
+    let mut caller = recognise(web, request.headers())?;
     *standing = caller.standing;
     caller.allow(Scope::SessionsRead)?;
     input::is_json(request.headers())?;
     let bytes = input::read(request.into_body(), BODY).await?;
+    // Not only where the body was waited for: a look at memory costs less than to know that.
+    web.app.after_waiting(&mut caller).await?;
+    caller.allow(Scope::SessionsRead)?;
     let ask: ValidateRequest<'_> = parse(&bytes)?;
     let asked = asked(&ask, Place::Alone)?;
     verdict::one(web, &caller, asked).await

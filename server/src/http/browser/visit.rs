@@ -9,6 +9,8 @@ use super::super::input::header_once;
 use super::super::listener::PeerAddr;
 use super::super::peer::Hop;
 use super::super::problem::Problem;
+use crate::app::Stop;
+use crate::app::callers::Caller;
 use crate::app::control::Env;
 use crate::app::rates::Tab;
 use crate::app::validate::Ask;
@@ -51,6 +53,8 @@ pub struct Visit {
     pub headers: HeaderMap,
     /// Who pays for it.
     pub tab: Tab,
+    /// Of [`Bearer::Backend`]: whose key.
+    pub caller: Option<Caller>,
 }
 
 /// The header with a publishable key.
@@ -67,6 +71,7 @@ impl FromRequestParts<Arc<Web>> for Visit {
         let connection = connection(&parts.extensions);
         let host = host(web, connection, headers, &parts.uri);
         let agent = user_agent(headers);
+        let mut by = None;
         let (env, token, bearer, ip) =
             if let Some(key) = header_once(headers, PUBLISHABLE, "X-Publishable-Key")? {
                 let env = web.app.env_of_publishable(key)?;
@@ -77,12 +82,14 @@ impl FromRequestParts<Arc<Web>> for Visit {
                 budget::note(&parts.extensions, caller.standing);
                 caller.allow(Scope::SessionsRead)?;
                 let ip = web.trust.visitor(connection, headers, Hop::Speaks);
-                (caller.env, cookie(web, headers), Bearer::Backend, ip)
+                let env = caller.env.clone();
+                by = Some(caller.watched());
+                (env, cookie(web, headers), Bearer::Backend, ip)
             } else {
                 let ip = web.trust.visitor(connection, headers, Hop::Itself);
                 (env_at(web, host)?, cookie(web, headers), Bearer::Cookie, ip)
             };
-        Ok(Visit {
+        let visit = Visit {
             env,
             token: token.to_owned(),
             bearer,
@@ -91,7 +98,13 @@ impl FromRequestParts<Arc<Web>> for Visit {
             host: host.map(str::to_owned),
             headers: parts.headers.clone(),
             tab: Tab::default(),
-        })
+            caller: by,
+        };
+        // For whoever waits for the body.
+        if let Some(caller) = &visit.caller {
+            parts.extensions.insert(caller.clone());
+        }
+        Ok(visit)
     }
 }
 
@@ -112,6 +125,22 @@ impl Visit {
     /// The same by a call that could not deliver a successor, or is about more than this session.
     pub(super) fn ask_without_successor(&self) -> Ask<'_> {
         Ask { rotate: false, ..self.ask() }
+    }
+
+    /// Whether whoever speaks for the client may still do so, by what is known of their key.
+    pub(super) fn is_spoken_for(&self) -> Result<(), Stop> {
+        match &self.caller {
+            Some(caller) => caller.allow(Scope::SessionsRead),
+            None => Ok(()),
+        }
+    }
+
+    /// The same as the store has it now, for an answer that is made again.
+    pub(super) async fn look_again(&self, web: &Web) -> Result<(), Stop> {
+        match &self.caller {
+            Some(caller) => web.app.look_again(caller, Scope::SessionsRead).await,
+            None => Ok(()),
+        }
     }
 
     /// Who is at the other end, for records and history.

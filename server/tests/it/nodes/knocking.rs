@@ -82,6 +82,102 @@ async fn delete_key(world: &World, key: &Made) {
     assert!(world.call(Method::DELETE, &path).key(&world.operator).send().await.status.is_success());
 }
 
+#[tokio::test]
+async fn a_key_that_went_while_the_body_was_waited_for_does_nothing() {
+    let world = World::new().await;
+    let made = world.login("ada").await;
+    for gone in [false, true] {
+        let key = world.make_key(json!({ "name": "k" })).await;
+        let held = held_back(&world, &made, &key.token).await;
+        if gone {
+            delete_key(&world, &key).await;
+        } else {
+            change_key(&world, &key, json!({ "state": "suspended" })).await;
+        }
+        for (path, held) in held {
+            let (status, answer) = held.go_on().await;
+            assert_eq!(status, 401, "{path}: {answer}");
+            assert!(answer.contains("access_key_") || answer.contains("IntegrationKey"), "{path}: {answer}");
+        }
+    }
+    assert!(!world.get("/v1/sessions").await.text().contains("eve"), "nobody was let in");
+}
+
+/// Scopes, too, are those of when the body has come.
+#[tokio::test]
+async fn a_key_that_may_less_by_then_does_less() {
+    let world = World::new().await;
+    let made = world.login("ada").await;
+    let key = world.make_key(json!({ "name": "k" })).await;
+    let held = held_back(&world, &made, &key.token).await;
+    change_key(&world, &key, json!({ "scopes": ["events:read"] })).await;
+    for (path, held) in held {
+        let (status, answer) = held.go_on().await;
+        assert_eq!(status, 403, "{path}: {answer}");
+    }
+    // What has nothing to do with it goes on.
+    let held = held_back(&world, &made, &world.key).await;
+    change_key(&world, &key, json!({ "scopes": ["sessions:read"] })).await;
+    for (path, held) in held {
+        let (status, answer) = held.go_on().await;
+        assert!(matches!(status, 200 | 201), "{path}: {answer}");
+    }
+}
+
+/// The same where the key went on another node: as soon as that is heard of, and where nothing is heard once the licence is over.
+#[tokio::test]
+async fn a_key_that_went_elsewhere_meanwhile_does_nothing() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    for heard in [true, false] {
+        let key = a.world.make_key(json!({ "name": "k" })).await;
+        b.keep_up().await;
+        let held = held_back(&b.world, &made, &key.token).await;
+        delete_key(&a.world, &key).await;
+        if heard {
+            b.keep_up().await;
+        } else {
+            b.world.advance(Span::secs(1));
+        }
+        for (path, held) in held {
+            let (status, answer) = held.go_on().await;
+            assert_eq!(status, 401, "{path}: {answer}");
+        }
+    }
+    assert!(!a.world.get("/v1/sessions").await.text().contains("eve"), "nobody was let in");
+}
+
+/// The doors that know no access key but that of who speaks for a client: a verdict that is made again is not told to one
+/// that went meanwhile.
+#[tokio::test]
+async fn who_may_not_speak_for_a_client_any_more_is_not_told() {
+    for path in ["/v1/forward-auth", "/v1/auth/session", "/v1/auth/session/ping", "/v1/auth/sessions"] {
+        let (a, b) = pair().await;
+        let made = a.world.login("ada").await;
+        let key = a.world.make_key(json!({ "name": "k", "scopes": ["sessions:read"] })).await;
+        b.keep_up().await;
+        let b = Arc::new(b);
+        // This one asks for the stamp first.
+        let first = (path == "/v1/auth/sessions").then_some(Fault::None);
+        b.world.store.plan(Call::Load, first.into_iter().chain([Fault::DelayAnswer(30_000)]));
+        let asking = tokio::spawn({
+            let (b, made, key) = (b.clone(), made.clone(), key.clone());
+            async move {
+                let cookie = format!("__Host-handstamp={}", made.token);
+                let call = b.world.call(Method::GET, path).no_key().header("cookie", &cookie);
+                call.header("x-handstamp-key", &key.token).send().await
+            }
+        });
+        while b.world.store.left() > 0 {
+            yield_now().await;
+        }
+        delete_key(&a.world, &key).await;
+        b.world.advance(Span::secs(1));
+        assert!(!asking.is_finished());
+        asking.await.unwrap().refused(401, "access_key_invalid");
+    }
+}
+
 async fn list(node: &Node, what: &str, origins: &[&str]) {
     let call = node.world.call(Method::PUT, &format!("/v1/settings/{what}"));
     call.json(&json!({ "origins": origins })).send().await.expect(200);

@@ -131,6 +131,17 @@ impl App {
         Ok(())
     }
 
+    /// Whether the caller may do what `scope` covers; before it is refused, the store is asked, for another node may just have
+    /// allowed it.
+    ///
+    /// # Errors
+    /// The refusal; faults.
+    pub async fn allow(&self, caller: &Caller, scope: Scope) -> Result<(), Stop> {
+        let Err(refused) = caller.allow(scope) else { return Ok(()) };
+        self.look_up_stranger().await?;
+        if self.still_may(caller, scope) { Ok(()) } else { Err(refused) }
+    }
+
     /// The same as the store has it now, for an answer that is made again.
     ///
     /// # Errors

@@ -96,10 +96,10 @@ fn presented(headers: &HeaderMap) -> Result<(Option<&str>, Option<&str>), Proble
 
 /// Recognises a proxy by the key in [`KEY`]. The environment is the key's own: the header that names one came from the
 /// proxy's client, perhaps.
-pub(super) fn vouching(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
+pub(super) async fn vouching(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
     let key = header_once(headers, KEY, "X-Handstamp-Key")
         .map_err(|problem| problem.with_code(Code::AccessKeyInvalid))?;
     let caller = web.app.caller(key.map(str::trim), None)?;
-    caller.allow(Scope::SessionsRead)?;
+    web.app.allow(&caller, Scope::SessionsRead).await?;
     Ok(caller)
 }

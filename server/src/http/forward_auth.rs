@@ -11,7 +11,7 @@
 use super::Web;
 use super::browser::answer::set_cookie;
 use super::browser::guard::{Instead, may_change};
-use super::browser::visit::{Bearer, Visit};
+use super::browser::visit::{Bearer, Visit, named_env};
 use super::budget;
 use super::caller::vouching;
 use super::listener::PeerAddr;
@@ -97,7 +97,7 @@ pub(super) async fn answer<B: HttpBody>(web: &Web, request: Request<B>, through:
     // The application's, wherever a proxy has sent it along: so the connection cannot be used again, and that is said.
     let unread = !body.is_end_stream();
     drop(body);
-    let mut answer = match question(web, &head, through) {
+    let mut answer = match question(web, &head, through).await {
         Ok(question) => {
             let mut tab = Tab::default();
             let answer = question.verdict(web, &mut tab).await;
@@ -127,10 +127,10 @@ struct Question<'a> {
     from: Option<IpAddr>,
 }
 
-fn question<'a>(web: &Web, head: &'a Parts, through: Through) -> Result<Question<'a>, Problem> {
+async fn question<'a>(web: &Web, head: &'a Parts, through: Through) -> Result<Question<'a>, Problem> {
     let caller = match through {
         Through::Own => None,
-        Through::Main => Some(vouching(web, &head.headers)?),
+        Through::Main => Some(vouching(web, &head.headers).await?),
     };
     let peer = head.extensions.get::<PeerAddr>().map(|PeerAddr(peer)| peer.ip());
     // Whoever shows a key is believed as a trusted proxy is.
@@ -140,14 +140,14 @@ fn question<'a>(web: &Web, head: &'a Parts, through: Through) -> Result<Question
     let asked = asked.with_suffix(suffix, head.uri.query());
     let env = match &caller {
         Some(caller) => caller.env.clone(),
-        None => environment(web, &asked)?,
+        None => environment(web, &asked).await?,
     };
     let from = if believed { web.trust.visitor(peer, &head.headers, Hop::Speaks) } else { None };
     Ok(Question { head, asked, wish, env, caller, from })
 }
 
 /// Where the client's session lives: the environment of the host it asked for.
-fn environment(web: &Web, asked: &Asked<'_>) -> Result<Arc<Env>, Problem> {
+async fn environment(web: &Web, asked: &Asked<'_>) -> Result<Arc<Env>, Problem> {
     let host = asked.host().unwrap_or_default();
     let name = web.browsers.environments.of(&host).ok_or_else(|| {
         Problem::new(
@@ -155,7 +155,7 @@ fn environment(web: &Web, asked: &Asked<'_>) -> Result<Arc<Env>, Problem> {
             "no environment is served for the host of this request; `[browser] environment` says which are",
         )
     })?;
-    Ok(web.app.env_of_visitors(name)?)
+    Ok(named_env(web, name).await?)
 }
 
 impl Question<'_> {

@@ -127,7 +127,7 @@ const CLEAR: HeaderName = HeaderName::from_static("clear-site-data");
 /// The answer, once somebody has paid for it, as no cache may give it to anybody else.
 pub(super) async fn paid(web: &Web, visit: &Visit, answering: impl Future<Output = Answer>) -> Answer {
     // By now the body is there, and it may have been waited for.
-    let answer = match visit.is_spoken_for() {
+    let answer = match visit.is_spoken_for(web).await {
         Ok(()) => answering.await,
         Err(stop) => Err(stop.into()),
     };

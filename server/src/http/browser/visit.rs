@@ -16,6 +16,7 @@ use crate::app::rates::Tab;
 use crate::app::validate::Ask;
 use axum::extract::FromRequestParts;
 use handstamp_core::caller::Scope;
+use handstamp_core::environment::EnvironmentName;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::Client;
 use http::request::Parts;
@@ -80,14 +81,14 @@ impl FromRequestParts<Arc<Web>> for Visit {
             } else if headers.contains_key(KEY) {
                 let caller = caller::recognise_named(web, headers)?;
                 budget::note(&parts.extensions, caller.standing);
-                caller.allow(Scope::SessionsRead)?;
+                web.app.allow(&caller, Scope::SessionsRead).await?;
                 let ip = web.trust.visitor(connection, headers, Hop::Speaks);
                 let env = caller.env.clone();
                 by = Some(caller.watched());
                 (env, cookie(web, headers), Bearer::Backend, ip)
             } else {
                 let ip = web.trust.visitor(connection, headers, Hop::Itself);
-                (env_at(web, host)?, cookie(web, headers), Bearer::Cookie, ip)
+                (env_here(web, host).await?, cookie(web, headers), Bearer::Cookie, ip)
             };
         let visit = Visit {
             env,
@@ -128,9 +129,9 @@ impl Visit {
     }
 
     /// Whether whoever speaks for the client may still do so, by what is known of their key.
-    pub(super) fn is_spoken_for(&self) -> Result<(), Stop> {
+    pub(super) async fn is_spoken_for(&self, web: &Web) -> Result<(), Stop> {
         match &self.caller {
-            Some(caller) => caller.allow(Scope::SessionsRead),
+            Some(caller) => web.app.allow(caller, Scope::SessionsRead).await,
             None => Ok(()),
         }
     }
@@ -192,10 +193,30 @@ pub(in super::super) fn host<'a>(
 /// # Errors
 /// `not_found`.
 pub(in super::super) fn env_at(web: &Web, host: Option<&str>) -> Result<Arc<Env>, Problem> {
-    let name = web.browsers.environments.of(host.map_or("", without_port)).ok_or_else(|| {
+    Ok(web.app.env_of_visitors(name_at(web, host)?)?)
+}
+
+/// The same, and the store is asked before anybody is refused.
+async fn env_here(web: &Web, host: Option<&str>) -> Result<Arc<Env>, Problem> {
+    Ok(named_env(web, name_at(web, host)?).await?)
+}
+
+fn name_at<'a>(web: &'a Web, host: Option<&str>) -> Result<&'a EnvironmentName, Problem> {
+    web.browsers.environments.of(host.map_or("", without_port)).ok_or_else(|| {
         Problem::new(Code::NotFound, "no environment belongs to the host that this request was sent to")
-    })?;
-    Ok(web.app.env_of_visitors(name)?)
+    })
+}
+
+/// An environment that the configuration names; another node may have made it a moment ago.
+///
+/// # Errors
+/// `not_found`; faults.
+pub(in super::super) async fn named_env(web: &Web, name: &EnvironmentName) -> Result<Arc<Env>, Stop> {
+    if let Ok(env) = web.app.env_of_visitors(name) {
+        return Ok(env);
+    }
+    web.app.look_up_stranger().await?;
+    web.app.env_of_visitors(name)
 }
 
 /// A host as it is named in a map by host.

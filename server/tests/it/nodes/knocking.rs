@@ -260,6 +260,89 @@ async fn a_page_of_ones_own_costs_no_question() {
     assert_eq!(b.world.store.left(), 1);
 }
 
+#[tokio::test]
+async fn where_a_login_may_lead_back_to_is_known_at_once() {
+    let (a, b) = pair().await;
+    b.keep_up().await;
+    let login = json!({ "user_id": "ada", "login": { "redirect_uri": format!("{PAGE}/in") } });
+    b.world.post("/v1/sessions", login.clone()).await.refused(400, "redirect_not_allowed");
+    list(&a, "redirect-origins", &[PAGE]).await;
+    b.world.post("/v1/sessions", login).await.expect(201);
+}
+
+#[tokio::test]
+async fn what_a_key_may_by_now_it_may_everywhere() {
+    let (a, b) = pair().await;
+    let made = a.world.login("ada").await;
+    let session = format!("/v1/sessions/{}", made.id);
+    let cookie = format!("__Host-handstamp={}", made.token);
+    for which in 0..12 {
+        let key = a.world.make_key(json!({ "name": "k", "scopes": ["events:read"] })).await;
+        let all = json!({ "scopes": ["sessions:read", "sessions:write", "tokens:mint"] });
+        b.keep_up().await;
+        change_key(&a.world, &key, all).await;
+        let (world, validate) = (&b.world, json!({ "token": made.token }));
+        let new = json!({ "user_id": "bob" });
+        let (method, path, body) = match which {
+            0 => (Method::POST, "/v1/sessions/validate", Some(validate)),
+            1 => (Method::POST, "/v1/sessions/validate-batch", Some(json!({ "requests": [validate] }))),
+            2 => (Method::POST, "/v1/sessions", Some(new)),
+            3 => (Method::POST, "/v1/sessions", Some(json!({ "user_id": "bob", "access_token": {} }))),
+            4 => (Method::GET, session.as_str(), None),
+            5 => (Method::PATCH, session.as_str(), Some(json!({ "extend": true }))),
+            6 => (Method::POST, "/v1/sessions/refresh", Some(json!({ "refresh_token": "x" }))),
+            7 => (Method::GET, "/v1/auth/session", None),
+            8 => (Method::GET, "/v1/forward-auth", None),
+            9 => (
+                Method::POST,
+                "/run-command",
+                Some(json!({ "command": "ValidateSession", "data": { "sessionToken": made.token } })),
+            ),
+            10 => (
+                Method::POST,
+                "/run-command",
+                Some(json!({ "command": "CreateSession", "data": { "userId": "bob" } })),
+            ),
+            _ => (Method::DELETE, session.as_str(), None),
+        };
+        let mut call = world.call(method, path).key(&key.token);
+        if matches!(which, 7 | 8) {
+            call = call.no_key().header("x-handstamp-key", &key.token).header("cookie", &cookie);
+        }
+        let call = match body {
+            Some(body) => call.json(&body),
+            None => call,
+        };
+        let answer = call.send().await;
+        assert_ne!(answer.status, 403, "{which} {}: {}", answer.what, answer.text());
+    }
+    // Who may not, may not.
+    let key = a.world.make_key(json!({ "name": "k", "scopes": ["events:read"] })).await;
+    let call = b.world.call(Method::POST, "/v1/sessions/validate").key(&key.token);
+    call.json(&json!({ "token": made.token })).send().await.refused(403, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn an_environment_that_was_made_elsewhere_is_there() {
+    let host = || ("shop.example".to_owned(), EnvironmentName::parse("shop/dev").unwrap());
+    let environments = || Environments::ByHost([host()].into_iter().collect());
+    let options = || Options {
+        browsers: Browsers { environments: environments(), ..Browsers::default() },
+        ..Options::default()
+    };
+    for which in 0..2 {
+        let (a, b) = pair_with(options).await;
+        b.keep_up().await;
+        let ask = || match which {
+            0 => b.world.call(Method::GET, "/v1/auth/session").no_key().header("host", "shop.example"),
+            _ => b.world.ask("/v1/forward-auth").header("host", "shop.example"),
+        };
+        ask().send().await.refused(404, "not_found");
+        a.world.make_environment("shop", "dev").await;
+        ask().send().await.refused(401, "token_missing");
+    }
+}
+
 /// Anybody may ask for anything; many who come together are one question to the store, also where none of them has a key.
 #[tokio::test]
 async fn whoever_comes_together_is_one_question() {

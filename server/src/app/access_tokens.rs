@@ -82,7 +82,7 @@ impl App {
     /// # Errors
     /// `not_found`, why the session is over, `data_too_large`, `signing_key_missing`, `insufficient_scope`; faults.
     pub async fn mint(&self, caller: &Caller, id: SessionId, order: &Order) -> Result<AccessToken, Stop> {
-        caller.allow(Scope::TokensMint)?;
+        self.allow(caller, Scope::TokensMint).await?;
         self.mint_of(caller.env.record.id, id, None, order).await
     }
 

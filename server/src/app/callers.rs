@@ -12,8 +12,8 @@ use handstamp_core::time::Millis;
 use handstamp_core::token::access_key::Parts;
 use handstamp_core::token::keyring::{KeySet, MasterKey};
 use handstamp_core::token::{Kind, Unreadable};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A caller whose key was recognised, in one environment.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct Caller {
     /// How the key's budget stands, where it has one.
     pub standing: Option<Standing>,
     key: Arc<Key>,
+    /// The key as it was found to be later, after something had been waited for: see [`App::after_waiting`].
+    later: Option<Arc<OnceLock<Arc<Key>>>>,
 }
 
 /// In whose name something is done, and where. Whether they may was decided before.
@@ -47,7 +49,7 @@ impl Caller {
     /// # Errors
     /// The refusal.
     pub fn allow(&self, scope: Scope) -> Result<(), Stop> {
-        self.key.key.allows(scope).map_err(Stop::from)
+        self.key().allows(scope).map_err(Stop::from)
     }
     /// Whether it is an operator.
     ///
@@ -64,15 +66,21 @@ impl Caller {
     }
     /// Whether it is an operator.
     pub fn is_operator(&self) -> bool {
-        self.key.key.home == Home::Operator
+        self.key().home == Home::Operator
     }
     /// Its key.
     pub fn key(&self) -> &AccessKey {
-        &self.key.key
+        let later = self.later.as_ref().and_then(|later| later.get());
+        &later.unwrap_or(&self.key).key
     }
     /// For events.
     pub fn by(&self) -> By {
         By::Key(self.key.key.id)
+    }
+    /// The same, whose clones will all know what [`App::after_waiting`] finds.
+    #[must_use]
+    pub fn watched(self) -> Caller {
+        Caller { later: Some(Arc::default()), ..self }
     }
 }
 
@@ -100,6 +108,38 @@ impl App {
         let good = |key: &AccessKey| key.stands(self.now()).and_then(|()| key.allows(scope)).is_ok();
         control.env(caller.env.record.id).is_some()
             && control.key(caller.key.key.id).is_some_and(|found| good(&found.key))
+    }
+
+    /// Looks at the key again when something was waited for since its caller was recognised, such as a body: what it may do is
+    /// what it may by then. A look at memory, where that is licensed.
+    ///
+    /// # Errors
+    /// The refusals of keys; faults.
+    pub async fn after_waiting(&self, caller: &mut Caller) -> Result<(), Stop> {
+        self.look_up().await?;
+        let control = self.control.load();
+        let there = control.env(caller.env.record.id).and_then(|_| control.key(caller.key.key.id));
+        let found = there.ok_or_else(|| Stop::code(Code::AccessKeyInvalid))?;
+        found.key.stands(self.now())?;
+        if Arc::ptr_eq(found, &caller.key) {
+            return Ok(());
+        }
+        match &caller.later {
+            Some(later) => drop(later.set(found.clone())),
+            None => caller.key = found.clone(),
+        }
+        Ok(())
+    }
+
+    /// Whether the caller may do what `scope` covers; before it is refused, the store is asked, for another node may just have
+    /// allowed it.
+    ///
+    /// # Errors
+    /// The refusal; faults.
+    pub async fn allow(&self, caller: &Caller, scope: Scope) -> Result<(), Stop> {
+        let Err(refused) = caller.allow(scope) else { return Ok(()) };
+        self.look_up_stranger().await?;
+        if self.still_may(caller, scope) { Ok(()) } else { Err(refused) }
     }
 
     /// The same as the store has it now, for an answer that is made again.
@@ -176,7 +216,7 @@ impl App {
             None => None,
             Some(rate) => Some(self.spend_call(key.key.id, rate, now)?),
         };
-        Ok(Caller { env, named_env, standing, key: key.clone() })
+        Ok(Caller { env, named_env, standing, key: key.clone(), later: None })
     }
 }
 

@@ -98,16 +98,19 @@ impl App {
     /// # Errors
     /// `session_limit_reached`, refusals of the caller and of the idempotency key; faults.
     pub async fn create(&self, caller: &Caller, ask: Create) -> Result<Made, Stop> {
-        caller.allow(Scope::SessionsWrite)?;
+        self.allow(caller, Scope::SessionsWrite).await?;
         if ask.access.is_some() {
-            caller.allow(Scope::TokensMint)?;
+            self.allow(caller, Scope::TokensMint).await?;
             self.have_places(caller.env.record.id).await?;
         }
         if ask.actor.is_some() && ask.device.is_some() {
             return Err(Stop::code(Code::ImpersonationForbidden));
         }
         let env_id = caller.env.record.id;
-        let login = ask.login.map(|to| self.ahead(&caller.env, to)).transpose()?;
+        let login = match ask.login {
+            Some(to) => Some(self.ahead(&caller.env, to).await?),
+            None => None,
+        };
         let data = ask.data.map(String::into_bytes);
         let user = match ask.user {
             Some(user) => user,

@@ -74,7 +74,7 @@ impl App {
         guard: Option<&UserId>,
         reason: Option<Box<str>>,
     ) -> Result<bool, Stop> {
-        caller.allow(Scope::SessionsWrite)?;
+        self.allow(caller, Scope::SessionsWrite).await?;
         match self
             .end_one(&caller.env, id, guard, &caller.by(), &Client::default(), reason.as_deref())
             .await?

@@ -95,8 +95,16 @@ impl App {
         Ok(redirect::judge(text, &self.env(env.record.id)?.origins.redirect)?)
     }
 
-    pub(super) fn ahead(&self, env: &Env, to: ToLogin) -> Result<Ahead, Stop> {
-        Ok(Ahead { return_to: self.judge_return(env, &to.redirect_uri)?, challenge: to.challenge })
+    pub(super) async fn ahead(&self, env: &Env, to: ToLogin) -> Result<Ahead, Stop> {
+        let return_to = match self.judge_return(env, &to.redirect_uri) {
+            Ok(return_to) => return_to,
+            // Memory says no to nobody: it may have been listed on another node a moment ago.
+            Err(_) => {
+                self.look_up_stranger().await?;
+                self.judge_return(env, &to.redirect_uri)?
+            }
+        };
+        Ok(Ahead { return_to, challenge: to.challenge })
     }
 
     /// What a repeat of the request that made a session is given; `None`, where its code was used or is too old.

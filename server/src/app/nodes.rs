@@ -231,8 +231,8 @@ impl App {
         }
     }
 
-    /// The same for a stranger, before it is refused: memory never says no. Any number of strangers who come together are one
-    /// question to the store, so that made-up keys cannot bury it.
+    /// The same, no less new, for whatever anybody may ask for, and for a stranger before it is refused: memory never says no.
+    /// Any number of those who come together are one question to the store, so that made-up keys cannot bury it.
     ///
     /// # Errors
     /// What the store says, or that it says nothing.

@@ -24,7 +24,7 @@ impl App {
     /// # Errors
     /// `not_found`; faults.
     pub async fn get(&self, caller: &Caller, id: SessionId) -> Result<View, Stop> {
-        caller.allow(Scope::SessionsRead)?;
+        self.allow(caller, Scope::SessionsRead).await?;
         let env = caller.env.record.id;
         let loaded = self.load_session(env, id).await?.ok_or_else(|| no_session(id))?;
         Ok(self.view(&*self.env(env)?, loaded, self.now())?)

@@ -33,9 +33,9 @@ impl App {
     /// # Errors
     /// `insufficient_scope`, and the codes of verdicts; faults.
     pub async fn refresh(&self, caller: &Caller, ask: Ask<'_>) -> Result<Refreshed, Stop> {
-        caller.allow(Scope::SessionsWrite)?;
+        self.allow(caller, Scope::SessionsWrite).await?;
         if ask.order.is_some() {
-            caller.allow(Scope::TokensMint)?;
+            self.allow(caller, Scope::TokensMint).await?;
             self.have_places(caller.env.record.id).await?;
         }
         let outcome = self.exchange(caller, Ask { rotate: true, touch: true, ..ask }).await;

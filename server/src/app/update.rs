@@ -116,7 +116,7 @@ impl App {
     /// # Errors
     /// `not_found`, `session_ended`, `session_limit_reached`, bad input; faults.
     pub async fn update(&self, caller: &Caller, id: SessionId, ask: &Update) -> Result<Updated, Stop> {
-        caller.allow(Scope::SessionsWrite)?;
+        self.allow(caller, Scope::SessionsWrite).await?;
         self.change(&caller.party(), id, ask, None).await
     }
 
@@ -133,7 +133,7 @@ impl App {
         ask: &Update,
     ) -> Result<Updated, Stop> {
         login.client.agent = self.agent(login.client.user_agent.as_deref());
-        caller.allow(Scope::SessionsWrite)?;
+        self.allow(caller, Scope::SessionsWrite).await?;
         self.change(&caller.party(), id, ask, Some(&login)).await
     }
 

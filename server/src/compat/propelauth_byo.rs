@@ -69,11 +69,19 @@ async fn answer(
     standing: &mut Option<Standing>,
 ) -> Result<Vec<u8>, Failure> {
     app.look_up().await.map_err(|error| plain(error.into()))?;
-    let caller = recognise(app, request.headers())?;
+    let (head, body) = request.into_parts();
+    let key = presented(&head.headers)?;
+    let refused = |stop| Failure::of_caller(stop, key);
+    let mut caller = app.caller(key, None).map_err(refused)?;
     *standing = caller.standing;
-    is_json(request.headers())?;
-    let body = collect(request.into_body()).await?;
+    is_json(&head.headers)?;
+    let body = collect(body).await?;
     let Envelope { command, data } = commands::envelope(&body)?;
+    if !matches!(&*command, "ValidateSession" | "ValidateAndRefreshSession") {
+        app.look_up_newest().await.map_err(|error| plain(error.into()))?;
+    }
+    // The key may have gone while the body was waited for.
+    app.after_waiting(&mut caller).await.map_err(refused)?;
     Box::pin(dispatch(app, &caller, &command, data.as_deref())).await
 }
 
@@ -81,9 +89,6 @@ async fn answer(
 async fn dispatch(app: &App, by: &Caller, command: &str, data: Option<&str>) -> Result<Vec<u8>, Failure> {
     let data = commands::lean(data)?;
     let data = data.as_bytes();
-    if !matches!(command, "ValidateSession" | "ValidateAndRefreshSession") {
-        app.look_up_newest().await.map_err(|error| plain(error.into()))?;
-    }
     match command {
         "Ping" => told(&sessions::ping(app, read(data)?)),
         "CreateSession" => told(&sessions::create(app, by, read(data)?).await?),
@@ -125,17 +130,16 @@ fn told<T: Serialize>(answer: &T) -> Result<Vec<u8>, Failure> {
 }
 
 /// Who calls: the integration key is an access key.
-fn recognise(app: &App, headers: &HeaderMap) -> Result<Caller, Failure> {
+fn presented(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
     let mut keys = headers.get_all(header::AUTHORIZATION).iter();
     let key = keys.next().map(|value| value.to_str().unwrap_or("?"));
     if keys.next().is_some() {
         return Err(Failure::code(Code::AccessKeyInvalid).of_key("IntegrationKeyNotFound"));
     }
-    let key = key.map(|text| match text.split_once(' ') {
+    Ok(key.map(|text| match text.split_once(' ') {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
         _ => text.trim(),
-    });
-    app.caller(key, None).map_err(|stop| Failure::of_caller(stop, key))
+    }))
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ impl FromRequestParts<Arc<Web>> for By {
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<By, Problem> {
         let caller = recognise(web, &parts.headers)?;
         budget::note(&parts.extensions, caller.standing);
-        Ok(By(caller))
+        Ok(By(watched(parts, caller)))
     }
 }
 
@@ -40,8 +40,15 @@ impl FromRequestParts<Arc<Web>> for ByOperator {
         let (key, env) = presented(&parts.headers)?;
         let caller = web.app.caller_of_all(key, env)?;
         budget::note(&parts.extensions, caller.standing);
-        Ok(ByOperator(caller))
+        Ok(ByOperator(watched(parts, caller)))
     }
+}
+
+/// The caller, whose key is looked at again by whoever waits for the body of the request ([`super::input`]).
+pub(super) fn watched(parts: &mut Parts, caller: Caller) -> Caller {
+    let caller = caller.watched();
+    parts.extensions.insert(caller.clone());
+    caller
 }
 
 /// Recognises whoever presents the key in the headers.
@@ -89,10 +96,10 @@ fn presented(headers: &HeaderMap) -> Result<(Option<&str>, Option<&str>), Proble
 
 /// Recognises a proxy by the key in [`KEY`]. The environment is the key's own: the header that names one came from the
 /// proxy's client, perhaps.
-pub(super) fn vouching(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
+pub(super) async fn vouching(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
     let key = header_once(headers, KEY, "X-Handstamp-Key")
         .map_err(|problem| problem.with_code(Code::AccessKeyInvalid))?;
     let caller = web.app.caller(key.map(str::trim), None)?;
-    caller.allow(Scope::SessionsRead)?;
+    web.app.allow(&caller, Scope::SessionsRead).await?;
     Ok(caller)
 }

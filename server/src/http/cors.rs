@@ -8,13 +8,15 @@
 //! A page that is not listed is kept from reading. That it changes nothing is for [`super::browser::guard`].
 
 use super::Web;
+use super::browser::guard::SITE;
 use super::browser::visit::{PUBLISHABLE, connection, env_at, host};
 use super::input::header_once;
 use super::problem::Problem;
 use super::reply::no_content;
+use crate::app::Stop;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use handstamp_core::origin::Said;
+use handstamp_core::origin::{Said, Site};
 use handstamp_core::refusal::Code;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
@@ -41,21 +43,37 @@ pub struct Page {
 
 impl Page {
     /// Of a request to the browser's door; `None` of any other.
-    pub fn of<B>(web: &Web, request: &Request<B>) -> Option<Page> {
-        request.uri().path().starts_with(DOOR).then(|| {
-            let headers = request.headers();
-            let preflight = request.method() == Method::OPTIONS
-                && headers.contains_key(header::ORIGIN)
-                && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-            let said = Said::read(headers.get_all(header::ORIGIN).iter().map(HeaderValue::as_bytes));
-            let listed = match said {
-                Said::Origin(origin) => is_listed(web, request, origin, preflight)
-                    .then(|| headers.get(header::ORIGIN).cloned())
-                    .flatten(),
-                Said::Nothing | Said::Null | Said::Garbled => None,
-            };
-            Page { listed, preflight }
-        })
+    ///
+    /// # Errors
+    /// `store_unavailable`: nobody knows whether it is listed.
+    pub async fn of<B: Sync>(web: &Web, request: &Request<B>) -> Result<Option<Page>, Problem> {
+        if !is_ours(request) {
+            return Ok(None);
+        }
+        let headers = request.headers();
+        let preflight = request.method() == Method::OPTIONS
+            && headers.contains_key(header::ORIGIN)
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let said = Said::read(headers.get_all(header::ORIGIN).iter().map(HeaderValue::as_bytes));
+        let listed = match said {
+            Said::Origin(origin) => {
+                let known = || is_listed(web, request, origin, preflight);
+                // A page of this very origin needs no list.
+                let own = Site::read(headers.get_all(SITE).iter().map(HeaderValue::as_bytes));
+                if own != Site::SameOrigin && web.app.has_others() && !known() {
+                    // Memory says no to nobody: another node may have listed it a moment ago.
+                    web.app.look_up_stranger().await.map_err(Stop::from)?;
+                }
+                known().then(|| headers.get(header::ORIGIN).cloned()).flatten()
+            }
+            Said::Nothing | Said::Null | Said::Garbled => None,
+        };
+        Ok(Some(Page { listed, preflight }))
+    }
+
+    /// The page of a request to that door of which nobody knows whether it is listed.
+    pub fn unknown<B>(request: &Request<B>) -> Option<Page> {
+        is_ours(request).then_some(Page { listed: None, preflight: false })
     }
 
     /// The answer to a browser that asks ahead; `None` of what is a request itself.
@@ -96,6 +114,10 @@ impl Page {
         }
         answer
     }
+}
+
+fn is_ours<B>(request: &Request<B>) -> bool {
+    request.uri().path().starts_with(DOOR)
 }
 
 /// Whether the environment of the request lists the origin. A preflight brings no publishable key, and one that is wrong is

@@ -104,18 +104,26 @@ impl Door {
     }
 
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
+        let for_pages = self.kind == Kind::Main && !hot;
+        // Which pages are listed is known like everything else: after it was looked up.
+        let looked = if self.web.app.has_others() { self.look_up(&request).await } else { Ok(()) };
+        let page = match looked {
+            Ok(()) if for_pages => Page::of(&self.web, &request).await,
+            Ok(()) => Ok(None),
+            Err(problem) => Err(problem),
+        };
         // Whatever is answered at the browser's door, the page that asks is told that it may read it.
-        let page = if self.kind == Kind::Main && !hot { Page::of(&self.web, &request) } else { None };
-        if self.web.app.has_others()
-            && let Err(problem) = self.look_up(&request).await
-        {
-            let answer = problem.into_response();
-            return match page {
-                Some(page) => page.told(answer),
-                None => answer,
-            };
-        }
-        let Some(page) = page else { return self.find_any(request, id, hot).await };
+        let page = match page {
+            Ok(Some(page)) => page,
+            Ok(None) => return self.find_any(request, id, hot).await,
+            Err(problem) => {
+                let answer = problem.into_response();
+                return match Page::unknown(&request).filter(|_| for_pages) {
+                    Some(page) => page.told(answer),
+                    None => answer,
+                };
+            }
+        };
         page.told(match page.preflight(&self.web) {
             Some(answer) => answer,
             None => self.find_any(request, id, hot).await,
@@ -132,7 +140,8 @@ impl Door {
             // What they ask for is in the body, so they look themselves, and answer in their own words.
             _ if self.web.foreign.iter().any(|foreign| foreign.path == path) => Ok(()),
             Asks::Sessions => self.web.app.look_up().await,
-            Asks::Rules => self.web.app.look_up_newest().await,
+            // Anybody may ask for these, so they are one question to the store for all who come together.
+            Asks::Rules => self.web.app.look_up_stranger().await,
         };
         looked.map_err(|error| Problem::accident(Code::StoreUnavailable, &error))
     }

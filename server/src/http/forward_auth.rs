@@ -11,12 +11,14 @@
 use super::Web;
 use super::browser::answer::set_cookie;
 use super::browser::guard::{Instead, may_change};
-use super::browser::visit::{Bearer, Visit};
+use super::browser::visit::{Bearer, Visit, named_env};
 use super::budget;
 use super::caller::vouching;
 use super::listener::PeerAddr;
 use super::peer::Hop;
 use super::problem::Problem;
+use crate::app::Stop;
+use crate::app::callers::Caller;
 use crate::app::control::Env;
 use crate::app::nodes::Late;
 use crate::app::rates::Tab;
@@ -25,6 +27,7 @@ use crate::app::visit::{Visited, Visitor};
 use asked::{Asked, Presented, presented};
 use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
+use handstamp_core::caller::Scope;
 use handstamp_core::redirect;
 use handstamp_core::refusal::{Code, Refusal};
 use handstamp_core::session::Client;
@@ -94,7 +97,7 @@ pub(super) async fn answer<B: HttpBody>(web: &Web, request: Request<B>, through:
     // The application's, wherever a proxy has sent it along: so the connection cannot be used again, and that is said.
     let unread = !body.is_end_stream();
     drop(body);
-    let mut answer = match question(web, &head, through) {
+    let mut answer = match question(web, &head, through).await {
         Ok(question) => {
             let mut tab = Tab::default();
             let answer = question.verdict(web, &mut tab).await;
@@ -118,14 +121,16 @@ struct Question<'a> {
     asked: Asked<'a>,
     wish: Wish,
     env: Arc<Env>,
+    /// Whose key was shown, where one must be.
+    caller: Option<Caller>,
     /// The client's address, where it is known.
     from: Option<IpAddr>,
 }
 
-fn question<'a>(web: &Web, head: &'a Parts, through: Through) -> Result<Question<'a>, Problem> {
+async fn question<'a>(web: &Web, head: &'a Parts, through: Through) -> Result<Question<'a>, Problem> {
     let caller = match through {
         Through::Own => None,
-        Through::Main => Some(vouching(web, &head.headers)?),
+        Through::Main => Some(vouching(web, &head.headers).await?),
     };
     let peer = head.extensions.get::<PeerAddr>().map(|PeerAddr(peer)| peer.ip());
     // Whoever shows a key is believed as a trusted proxy is.
@@ -133,16 +138,16 @@ fn question<'a>(web: &Web, head: &'a Parts, through: Through) -> Result<Question
     let asked = Asked::new(&head.headers, &head.method, believed);
     let wish::Address { wish, suffix } = wish::read(&head.uri, asked.query())?;
     let asked = asked.with_suffix(suffix, head.uri.query());
-    let env = match caller {
-        Some(caller) => caller.env,
-        None => environment(web, &asked)?,
+    let env = match &caller {
+        Some(caller) => caller.env.clone(),
+        None => environment(web, &asked).await?,
     };
     let from = if believed { web.trust.visitor(peer, &head.headers, Hop::Speaks) } else { None };
-    Ok(Question { head, asked, wish, env, from })
+    Ok(Question { head, asked, wish, env, caller, from })
 }
 
 /// Where the client's session lives: the environment of the host it asked for.
-fn environment(web: &Web, asked: &Asked<'_>) -> Result<Arc<Env>, Problem> {
+async fn environment(web: &Web, asked: &Asked<'_>) -> Result<Arc<Env>, Problem> {
     let host = asked.host().unwrap_or_default();
     let name = web.browsers.environments.of(&host).ok_or_else(|| {
         Problem::new(
@@ -150,7 +155,7 @@ fn environment(web: &Web, asked: &Asked<'_>) -> Result<Arc<Env>, Problem> {
             "no environment is served for the host of this request; `[browser] environment` says which are",
         )
     })?;
-    Ok(web.app.env_of_visitors(name)?)
+    Ok(named_env(web, name).await?)
 }
 
 impl Question<'_> {
@@ -193,13 +198,16 @@ impl Question<'_> {
                 }
                 Visited::Out(refusal, _) => return Ok(self.refused(&refusal)),
             }
+            if let Some(caller) = &self.caller {
+                web.app.look_again(caller, Scope::SessionsRead).await?;
+            }
             strong = true;
         }
     }
 
     /// The judgement of the browser's door on requests that change something: the page, then the session's CSRF token.
     async fn guarded(&self, web: &Web, presented: Presented<'_>, tab: &mut Tab) -> Result<(), Problem> {
-        let visit = Visit {
+        let mut visit = Visit {
             env: self.env.clone(),
             token: presented.token.to_owned(),
             bearer: Bearer::Cookie,
@@ -208,10 +216,22 @@ impl Question<'_> {
             host: self.asked.host_and_port(),
             headers: self.head.headers.clone(),
             tab: std::mem::take(tab),
+            caller: None,
         };
-        let judged = may_change(web, &visit, Instead::Nothing).await;
+        let mut judged = may_change(web, &visit, Instead::Nothing).await;
+        let unlisted = |problem: &Problem| problem.named() == Code::OriginNotAllowed;
+        if web.app.has_others() && judged.as_ref().is_err_and(unlisted) {
+            // Memory says no to nobody: another node may have listed the page a moment ago.
+            visit.env = self.newest_env(web).await?;
+            judged = may_change(web, &visit, Instead::Nothing).await;
+        }
         *tab = visit.tab;
         judged
+    }
+
+    async fn newest_env(&self, web: &Web) -> Result<Arc<Env>, Problem> {
+        web.app.look_up_stranger().await.map_err(Stop::from)?;
+        Ok(web.app.env_of_visitors(&self.env.record.name)?)
     }
 
     /// It may pass, and this is who it is.

@@ -1,6 +1,8 @@
 //! What requests look like, and how they are read: JSON with a bound, unknown fields refused by name.
 
+use super::Web;
 use super::problem::Problem;
+use crate::app::callers::Caller;
 use crate::json::{is_said, parse, sound};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::{Bytes, BytesMut};
@@ -17,6 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Bodies have at most this many bytes.
 pub const BODY: usize = 64 * 1_024;
@@ -29,20 +32,20 @@ pub struct Json<T, const MOST: usize = BODY>(pub T, pub Bytes);
 /// The bytes of a JSON body of at most `MOST`, for what is parsed in place.
 pub struct Raw<const MOST: usize = BODY>(pub Bytes);
 
-impl<S: Send + Sync, const MOST: usize> FromRequest<S> for Raw<MOST> {
+impl<const MOST: usize> FromRequest<Arc<Web>> for Raw<MOST> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, web: &Arc<Web>) -> Result<Self, Problem> {
         is_json(request.headers())?;
-        Ok(Raw(read(request.into_body(), MOST).await?))
+        Ok(Raw(whole(web, request, MOST).await?))
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for Json<T, MOST> {
+impl<T: DeserializeOwned, const MOST: usize> FromRequest<Arc<Web>> for Json<T, MOST> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Raw(bytes) = Raw::<MOST>::from_request(request, state).await?;
+    async fn from_request(request: Request, web: &Arc<Web>) -> Result<Self, Problem> {
+        let Raw(bytes) = Raw::<MOST>::from_request(request, web).await?;
         Ok(Json(parse(&bytes)?, bytes))
     }
 }
@@ -56,12 +59,12 @@ pub struct Nothing;
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
-impl<S: Send + Sync> FromRequest<S> for Nothing {
+impl FromRequest<Arc<Web>> for Nothing {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, web: &Arc<Web>) -> Result<Self, Problem> {
         let json = is_json(request.headers());
-        let bytes = read(request.into_body(), BODY).await?;
+        let bytes = whole(web, request, BODY).await?;
         if !bytes.is_empty() {
             json?;
             let Empty {} = parse(&bytes)?;
@@ -112,6 +115,17 @@ pub(super) fn no_body(request: &Request) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::field("", "this call takes no body; what it can be told goes into the address"))
+}
+
+/// Reads the body of a request whose caller was recognised by its head. A client may take as long over it as the listener
+/// lets it, so the caller's key is looked at again: it may be gone by then.
+async fn whole(web: &Web, request: Request, most: usize) -> Result<Bytes, Problem> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let bytes = read(request.into_body(), most).await?;
+    if let Some(mut caller) = caller {
+        web.app.after_waiting(&mut caller).await?;
+    }
+    Ok(bytes)
 }
 
 /// Reads a body of at most `most` bytes.

@@ -234,11 +234,14 @@ async fn validate_one(
     standing: &mut Option<Standing>,
 ) -> Result<Vec<u8>, Problem> {
     query::only(request.uri(), &[])?;
-    let caller = recognise(web, request.headers())?;
+    let mut caller = recognise(web, request.headers())?;
     *standing = caller.standing;
-    caller.allow(Scope::SessionsRead)?;
+    web.app.allow(&caller, Scope::SessionsRead).await?;
     input::is_json(request.headers())?;
     let bytes = input::read(request.into_body(), BODY).await?;
+    // Not only where the body was waited for: a look at memory costs less than to know that.
+    web.app.after_waiting(&mut caller).await?;
+    caller.allow(Scope::SessionsRead)?;
     let ask: ValidateRequest<'_> = parse(&bytes)?;
     let asked = asked(&ask, Place::Alone)?;
     verdict::one(web, &caller, asked).await
@@ -253,7 +256,7 @@ async fn validate_one(
     responses((status = 200, description = "The verdicts, in order.", body = ValidateBatchResponse))
 )]
 pub async fn validate_batch(State(web): State<Arc<Web>>, By(caller): By, Raw(bytes): Raw<BATCH>) -> Answer {
-    caller.allow(Scope::SessionsRead)?;
+    web.app.allow(&caller, Scope::SessionsRead).await?;
     let ask: ValidateBatchRequest<'_> = parse(&bytes)?;
     if ask.requests.is_empty() || ask.requests.len() > BATCH_MOST {
         return Err(Problem::field(

@@ -91,7 +91,7 @@ pub(super) async fn validate(
     ask: ValidateSession,
     refresh: bool,
 ) -> Result<Valid, Failure> {
-    by.allow(Scope::SessionsRead).map_err(plain)?;
+    app.allow(by, Scope::SessionsRead).await.map_err(plain)?;
     let client = read::client(ask.ip_address.as_deref(), ask.user_agent.as_deref())
         .map_err(|wrong| wrong.typed(ADDRESS))?;
     let ignored = ask.ignore_device_for_verification.unwrap_or(false);

@@ -19,7 +19,7 @@ pub enum Instead {
     Vouched,
 }
 
-const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(in super::super) const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets a request go on that changes something. Nothing has changed before this.
 ///

@@ -94,6 +94,7 @@ pub async fn list(State(web): State<Arc<Web>>, visit: Visit, query: Params) -> A
         let found = found.map_err(|stop| Problem::from(stop).of_parameter())?;
         let mut late = Late::default();
         while !web.app.may_leave(visitor.good, &mut late)? {
+            visit.look_again(&web).await?;
             visitor = enter(&web, &visit, Ask { strong: true, ..visit.ask_without_successor() }).await?;
         }
         let items = found.items.iter().map(|view| OneOfMine::of(view, visitor.session)).collect();

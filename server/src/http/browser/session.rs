@@ -126,7 +126,11 @@ const CLEAR: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// The answer, once somebody has paid for it, as no cache may give it to anybody else.
 pub(super) async fn paid(web: &Web, visit: &Visit, answering: impl Future<Output = Answer>) -> Answer {
-    let answer = answering.await;
+    // By now the body is there, and it may have been waited for.
+    let answer = match visit.is_spoken_for(web).await {
+        Ok(()) => answering.await,
+        Err(stop) => Err(stop.into()),
+    };
     let mut answer = budget::settle(&web.app, visit.env.record.id, visit.ip, &visit.tab, answer);
     answer.headers_mut().append(header::VARY, HeaderValue::from_static("Cookie"));
     Ok(answer)
@@ -158,6 +162,7 @@ async fn enter_for(
         if web.app.may_leave(visitor.good, &mut late)? {
             return Ok(made);
         }
+        visit.look_again(web).await?;
         ask.strong = true;
     }
 }

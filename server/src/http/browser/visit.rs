@@ -9,11 +9,14 @@ use super::super::input::header_once;
 use super::super::listener::PeerAddr;
 use super::super::peer::Hop;
 use super::super::problem::Problem;
+use crate::app::Stop;
+use crate::app::callers::Caller;
 use crate::app::control::Env;
 use crate::app::rates::Tab;
 use crate::app::validate::Ask;
 use axum::extract::FromRequestParts;
 use handstamp_core::caller::Scope;
+use handstamp_core::environment::EnvironmentName;
 use handstamp_core::refusal::Code;
 use handstamp_core::session::Client;
 use http::request::Parts;
@@ -51,6 +54,8 @@ pub struct Visit {
     pub headers: HeaderMap,
     /// Who pays for it.
     pub tab: Tab,
+    /// Of [`Bearer::Backend`]: whose key.
+    pub caller: Option<Caller>,
 }
 
 /// The header with a publishable key.
@@ -67,6 +72,7 @@ impl FromRequestParts<Arc<Web>> for Visit {
         let connection = connection(&parts.extensions);
         let host = host(web, connection, headers, &parts.uri);
         let agent = user_agent(headers);
+        let mut by = None;
         let (env, token, bearer, ip) =
             if let Some(key) = header_once(headers, PUBLISHABLE, "X-Publishable-Key")? {
                 let env = web.app.env_of_publishable(key)?;
@@ -75,14 +81,16 @@ impl FromRequestParts<Arc<Web>> for Visit {
             } else if headers.contains_key(KEY) {
                 let caller = caller::recognise_named(web, headers)?;
                 budget::note(&parts.extensions, caller.standing);
-                caller.allow(Scope::SessionsRead)?;
+                web.app.allow(&caller, Scope::SessionsRead).await?;
                 let ip = web.trust.visitor(connection, headers, Hop::Speaks);
-                (caller.env, cookie(web, headers), Bearer::Backend, ip)
+                let env = caller.env.clone();
+                by = Some(caller.watched());
+                (env, cookie(web, headers), Bearer::Backend, ip)
             } else {
                 let ip = web.trust.visitor(connection, headers, Hop::Itself);
-                (env_at(web, host)?, cookie(web, headers), Bearer::Cookie, ip)
+                (env_here(web, host).await?, cookie(web, headers), Bearer::Cookie, ip)
             };
-        Ok(Visit {
+        let visit = Visit {
             env,
             token: token.to_owned(),
             bearer,
@@ -91,7 +99,13 @@ impl FromRequestParts<Arc<Web>> for Visit {
             host: host.map(str::to_owned),
             headers: parts.headers.clone(),
             tab: Tab::default(),
-        })
+            caller: by,
+        };
+        // For whoever waits for the body.
+        if let Some(caller) = &visit.caller {
+            parts.extensions.insert(caller.clone());
+        }
+        Ok(visit)
     }
 }
 
@@ -112,6 +126,22 @@ impl Visit {
     /// The same by a call that could not deliver a successor, or is about more than this session.
     pub(super) fn ask_without_successor(&self) -> Ask<'_> {
         Ask { rotate: false, ..self.ask() }
+    }
+
+    /// Whether whoever speaks for the client may still do so, by what is known of their key.
+    pub(super) async fn is_spoken_for(&self, web: &Web) -> Result<(), Stop> {
+        match &self.caller {
+            Some(caller) => web.app.allow(caller, Scope::SessionsRead).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same as the store has it now, for an answer that is made again.
+    pub(super) async fn look_again(&self, web: &Web) -> Result<(), Stop> {
+        match &self.caller {
+            Some(caller) => web.app.look_again(caller, Scope::SessionsRead).await,
+            None => Ok(()),
+        }
     }
 
     /// Who is at the other end, for records and history.
@@ -163,10 +193,30 @@ pub(in super::super) fn host<'a>(
 /// # Errors
 /// `not_found`.
 pub(in super::super) fn env_at(web: &Web, host: Option<&str>) -> Result<Arc<Env>, Problem> {
-    let name = web.browsers.environments.of(host.map_or("", without_port)).ok_or_else(|| {
+    Ok(web.app.env_of_visitors(name_at(web, host)?)?)
+}
+
+/// The same, and the store is asked before anybody is refused.
+async fn env_here(web: &Web, host: Option<&str>) -> Result<Arc<Env>, Problem> {
+    Ok(named_env(web, name_at(web, host)?).await?)
+}
+
+fn name_at<'a>(web: &'a Web, host: Option<&str>) -> Result<&'a EnvironmentName, Problem> {
+    web.browsers.environments.of(host.map_or("", without_port)).ok_or_else(|| {
         Problem::new(Code::NotFound, "no environment belongs to the host that this request was sent to")
-    })?;
-    Ok(web.app.env_of_visitors(name)?)
+    })
+}
+
+/// An environment that the configuration names; another node may have made it a moment ago.
+///
+/// # Errors
+/// `not_found`; faults.
+pub(in super::super) async fn named_env(web: &Web, name: &EnvironmentName) -> Result<Arc<Env>, Stop> {
+    if let Ok(env) = web.app.env_of_visitors(name) {
+        return Ok(env);
+    }
+    web.app.look_up_stranger().await?;
+    web.app.env_of_visitors(name)
 }
 
 /// A host as it is named in a map by host.

@@ -18,22 +18,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::yield_now;
 
 /// A node behind its doors, and how it hears.
-struct Node {
-    world: World,
+pub(super) struct Node {
+    pub(super) world: World,
     ear: Arc<Memory>,
 }
 
-async fn pair() -> (Node, Node) {
-    pair_under(None).await
+pub(super) async fn pair() -> (Node, Node) {
+    pair_with(Options::default).await
 }
 
 async fn pair_under(policy: Option<Policy>) -> (Node, Node) {
+    pair_with(|| Options { policy: policy.clone(), ..Options::default() }).await
+}
+
+pub(super) async fn pair_with(options: impl Fn() -> Options) -> (Node, Node) {
     let (store, clock) = (Memory::shared(), Arc::new(ManualClock::new(BEGINNING)));
     let mut nodes = Vec::new();
     for seed in 1..3 {
         let ear = Arc::new(store.node());
-        let (clock, policy) = (clock.clone(), policy.clone());
-        let options = Options { store: ear.clone(), clock, seed, policy, ..Options::default() };
+        let options = Options { store: ear.clone(), clock: clock.clone(), seed, ..options() };
         let node = Node { world: Box::pin(World::with(options)).await, ear };
         node.keep_up().await;
         nodes.push(node);
@@ -44,7 +47,7 @@ async fn pair_under(policy: Option<Policy>) -> (Node, Node) {
 }
 
 impl Node {
-    async fn keep_up(&self) {
+    pub(super) async fn keep_up(&self) {
         let _ = self.world.app.probe().await;
         self.world.app.hear_waiting().await;
     }

@@ -2,7 +2,7 @@
 //!
 //! * [`cluster`]: what these tests stand on. * [`cached`]: what memory may answer, and until when.
 //! * [`control`]: keys, rules, epochs, origins, environments. * [`together`]: the same session on two nodes at once.
-//! * [`doors`]: what leaves them. * [`sim`]: all of it at once.
+//! * [`doors`]: what leaves them. * [`knocking`]: who may come in by the word of now. * [`sim`]: all of it at once.
 //! * [`away`]: a node that does not reach its store. * [`times`]: idle times.
 
 mod away;
@@ -10,6 +10,7 @@ mod cached;
 mod cluster;
 mod control;
 mod doors;
+mod knocking;
 mod sim;
 mod times;
 mod together;

@@ -7,11 +7,9 @@ pub mod course;
 
 use self::course::{Begun, Course, End};
 use super::restore::Owner;
-use crate::app::keeper::HOUSE;
 use crate::cli::{Failure, MoveDone, MoveNews, MoveOrder, MoveWatch};
 use crate::codec::kind;
 use crate::codec::moving::moving_key;
-use crate::codec::several::{lease_key, read_lease};
 use crate::config::setting::Word;
 use crate::config::store::StoreUrl;
 use crate::host::clock::{Clock, SystemClock, pause};
@@ -21,7 +19,6 @@ use crate::store::postgres::{Address, RawDatabase};
 use crate::store::sqlite::RawFile;
 use crate::store::transfer::rounds::{Compared, Contents, Part, Round, Watch, compare};
 use crate::store::transfer::{Size, Transfer};
-use handstamp_core::lease;
 use std::path::{Path, absolute};
 use std::time::Duration;
 
@@ -101,15 +98,6 @@ async fn go(order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Fa
     let Some(course) = begun? else { return Ok(MoveDone::Already) };
     teller.begin(&from, course.begun).await?;
     teller.rounds(&course, &from, order.wait).await
-}
-
-/// Whether a node kept house a moment ago and did not say that it stops. All of them may only have lost their connections,
-/// as when the database starts again; then they are about to come back, and nobody has stopped anything.
-async fn was_kept(from: &Opened) -> Result<bool, Failure> {
-    let failed = |why| Failure::new(format!("{}: {why}", from.name));
-    let found = from.store.records(&[lease_key(HOUSE)]).await.map_err(failed)?;
-    let lease = found.iter().flatten().next().map(read_lease).transpose().map_err(failed)?;
-    Ok(lease::is_held(lease.as_ref(), SystemClock::default().now()))
 }
 
 /// The store at an address.
@@ -230,7 +218,7 @@ impl Teller<'_> {
         if !course.is_quiet().await? {
             return Ok(None);
         }
-        if was_kept(from).await? {
+        if course::was_kept(from.end(), SystemClock::default().now()).await? {
             from.store.release().await;
             return Ok(None);
         }

@@ -63,6 +63,11 @@ pub(super) fn starts(error: &Error) -> bool {
     }
 }
 
+/// Whether it waited for a lock for as long as it was to.
+pub(super) fn locked(error: &Error) -> bool {
+    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
 /// Why something that was asked has no answer.
 pub(super) enum Trouble {
     /// It could not be asked, or was refused.

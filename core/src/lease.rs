@@ -41,10 +41,7 @@ pub fn judge(stored: Option<&Lease>, node: [u8; 16], now: Millis) -> Turn {
     match stored {
         Some(lease) if lease.node == node && now.plus(RENEWED_AT) < lease.until => Turn::Mine,
         Some(lease) if lease.node == node => mine,
-        // One for longer than a lease is was written by a clock that was ahead.
-        Some(lease) if now < lease.until && lease.until <= now.plus(Span(LENGTH.0 * 2)) => {
-            Turn::Theirs { until: lease.until }
-        }
+        Some(lease) if is_held(stored, now) => Turn::Theirs { until: lease.until },
         Some(_) | None => mine,
     }
 }
@@ -56,7 +53,8 @@ pub const fn released(node: [u8; 16]) -> Lease {
 
 /// Whether some node held a lease a moment ago, and may go on.
 pub fn is_held(stored: Option<&Lease>, now: Millis) -> bool {
-    stored.is_some_and(|lease| now < lease.until)
+    // One for longer than a lease is was written by a clock that was ahead.
+    stored.is_some_and(|lease| now < lease.until && lease.until <= now.plus(Span(LENGTH.0 * 2)))
 }
 
 #[cfg(test)]
@@ -92,6 +90,8 @@ mod tests {
             assert_eq!(judge(stored.as_ref(), A, NOW), said, "{stored:?}");
         }
         assert!(is_held(of(B, 1).as_ref(), NOW) && !is_held(of(B, 0).as_ref(), NOW) && !is_held(None, NOW));
+        // Nobody waits an hour for a lease that a wrong clock has written.
+        assert!(is_held(of(B, 20_000).as_ref(), NOW) && !is_held(of(B, 20_001).as_ref(), NOW));
     }
 
     #[test]

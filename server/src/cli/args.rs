@@ -91,7 +91,7 @@ pub(super) enum Command {
     Restore(Restore),
     /// Rewrite the store's file without what was deleted, while the server is stopped
     Compact,
-    /// Move everything into another store while the service runs; it is stopped for the last seconds only
+    /// Move everything into another store while the service runs; it is stopped for the last round and a comparison
     MigrateStore(MigrateStore),
     /// The one secret that everything follows from
     #[command(arg_required_else_help = true, subcommand)]

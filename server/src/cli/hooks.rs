@@ -4,6 +4,7 @@ use super::Failure;
 use crate::config::store::StoreUrl;
 use crate::config::{Config, Secret, Sources};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The verbs that do not speak HTTP.
 pub trait Hooks {
@@ -145,7 +146,12 @@ pub enum MoveNews {
         removed: u64,
     },
     /// Only the last round is missing: the service can be stopped now.
-    StopTheService,
+    StopTheService {
+        /// How long the last round took.
+        round: Duration,
+    },
+    /// No service works on it, but one may only have lost its connections: that is waited for.
+    Lingers,
     /// The service has stopped; the last round begins.
     LastRound,
     /// Everything is compared once more.
@@ -173,7 +179,12 @@ pub enum MoveDone {
     /// It was made before.
     Already,
     /// Only the last round is missing, for which the service has to be stopped.
-    NotYet,
+    NotYet {
+        /// How long the last round took.
+        round: Duration,
+        /// No service works on it, but one may only have lost its connections.
+        lingers: bool,
+    },
     /// What would be done.
     Would {
         /// Records in the old store.

@@ -80,14 +80,16 @@ impl Context<'_, '_> {
                 }
                 Ok(Exit::Done)
             }
-            MoveDone::NotYet => {
+            MoveDone::NotYet { round, lingers } => {
                 if self.json {
-                    self.say(&json!({"event": "stop_the_service"}))?;
+                    self.say(&stop_the_service(round))?;
                 } else {
                     self.line("everything is there but for what the service writes now")?;
-                    self.note(
-                        "stop the service, and run the same command again: the last round takes seconds. --wait waits for it",
-                    )?;
+                    let first = if lingers { STOPPED } else { "stop the service" };
+                    self.note(format!(
+                        "{first}, and run the same command again. {} --wait waits for it",
+                        expected(round)
+                    ))?;
                 }
                 Ok(Exit::Failed)
             }
@@ -179,6 +181,23 @@ impl Context<'_, '_> {
     }
 }
 
+/// What is to be done where nobody works on the store, but somebody did a moment ago.
+const STOPPED: &str = "a node was killed, or lost its connections, less than ten seconds ago. Stop the service, if it is not stopped, wait for ten \
+                       seconds";
+
+/// What the last round and the comparison go through is everything, however little is left to bring over.
+fn expected(round: Duration) -> String {
+    format!(
+        "The last full round took {:.1} s: expect about twice that without the service, and up to three times if it is \
+         stopped in the middle of a round.",
+        round.as_secs_f64()
+    )
+}
+
+fn stop_the_service(round: Duration) -> Json {
+    json!({"event": "stop_the_service", "round_seconds": round.as_secs_f64()})
+}
+
 fn has_password(url: &StoreUrl) -> bool {
     let (StoreUrl::Postgres(url) | StoreUrl::Redis(url)) = url else { return false };
     let login = url.split_once("//").and_then(|(_, rest)| rest.split_once('@'));
@@ -249,10 +268,16 @@ impl MoveWatch for Onlooker<'_> {
                 &json!({"event": "round", "round": number, "written": brought, "removed": removed}),
                 &format!("round {number}: {brought} written, {removed} removed"),
             ),
-            MoveNews::StopTheService => self.step(
-                &json!({"event": "stop_the_service"}),
-                "Stop the service now (all nodes of it). What it writes until then comes along; the last round takes seconds. \
-                 Waiting...",
+            MoveNews::StopTheService { round } => self.step(
+                &stop_the_service(round),
+                &format!(
+                    "Stop the service now (all nodes of it). What it writes until then comes along. {} Waiting...",
+                    expected(round)
+                ),
+            ),
+            MoveNews::Lingers => self.step(
+                &json!({"event": "lingers"}),
+                "a node was killed, or lost its connections, less than ten seconds ago: waiting for whether it comes back",
             ),
             MoveNews::LastRound => {
                 self.stopped = Some(now());

@@ -7,21 +7,18 @@ pub mod course;
 
 use self::course::{Begun, Course, End};
 use super::restore::Owner;
-use crate::app::keeper::HOUSE;
 use crate::cli::{Failure, MoveDone, MoveNews, MoveOrder, MoveWatch};
 use crate::codec::kind;
 use crate::codec::moving::moving_key;
-use crate::codec::several::{lease_key, read_lease};
 use crate::config::setting::Word;
 use crate::config::store::StoreUrl;
-use crate::host::clock::{Clock, SystemClock, pause};
+use crate::host::clock::{Clock, SystemClock, instant, pause};
 use crate::host::entropy::{Entropy, SystemEntropy};
 use crate::run::presence::beside;
 use crate::store::postgres::{Address, RawDatabase};
 use crate::store::sqlite::RawFile;
 use crate::store::transfer::rounds::{Compared, Contents, Part, Round, Watch, compare};
 use crate::store::transfer::{Size, Transfer};
-use handstamp_core::lease;
 use std::path::{Path, absolute};
 use std::time::Duration;
 
@@ -29,8 +26,10 @@ use std::time::Duration;
 const LITTLE: u64 = 1_000;
 /// How often it is seen whether the service has stopped.
 const LOOK: Duration = Duration::from_millis(200);
-/// How many looks are between two rounds.
-const LOOKS: u32 = 25;
+/// How long only that is done between two rounds, at the least.
+const BETWEEN: Duration = Duration::from_secs(5);
+/// ...and so many times as long as a round takes: a service that is stopped in the middle of one waits for its end.
+const ROUNDS: u32 = 4;
 
 /// A store that was opened to be moved.
 struct Opened {
@@ -85,7 +84,8 @@ async fn go(order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Fa
         return Err(Failure::new(format!("there is no store at {}", from.name))
             .help("is it the address that the service runs with?"));
     }
-    let mut teller = Teller { watch, size: Size::default(), seen: 0, brought: 0, records: 0, lines: 0 };
+    let mut teller =
+        Teller { watch, size: Size::default(), seen: 0, brought: 0, records: 0, lines: 0, lingers: false };
     if order.dry_run {
         return teller.dry_run(&from, &to).await;
     }
@@ -101,15 +101,6 @@ async fn go(order: &MoveOrder, watch: &mut dyn MoveWatch) -> Result<MoveDone, Fa
     let Some(course) = begun? else { return Ok(MoveDone::Already) };
     teller.begin(&from, course.begun).await?;
     teller.rounds(&course, &from, order.wait).await
-}
-
-/// Whether a node kept house a moment ago and did not say that it stops. All of them may only have lost their connections,
-/// as when the database starts again; then they are about to come back, and nobody has stopped anything.
-async fn was_kept(from: &Opened) -> Result<bool, Failure> {
-    let failed = |why| Failure::new(format!("{}: {why}", from.name));
-    let found = from.store.records(&[lease_key(HOUSE)]).await.map_err(failed)?;
-    let lease = found.iter().flatten().next().map(read_lease).transpose().map_err(failed)?;
-    Ok(lease::is_held(lease.as_ref(), SystemClock::default().now()))
 }
 
 /// The store at an address.
@@ -154,6 +145,8 @@ struct Teller<'w> {
     brought: u64,
     records: u64,
     lines: u64,
+    /// Nobody worked on the old store when it was last looked, but may only have lost the connections.
+    lingers: bool,
 }
 
 impl Watch for Teller<'_> {
@@ -200,7 +193,9 @@ impl Teller<'_> {
             number += 1;
             self.measure(from).await?;
             self.watch.tell(&MoveNews::Round { number });
+            let began = instant();
             let Round { brought, removed } = course.round(self).await?;
+            let round = began.elapsed();
             self.watch.tell(&MoveNews::RoundDone { number, brought, removed });
             let found = brought + removed;
             // Little, or no longer less: what is left is what the service writes in the time of a round.
@@ -210,13 +205,14 @@ impl Teller<'_> {
                 continue;
             }
             if !wait {
-                return Ok(MoveDone::NotYet);
+                return Ok(MoveDone::NotYet { round, lingers: self.lingers });
             }
             if !told {
-                self.watch.tell(&MoveNews::StopTheService);
+                self.watch.tell(&MoveNews::StopTheService { round });
                 told = true;
             }
-            for _ in 0..LOOKS {
+            let until = instant() + BETWEEN.max(round.saturating_mul(ROUNDS));
+            while instant() < until {
                 if let Some(contents) = self.finish(course, from).await? {
                     return Ok(done(&contents));
                 }
@@ -228,10 +224,14 @@ impl Teller<'_> {
     /// The last round, if nobody works on the old store.
     async fn finish(&mut self, course: &Course<'_>, from: &Opened) -> Result<Option<Contents>, Failure> {
         if !course.is_quiet().await? {
+            self.lingers = false;
             return Ok(None);
         }
-        if was_kept(from).await? {
+        if course::was_kept(from.end(), SystemClock::default().now()).await? {
             from.store.release().await;
+            if !std::mem::replace(&mut self.lingers, true) {
+                self.watch.tell(&MoveNews::Lingers);
+            }
             return Ok(None);
         }
         self.measure(from).await?;

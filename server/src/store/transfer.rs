@@ -77,6 +77,11 @@ pub struct Size {
 /// store's sweep has forgotten is not there, wherever its bytes may still be.
 #[async_trait]
 pub trait Transfer: Send + Sync {
+    /// The time of the store, if it has one of its own; `None`: it lives by the clock of whoever works on it.
+    async fn now(&self) -> Result<Option<Millis>, StoreError> {
+        Ok(None)
+    }
+
     /// About how much there is.
     async fn size(&self) -> Result<Size, StoreError>;
 

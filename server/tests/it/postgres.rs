@@ -1,6 +1,7 @@
 //! What is true of the PostgreSQL store alone, tried on Debian's PostgreSQL, which each test starts for itself.
 
 mod address;
+mod begins;
 mod bystanders;
 pub(crate) mod cluster;
 mod connections;

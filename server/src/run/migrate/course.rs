@@ -5,15 +5,18 @@
 //! brought in, and until all of it was compared. The old one says that it moved away before the new one says that it has
 //! arrived: at no moment may a service work on both.
 
+use crate::app::keeper::HOUSE;
 use crate::cli::Failure;
 use crate::codec::control::root_key;
 use crate::codec::moving::{Moving, Stage, moving_key, read_moving, write_moving};
+use crate::codec::several::{lease_key, read_lease};
 use crate::host::clock::pause;
 use crate::store::memory::Memory;
 use crate::store::transfer::rounds::{Compared, Contents, Round, Watch, compare, round};
 use crate::store::transfer::{Difference, Marks, Transfer};
 use crate::store::{StoreError, Versioned};
 use aws_lc_rs::digest::{SHA256, digest};
+use handstamp_core::lease;
 use handstamp_core::time::Millis;
 use std::time::Duration;
 
@@ -233,6 +236,21 @@ impl<'t> Course<'t> {
         Failure::new(format!("moving {} to {}: {why}", self.from.name, self.to.name))
             .help("nothing is lost: run the same command again, and it goes on from there")
     }
+}
+
+/// Whether a node kept house a moment ago and did not say that it stops. All of them may only have lost their connections,
+/// as when the database starts again; then they are about to come back, and nobody has stopped anything.
+///
+/// A lease is written in the time of the store, and seen by that. `own` counts where a store has none.
+///
+/// # Errors
+/// Of the store.
+pub async fn was_kept(from: End<'_>, own: Millis) -> Result<bool, Failure> {
+    let failed = |why| named(from, &why);
+    let found = from.store.records(&[lease_key(HOUSE)]).await.map_err(failed)?;
+    let lease = found.iter().flatten().next().map(read_lease).transpose().map_err(failed)?;
+    let now = from.store.now().await.map_err(failed)?;
+    Ok(lease::is_held(lease.as_ref(), now.unwrap_or(own)))
 }
 
 /// Takes back that a store has moved away, so that a service can work on it again: on what it was then.

@@ -24,7 +24,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_millis(1_800);
 /// How many connections a node makes at a time. All of them at once would, where little time is to be had, all be late, and
 /// late again; and of several hosts each would find out for itself which one is good.
 const TOGETHER: usize = 3;
-/// How long a start waits for a server that does not answer: it may be starting, too.
+/// How long a start waits for a server that does not answer, or takes no writes: it may be starting, too, or be promoted.
 const START: Duration = Duration::from_secs(10);
 /// The oldest version that is taken, as PostgreSQL counts.
 const OLDEST: u32 = 150_000;
@@ -75,6 +75,11 @@ struct No {
 impl No {
     fn of(error: &tokio_postgres::Error) -> No {
         No { why: words(error), passes: starts(error) }
+    }
+
+    /// It takes somebody to mend it.
+    fn stays(why: impl Into<String>) -> No {
+        No { why: why.into(), passes: false }
     }
 }
 
@@ -277,7 +282,7 @@ impl Connector {
             let set_up = self.set_up(&client, host, purpose);
             tokio::pin!(set_up);
             tokio::select! {
-                facts = &mut set_up => facts.map_err(|why| No { why, passes: false })?,
+                facts = &mut set_up => facts?,
                 ended = &mut driver => {
                     let hung_up = || No { why: "it hung up".to_owned(), passes: true };
                     return Err(ended.err().map_or_else(hung_up, |why| No::of(&why)));
@@ -288,9 +293,9 @@ impl Connector {
     }
 
     /// One round trip: what the server is, and how the connection is to behave.
-    async fn set_up(&self, client: &Client, host: &Host, purpose: Purpose) -> Result<Facts, String> {
+    async fn set_up(&self, client: &Client, host: &Host, purpose: Purpose) -> Result<Facts, No> {
         let sql = format!("{}{FACTS}, {}", purpose.settings(self.schema()), self.admission(purpose));
-        let said = client.simple_query(&sql).await.map_err(|why| words(&why))?;
+        let said = client.simple_query(&sql).await.map_err(|why| No::of(&why))?;
         let row = said.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -302,25 +307,28 @@ impl Connector {
             host: host.text(),
         };
         if facts.version < OLDEST {
-            return Err(format!("it is PostgreSQL {}; 15 or later is needed", facts.version / 10_000));
+            return Err(No::stays(format!(
+                "it is PostgreSQL {}; 15 or later is needed",
+                facts.version / 10_000
+            )));
         }
         if column(1) != "off" {
-            return Err(NO_WRITES.to_owned());
+            // In a failover nobody takes writes for a while.
+            return Err(No { why: NO_WRITES.to_owned(), passes: true });
         }
         if column(2) != "UTF8" {
-            return Err("the encoding of the database is not UTF8: make one with ENCODING 'UTF8'".to_owned());
+            return Err(No::stays("the encoding of the database is not UTF8: make one with ENCODING 'UTF8'"));
         }
         if column(4) != "t" && self.alone {
-            return Err("it is held alone no more: run this again".to_owned());
+            return Err(No::stays("it is held alone no more: run this again"));
         }
         if column(4) != "t" {
-            return Err(
-                "everything in it is being moved, or a command works on it alone, and until that has ended no service does"
-                    .to_owned()
-            );
+            return Err(No::stays(
+                "everything in it is being moved, or a command works on it alone, and until that has ended no service does",
+            ));
         }
         if !column(5).is_empty() {
-            return Err(column(5).to_owned());
+            return Err(No::stays(column(5)));
         }
         Ok(facts)
     }

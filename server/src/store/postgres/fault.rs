@@ -47,15 +47,25 @@ pub(super) fn lost(error: &Error) -> bool {
     }
 }
 
-/// Whether a server that is starting, or has too much to do, would say so.
+/// Whether this may pass by itself: a server that is starting, stopping or has too much to do, a name that is not known
+/// for a while, a network that is away. A wrong password or database does not, nor what its certificate says. A typing error in a name looks
+/// like a fault of the DNS, and is waited for, too.
 pub(super) fn starts(error: &Error) -> bool {
     match error.code() {
-        Some(code) => *code == SqlState::CANNOT_CONNECT_NOW || *code == SqlState::TOO_MANY_CONNECTIONS,
-        None => {
-            let io = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-            io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+        Some(code) => {
+            *code == SqlState::CANNOT_CONNECT_NOW
+                || *code == SqlState::TOO_MANY_CONNECTIONS
+                || *code == SqlState::ADMIN_SHUTDOWN
+                || *code == SqlState::CRASH_SHUTDOWN
         }
+        // What TLS and authentication say has other sources.
+        None => error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>()),
     }
+}
+
+/// Whether it waited for a lock for as long as it was to.
+pub(super) fn locked(error: &Error) -> bool {
+    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// Why something that was asked has no answer.

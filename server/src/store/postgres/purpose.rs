@@ -11,7 +11,7 @@ pub(super) enum Purpose {
     Long,
     /// Commits.
     Writing,
-    /// Migrations and partitions, which may wait for locks.
+    /// Migrations, which wait for a lock as they say themselves, and freeing space.
     Schema,
     /// Notifications.
     Listening,

@@ -91,6 +91,8 @@ const ORPHANS: &str = "SELECT at, key FROM orphans WHERE (at, key) > ($1, $2) OR
 const MARKS: &str = "SELECT floor, position, t.names, t.numbers FROM meta, LATERAL (
     SELECT coalesce(array_agg(name), '{}') AS names, coalesce(array_agg(value), '{}') AS numbers
     FROM tallies WHERE value <> 0) AS t WHERE one";
+/// By which the leases of nodes are written.
+const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const SIZE: &str = "SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM events)";
 
 /// A store in a database, as whoever moves it needs it.
@@ -193,6 +195,13 @@ fn position(row: &Row) -> Result<u64, StoreError> {
 
 #[async_trait]
 impl Transfer for RawDatabase {
+    async fn now(&self) -> Result<Option<Millis>, StoreError> {
+        let held = self.held().await?;
+        let Some(link) = &held.link else { return Ok(None) };
+        let row = link.query_one(NOW, &[]).await.map_err(wrong)?;
+        Ok(Some(Millis(row.try_get(0).map_err(wrong)?)))
+    }
+
     async fn size(&self) -> Result<Size, StoreError> {
         let rows = self.rows(SIZE, &[]).await?;
         let count = |at| rows.first().map_or(0, |row| row.get::<_, i64>(at)).unsigned_abs();

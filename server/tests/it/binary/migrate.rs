@@ -255,6 +255,7 @@ fn a_service_that_only_lost_its_connections_has_not_stopped() {
     server.kill();
     let said = place.run(&["migrate-store", &from, &to]);
     assert!(!said.out.contains("are equal"), "{}{}", said.out, said.err);
+    said.failed(&["a node was killed, or lost its connections, less than ten seconds ago"]);
     let server = serve_on(&place, &from).unwrap();
     assert_eq!(server.validate(&token), None);
     server.stop();

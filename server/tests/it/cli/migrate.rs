@@ -10,11 +10,17 @@ fn it_waits_where_somebody_looks_or_when_it_is_told_to() {
     assert_eq!(ran.asked, ["migrate-store sqlite:/a sqlite:/b false false false"]);
     assert!(ran.out.contains("everything is there but for what the service writes now"), "{}", ran.out);
     assert!(ran.err.contains("round 1: 15 written, 2 removed"), "{}", ran.err);
-    assert!(ran.failed().contains("stop the service, and run the same command again"));
+    let said = ran.failed();
+    assert!(said.contains("stop the service, and run the same command again"), "{said}");
+    assert!(said.contains("took 12.0 s: expect about twice that without the service"), "{said}");
 
     let ran = handstamp("migrate-store sqlite:/a sqlite:/b --wait --anew").run();
     assert_eq!(ran.asked, ["migrate-store sqlite:/a sqlite:/b true true false"]);
-    assert!(ran.err.contains("Stop the service now") && ran.err.contains("[store] url = \"sqlite:/b\""));
+    assert!(
+        ran.err.contains("Stop the service now")
+            && ran.err.contains("took 12.0 s")
+            && ran.err.contains("[store] url = \"sqlite:/b\"")
+    );
     assert!(ran.done().starts_with("moved 7 records and 8 lines of history to sqlite:/b in "));
 }
 

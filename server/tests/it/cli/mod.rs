@@ -31,6 +31,7 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Stands in for the rooms that the command line does not know, and writes down what it was asked.
 #[derive(Default)]
@@ -102,9 +103,9 @@ impl Hooks for Rooms {
         }
         watch.tell(&MoveNews::RoundDone { number: 1, brought: 15, removed: 2 });
         if !*wait {
-            return Ok(MoveDone::NotYet);
+            return Ok(MoveDone::NotYet { round: Duration::from_secs(12), lingers: false });
         }
-        watch.tell(&MoveNews::StopTheService);
+        watch.tell(&MoveNews::StopTheService { round: Duration::from_secs(12) });
         watch.tell(&MoveNews::LastRound);
         watch.tell(&MoveNews::Comparing);
         Ok(MoveDone::Done { records: 7, lines: 8, digest: "0123456789abcdef01".to_owned() })

@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, shared};
 use super::nodes::{look, node, number, open};
 use crate::conformance::world::{Ask, batch, create, record};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -70,4 +71,34 @@ async fn a_schema_that_is_there_is_enough() {
     }
     let why = open(&cluster.fresh()).await.err().unwrap();
     assert!(why.contains("permission denied for database"), "{why}");
+}
+
+/// A start that has to wait for a lock does not stand in the queue for it, before all others, until it has it: it asks again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_waits_for_a_lock_lets_others_pass() {
+    let address = shared().fresh();
+    node(&address).await.done(batch([create(record(1))])).await;
+    let (holder, look) = (look(shared(), &address).await, look(shared(), &address).await);
+    holder.batch_execute("BEGIN; LOCK TABLE meta IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let start = {
+        let address = address.clone();
+        tokio::spawn(async move { node(&address).await })
+    };
+    let waits = async |wanted: bool| {
+        let seen = async {
+            let sql = "SELECT count(*) FROM pg_locks WHERE relation = 'meta'::regclass AND NOT granted";
+            while (number(&look, sql).await > 0) != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(20), seen).await;
+        seen.unwrap_or_else(|_| panic!("waiting: {wanted} was never seen"));
+    };
+    waits(true).await;
+    waits(false).await;
+    waits(true).await;
+    assert!(!start.is_finished());
+    holder.batch_execute("COMMIT").await.unwrap();
+    let store = start.await.unwrap();
+    assert_eq!(super::nodes::there(&store, 0..3).await, [1]);
 }

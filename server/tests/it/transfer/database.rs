@@ -5,13 +5,17 @@ use super::world::{Blind, Dice, digests, everything, live, same};
 use crate::conformance::world::{NOW, Scratch};
 use crate::postgres::cluster::shared;
 use crate::postgres::node;
-use handstamp_core::time::Millis;
+use handstamp_core::lease::Lease;
+use handstamp_core::time::{Millis, Span};
+use handstamp_server::app::keeper::HOUSE;
+use handstamp_server::codec::several::write_lease;
+use handstamp_server::run::migrate::course::{End, was_kept};
 use handstamp_server::store::memory::Memory;
 use handstamp_server::store::postgres::{Address, Options, Postgres, RawDatabase};
 use handstamp_server::store::sqlite::{RawFile, Sqlite};
 use handstamp_server::store::transfer::rounds::{Compared, compare, round};
 use handstamp_server::store::transfer::{Difference, Transfer};
-use handstamp_server::store::{Batch, Expect, Facet, Key, NewEvent, Op, Record, Space, Store};
+use handstamp_server::store::{Batch, Expect, Facet, Key, NewEvent, Op, Record, Space, Store, Versioned};
 use std::time::Duration;
 
 /// Of the kinds that the random service writes.
@@ -206,4 +210,26 @@ async fn two_hundred_thousand_sessions_in_a_minute() {
         );
     }
     store.close().await;
+}
+
+/// Whether a node kept house a moment ago is seen by the database's time, in which its lease is written; who moves it may be
+/// an hour ahead or behind.
+#[tokio::test]
+async fn who_keeps_house_is_known_by_the_time_of_the_database() {
+    let text = shared().fresh();
+    let raw = RawDatabase::at(&Address::parse(&text).unwrap(), RESTING).unwrap();
+    claim(&raw).await;
+    let look = shared().admin().await;
+    let row = look.query_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[]).await;
+    let now = Millis(row.unwrap().get(0));
+    for (left, kept) in [(19, true), (-1, false), (3_590, false)] {
+        let record = write_lease(HOUSE, &Lease { node: [1; 16], until: now.plus(Span::secs(left)) });
+        let records = vec![Versioned { record, version: 1 }];
+        raw.write(&Difference { records, ..Difference::default() }).await.unwrap();
+        for ahead in [-3_600, 0, 3_600] {
+            let end = End { store: &raw, name: "it" };
+            let found = was_kept(end, now.plus(Span::secs(ahead))).await.unwrap();
+            assert_eq!(found, kept, "{left} s left, and the mover is {ahead} s ahead");
+        }
+    }
 }

@@ -44,6 +44,11 @@ def rendered(values, release="handstamp"):
     return {f"{one['kind']}/{one['metadata']['name']}": one for one in documents}, notes
 
 
+def variables(values):
+    """Of a node."""
+    return rendered(values)[0]["Deployment/handstamp"]["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
 class Described(unittest.TestCase):
     def test_helm_finds_nothing_wrong(self):
         found = helm.lint(str(CHART))
@@ -72,6 +77,26 @@ class Described(unittest.TestCase):
                        {"env": {"HANDSTAMP_SERVER__MASTER_KEY": "00"}}, {"env": {"HANDSTAMP_STORE__URL": "postgres://a:b@c/d"}}):
             with self.subTest(str(values)), self.assertRaises(helm.HelmError):
                 rendered(values)
+
+    def test_no_variable_is_there_twice(self):
+        set_by_it = [one["name"] for one in variables(EVERYTHING)]
+        self.assertEqual(len(set(set_by_it)), len(set_by_it))
+        for name in set(set_by_it) - set(EVERYTHING["env"]):
+            values = {"env": {name: "text"}}
+            with self.subTest(name):
+                if name == "HANDSTAMP_LOG__FORMAT":
+                    self.assertEqual([one["value"] for one in variables(values) if one["name"] == name], ["text"])
+                else:
+                    self.assertRaises(helm.HelmError, rendered, values)
+
+    def test_nobody_who_may_connect_is_not_everybody(self):
+        # To Kubernetes an empty list of peers is everybody; with null the default is gone.
+        for clients in ([], None):
+            with self.subTest(clients), self.assertRaises(helm.HelmError):
+                rendered({"networkPolicy": {"clients": clients}})
+        for name, one in rendered(EVERYTHING)[0].items():
+            for rule in one["spec"]["ingress"] if name.startswith("NetworkPolicy/") else ():
+                self.assertTrue(rule["from"], name)
 
     def test_it_makes_no_secret_and_names_all_that_it_needs(self):
         for values in ({}, EVERYTHING):

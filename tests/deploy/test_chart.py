@@ -174,7 +174,8 @@ def container(pod, name, objects, networks, secret, names, folder):
         kept.mkdir(parents=True)
         user, group = pod["securityContext"]["runAsUser"], pod["securityContext"]["fsGroup"]
         if volume and "emptyDir" in volume:
-            mounts.append(Mount(mount["mountPath"]))
+            # As a kubelet makes it: for everybody, with the group of the Pod.
+            mounts.append(Mount(mount["mountPath"], options=f"mode=2777,gid={group}" if kind == "handstamp" else ""))
             continue
         if volume and "configMap" in volume:
             for file, text in objects[f"ConfigMap/{volume['configMap']['name']}"]["data"].items():
@@ -247,3 +248,7 @@ class Running(Together, unittest.TestCase):
         self.assertEqual(node.stop(patience=20), 0, node.said())
         node.start()
         node.wait("it is ready again", lambda: status(node.address, "/readyz") == 200 or None)
+    def test_the_doctor_finds_nothing_that_is_broken(self):
+        code, said = self.nodes[0].inside("/usr/local/bin/handstamp", "doctor")
+        self.assertEqual(code, 0, said)
+

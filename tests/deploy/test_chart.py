@@ -144,6 +144,20 @@ class Described(unittest.TestCase):
             code, said = hosts.config_check({**given, "HANDSTAMP_CACHE__MAX_BITES": "1MiB"})
             self.assertEqual(code, 1, said)
 
+    def test_the_pod_of_the_readme_is_one_and_may_reach_the_store(self):
+        text = re.search(r"```yaml\n(# once.yaml\n.*?)```", (CHART / "README.md").read_text(), re.S)[1]
+        pod = yaml.safe_load(text)
+        for version in VERSIONS:
+            kubernetes_validate.validate(pod, version, strict=True)
+        objects, _ = rendered({"postgresql": {"enabled": True}})
+        template = objects["Deployment/handstamp"]["spec"]["template"]
+        allowed = objects["NetworkPolicy/handstamp-postgresql"]["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+        self.assertLessEqual(allowed.items(), pod["metadata"]["labels"].items())
+        known = [one["name"] for one in template["spec"]["containers"][0]["env"]]
+        for one in pod["spec"]["containers"][0]["env"]:
+            self.assertIn(one["name"], known)
+        self.assertTrue(pod["spec"]["readinessGates"])
+
     def test_it_agrees_with_the_dockerfile(self):
         image = hosts.image()
         objects, _ = rendered({})
@@ -243,12 +257,12 @@ class Running(Together, unittest.TestCase):
         self.assertRegex(said, r'(?m)^history\.retention = "90d"\s+# HANDSTAMP_HISTORY__RETENTION')
         self.assertNotIn(self.key, said)
 
+    def test_the_doctor_finds_nothing_that_is_broken(self):
+        code, said = self.nodes[0].inside("/usr/local/bin/handstamp", "doctor")
+        self.assertEqual(code, 0, said)
+
     def test_it_is_stopped_in_time(self):
         node = self.nodes[1]
         self.assertEqual(node.stop(patience=20), 0, node.said())
         node.start()
         node.wait("it is ready again", lambda: status(node.address, "/readyz") == 200 or None)
-    def test_the_doctor_finds_nothing_that_is_broken(self):
-        code, said = self.nodes[0].inside("/usr/local/bin/handstamp", "doctor")
-        self.assertEqual(code, 0, said)
-

@@ -41,7 +41,7 @@ fn every_line_of_the_sample_can_be_used() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let text = ["/etc/handstamp/tls.crt", "/etc/handstamp/tls.key", "/run/credentials/handstamp/master.key"]
+    let text = ["/etc/handstamp/tls.crt", "/etc/handstamp/tls.key", "/run/secrets/master-key"]
         .iter()
         .fold(text, |text, path| text.replace(path, &there))
         .replace("__Host-handstamp", "__Secure-handstamp")

@@ -43,7 +43,20 @@ fn backup_and_restore_say_that_the_master_key_is_not_in_it() {
     for words in ["restore", "restore --in-place --replace --yes"] {
         assert!(handstamp(words).run().asked.is_empty(), "{words}");
     }
-    assert!(handstamp("restore --in-place").argument(&there).run().asked.is_empty());
+    assert!(handstamp("restore --in-place --yes").argument(&there).run().asked.is_empty());
+}
+
+#[test]
+fn a_password_on_the_command_line_is_warned_of_and_not_repeated() {
+    for flag in ["--store", "--control"] {
+        let ran = handstamp(&format!("doctor {flag} postgres://u:pa55@h/d")).run();
+        let warned = format!("warning: everybody on this machine can see the password in {flag}");
+        assert!(ran.err.contains(&warned) && !ran.err.contains("pa55"), "{}", ran.err);
+    }
+    let ran = handstamp("doctor --store postgres://u@h/d --control sqlite:/a:b@c").run();
+    assert_eq!(ran.err, "");
+    let ran = handstamp("doctor").with("HANDSTAMP_STORE__URL", "postgres://u:pa55@h/d").run();
+    assert_eq!(ran.err, "");
 }
 
 #[test]

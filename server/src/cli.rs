@@ -39,6 +39,8 @@ pub use self::hooks::{
 
 use self::args::{Cli, Command, Connection, MasterKeyVerb};
 use self::client::Client;
+use crate::config::setting::Word;
+use crate::config::store::StoreUrl;
 use crate::config::{Config, ConfigFile, Environment, Flags, Sources};
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -167,6 +169,7 @@ struct Context<'a, 't> {
 
 impl Context<'_, '_> {
     fn dispatch(&mut self, command: Command) -> Result<Exit, Failure> {
+        self.warn_of_passwords()?;
         match command {
             Command::Serve => self.serve(),
             Command::Config(verb) => self.configuration(verb),
@@ -191,6 +194,22 @@ impl Context<'_, '_> {
             Command::Healthcheck(connection) => self.healthcheck(&connection),
             Command::Bench(args) => self.bench(&args),
         }
+    }
+
+    /// What stands on a command line is in the list of processes.
+    fn warn_of_passwords(&mut self) -> Result<(), Failure> {
+        for (flag, said, variable) in [
+            ("--store", self.sources.flags.store.clone(), "HANDSTAMP_STORE__URL_FILE"),
+            ("--control", self.sources.flags.control.clone(), "HANDSTAMP_CONTROL__URL_FILE"),
+        ] {
+            if said.is_some_and(|said| StoreUrl::parse(&said).is_ok_and(|url| url.has_password())) {
+                self.note(format!(
+                    "warning: everybody on this machine can see the password in {flag}; write the address into a file that only \
+                     the server can read, and name the file in {variable}"
+                ))?;
+            }
+        }
+        Ok(())
     }
 
     /// The whole configuration, for what works on the server's own files.

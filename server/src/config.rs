@@ -140,6 +140,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What somebody else finds wrong with the value of a key, told where it was said.
+    pub fn problem(&self, path: &str, message: String) -> Problem {
+        let said = self.entries.iter().find(|entry| entry.path == path);
+        Problem::new(said.map_or(Origin::Default, |entry| entry.origin.clone()), path, message)
+    }
+}
+
 /// Where the table of keys and the structs have come apart: keys that no struct reads. The tests hold it empty; keys
 /// that a struct reads and the table does not have, or has with another type, are an error of every load.
 pub fn unread_keys() -> Result<Vec<String>, Problems> {

@@ -41,6 +41,10 @@ impl Hooks for Service {
         serve::serve(config, sources, json)
     }
 
+    fn objection(&self, config: &Config) -> Option<String> {
+        store::objection(config)
+    }
+
     fn backup(&self, config: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {
         operate::backup(config, file, progress)
     }

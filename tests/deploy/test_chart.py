@@ -44,6 +44,11 @@ def rendered(values, release="handstamp"):
     return {f"{one['kind']}/{one['metadata']['name']}": one for one in documents}, notes
 
 
+def variables(values):
+    """Of a node."""
+    return rendered(values)[0]["Deployment/handstamp"]["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
 class Described(unittest.TestCase):
     def test_helm_finds_nothing_wrong(self):
         found = helm.lint(str(CHART))
@@ -72,6 +77,26 @@ class Described(unittest.TestCase):
                        {"env": {"HANDSTAMP_SERVER__MASTER_KEY": "00"}}, {"env": {"HANDSTAMP_STORE__URL": "postgres://a:b@c/d"}}):
             with self.subTest(str(values)), self.assertRaises(helm.HelmError):
                 rendered(values)
+
+    def test_no_variable_is_there_twice(self):
+        set_by_it = [one["name"] for one in variables(EVERYTHING)]
+        self.assertEqual(len(set(set_by_it)), len(set_by_it))
+        for name in set(set_by_it) - set(EVERYTHING["env"]):
+            values = {"env": {name: "text"}}
+            with self.subTest(name):
+                if name == "HANDSTAMP_LOG__FORMAT":
+                    self.assertEqual([one["value"] for one in variables(values) if one["name"] == name], ["text"])
+                else:
+                    self.assertRaises(helm.HelmError, rendered, values)
+
+    def test_nobody_who_may_connect_is_not_everybody(self):
+        # To Kubernetes an empty list of peers is everybody; with null the default is gone.
+        for clients in ([], None):
+            with self.subTest(clients), self.assertRaises(helm.HelmError):
+                rendered({"networkPolicy": {"clients": clients}})
+        for name, one in rendered(EVERYTHING)[0].items():
+            for rule in one["spec"]["ingress"] if name.startswith("NetworkPolicy/") else ():
+                self.assertTrue(rule["from"], name)
 
     def test_it_makes_no_secret_and_names_all_that_it_needs(self):
         for values in ({}, EVERYTHING):
@@ -119,6 +144,20 @@ class Described(unittest.TestCase):
             code, said = hosts.config_check({**given, "HANDSTAMP_CACHE__MAX_BITES": "1MiB"})
             self.assertEqual(code, 1, said)
 
+    def test_the_pod_of_the_readme_is_one_and_may_reach_the_store(self):
+        text = re.search(r"```yaml\n(# once.yaml\n.*?)```", (CHART / "README.md").read_text(), re.S)[1]
+        pod = yaml.safe_load(text)
+        for version in VERSIONS:
+            kubernetes_validate.validate(pod, version, strict=True)
+        objects, _ = rendered({"postgresql": {"enabled": True}})
+        template = objects["Deployment/handstamp"]["spec"]["template"]
+        allowed = objects["NetworkPolicy/handstamp-postgresql"]["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+        self.assertLessEqual(allowed.items(), pod["metadata"]["labels"].items())
+        known = [one["name"] for one in template["spec"]["containers"][0]["env"]]
+        for one in pod["spec"]["containers"][0]["env"]:
+            self.assertIn(one["name"], known)
+        self.assertTrue(pod["spec"]["readinessGates"])
+
     def test_it_agrees_with_the_dockerfile(self):
         image = hosts.image()
         objects, _ = rendered({})
@@ -149,7 +188,8 @@ def container(pod, name, objects, networks, secret, names, folder):
         kept.mkdir(parents=True)
         user, group = pod["securityContext"]["runAsUser"], pod["securityContext"]["fsGroup"]
         if volume and "emptyDir" in volume:
-            mounts.append(Mount(mount["mountPath"]))
+            # As a kubelet makes it: for everybody, with the group of the Pod.
+            mounts.append(Mount(mount["mountPath"], options=f"mode=2777,gid={group}" if kind == "handstamp" else ""))
             continue
         if volume and "configMap" in volume:
             for file, text in objects[f"ConfigMap/{volume['configMap']['name']}"]["data"].items():
@@ -216,6 +256,10 @@ class Running(Together, unittest.TestCase):
         self.assertRegex(said, r'(?m)^policy\.default\.idle_timeout = "12h"\s+# /etc/handstamp/handstamp.toml')
         self.assertRegex(said, r'(?m)^history\.retention = "90d"\s+# HANDSTAMP_HISTORY__RETENTION')
         self.assertNotIn(self.key, said)
+
+    def test_the_doctor_finds_nothing_that_is_broken(self):
+        code, said = self.nodes[0].inside("/usr/local/bin/handstamp", "doctor")
+        self.assertEqual(code, 0, said)
 
     def test_it_is_stopped_in_time(self):
         node = self.nodes[1]

@@ -113,6 +113,30 @@ def container(name, service, file, networks, folder):
         capabilities=service.get("cap_add", []), read_only=service["read_only"])
 
 
+class Prepared(unittest.TestCase):
+    """What ./prepare makes of what is there."""
+
+    def prepare(self, folder):
+        hosts.run("env", f"HANDSTAMP={hosts.binary()}", str(folder / "prepare"))
+        return (folder / ".env").read_text()
+
+    def test_what_env_says_already_stays_and_what_is_missing_is_added(self):
+        added = "".join(f"HANDSTAMP_{what}=65532\n" for what in ("UID", "GID"))
+        for name, before, after in (
+            ("none", None, added),
+            ("others", "HANDSTAMP_SITE=auth.example.org\n", "HANDSTAMP_SITE=auth.example.org\n" + added),
+            ("unended", "# HANDSTAMP_UID=7\nHANDSTAMP_CACHE=1GiB", "# HANDSTAMP_UID=7\nHANDSTAMP_CACHE=1GiB\n" + added),
+            ("one", "HANDSTAMP_UID=7\n", "HANDSTAMP_UID=7\nHANDSTAMP_GID=65532\n"),
+        ):
+            with self.subTest(name):
+                folder = hosts.scratch(f"prepared-{name}")
+                shutil.copy(FOLDER / "prepare", folder)
+                if before is not None:
+                    (folder / ".env").write_text(before)
+                self.assertEqual(self.prepare(folder), after)
+                self.assertEqual(self.prepare(folder), after)
+
+
 class Running(Together, unittest.TestCase):
     """All services of the file, with the secrets of ./prepare, each healthy by its own check."""
 

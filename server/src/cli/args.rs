@@ -294,16 +294,25 @@ pub(super) struct Restore {
     /// What `handstamp backup` made
     #[arg(required_unless_present = "in_place")]
     pub(super) file: Option<PathBuf>,
-    /// The store was put back by other tools (pg_restore, point-in-time recovery, a snapshot of its disk) while no node ran:
-    /// end what must not come back with it
-    #[arg(long, conflicts_with_all = ["file", "replace"])]
-    pub(super) in_place: bool,
+    #[command(flatten)]
+    pub(super) put_back: PutBack,
     /// Sessions of the backup stay live, also those that were ended after it was made
     #[arg(long)]
     pub(super) keep_sessions: bool,
     /// The store that is there may be replaced
     #[arg(long)]
     pub(super) replace: bool,
+}
+
+#[derive(Args)]
+pub(super) struct PutBack {
+    /// The store was put back by other tools (pg_restore, point-in-time recovery, a snapshot of its disk) while no node ran:
+    /// end what must not come back with it
+    #[arg(long, conflicts_with_all = ["file", "replace"])]
+    pub(super) in_place: bool,
+    /// Do not ask whether every session is to end (--in-place)
+    #[arg(long, requires = "in_place")]
+    pub(super) yes: bool,
 }
 
 #[derive(Subcommand)]

@@ -37,7 +37,11 @@ impl Context<'_, '_> {
     /// Problems are the answer here, so they go to standard output.
     fn check(&mut self) -> Result<Exit, Failure> {
         let (problems, warnings, file) = match Config::load(&self.sources) {
-            Ok(config) => (Vec::new(), config.warnings, config.file),
+            Ok(config) => {
+                let objection = self.hooks.objection(&config);
+                let problem = objection.map(|why| config.problem("store.url", why));
+                (problem.into_iter().collect(), config.warnings, config.file)
+            }
             Err(Problems(problems)) => (problems, Vec::new(), None),
         };
         let what = file.map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string());

@@ -15,6 +15,10 @@ pub trait Hooks {
     /// Why it could not start, or stopped.
     fn serve(&self, config: Config, sources: Sources, json: bool) -> Result<(), Failure>;
 
+    /// Why the address of the store is none, in words that go on after the name of the key and repeat nothing of it. How an
+    /// address is read is the store's affair.
+    fn objection(&self, config: &Config) -> Option<String>;
+
     /// Copies the store into `file`, which is not there yet.
     ///
     /// # Errors

@@ -46,6 +46,10 @@ impl Context<'_, '_> {
         let config = self.config()?;
         let master = master_key_place(&config);
         let Some(file) = &args.file else {
+            let question = "End every session of the store, and replace the keys behind access tokens?";
+            if !args.keep_sessions && !self.confirm(args.put_back.yes, question)? {
+                return Ok(Exit::Failed);
+            }
             let store = self.hooks.restore_in_place(&config, args.keep_sessions)?;
             if self.json {
                 let answer =

@@ -69,7 +69,7 @@ pub(super) const SECTION: Section = Section {
             "",
             "File of the master key; without it master.key in the data directory",
         )
-        .example("\"/run/credentials/handstamp/master.key\""),
+        .example("\"/run/secrets/master-key\""),
         Key::new::<Option<Secret>>(
             "server",
             "master_key",

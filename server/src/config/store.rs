@@ -106,15 +106,30 @@ impl Word for StoreUrl {
     }
 }
 
-/// Everything between the `//` and the last `@` before the path may be a password, and so may the query be.
+/// Of what may stand behind the `?`, what is no secret.
+const OPEN: [&str; 4] = ["sslmode", "sslrootcert", "schema", "target_session_attrs"];
+
+/// Everything between the `//` and the last `@` may be a password, also one with a `/` or a `?` that should be written as
+/// %XX; without an `@`, what stands there may be one whose host was forgotten. Parameters that nobody knows are hidden, too.
 fn hide_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("//") else { return "***".to_owned() };
-    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
-    let host = match rest.rsplit_once('@') {
-        Some((_, host)) => format!("***@{host}"),
-        None => rest.to_owned(),
-    };
-    format!("{scheme}//{host}{query}")
+    let (at, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("@", rest));
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    let place = if at.is_empty() { "" } else { place };
+    let open = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| OPEN.contains(&name));
+    let query: Option<Vec<&str>> =
+        query.map(|query| query.split('&').map(|pair| if open(pair) { pair } else { "***" }).collect());
+    let query = query.map_or_else(String::new, |pairs| format!("?{}", pairs.join("&")));
+    format!("{scheme}//***{at}{place}{query}")
+}
+
+impl StoreUrl {
+    /// Whether there is one in it, as far as can be seen.
+    pub fn has_password(&self) -> bool {
+        let (StoreUrl::Postgres(url) | StoreUrl::Redis(url)) = self else { return false };
+        let login = url.split_once("//").and_then(|(_, rest)| rest.rsplit_once('@'));
+        login.is_some_and(|(login, _)| login.contains(':'))
+    }
 }
 
 /// `[store]`.

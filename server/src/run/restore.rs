@@ -256,6 +256,12 @@ pub fn restore_in_place(config: &Config, keep_sessions: bool) -> Result<String, 
             .help("is --data-dir the one that the server runs with?"));
     }
     let master = files::master_key(config, files::Store::There, &SystemEntropy)?;
+    // The lock of a shared store is in the data directory, and the machine at hand need not have run a node.
+    let seat = store::seat(config);
+    let _made = Made::before(directory(&seat), &seat);
+    if matches!(place, Place::Postgres(_)) {
+        files::data_dir(config)?;
+    }
     threads()?.block_on(async {
         let opened = store::open_alone(config, &place)
             .await

@@ -1,6 +1,6 @@
 //! The store that was configured, opened in one place for everybody who needs it.
 
-use super::migrate::course::objection;
+use super::migrate::course;
 use super::presence::lock;
 use crate::cli::Failure;
 use crate::codec::kind;
@@ -72,9 +72,7 @@ impl Place {
             StoreUrl::Sqlite(path) => Ok(Place::File(path.clone())),
             StoreUrl::Postgres(url) => match Address::parse(url) {
                 Ok(address) => Ok(Place::Postgres(Box::new(address))),
-                Err(why) => {
-                    Err(Failure::new(format!("[store] url is no address of a PostgreSQL database: {why}")))
-                }
+                Err(why) => Err(Failure::new(format!("[store] url {NO_ADDRESS}: {why}"))),
             },
             StoreUrl::Redis(_) => {
                 Err(Failure::new("this version keeps nothing in Redis").help("leave [store] url out"))
@@ -88,6 +86,16 @@ impl Place {
             Place::File(path) => path.display().to_string(),
             Place::Postgres(address) => format!("PostgreSQL {}", address.place()),
         }
+    }
+}
+
+const NO_ADDRESS: &str = "is no address of a PostgreSQL database";
+
+/// Why the address of the store is none, for a look at the configuration that opens nothing.
+pub fn objection(config: &Config) -> Option<String> {
+    match &config.store.url {
+        StoreUrl::Postgres(url) => Address::parse(url).err().map(|why| format!("{NO_ADDRESS}: {why}")),
+        StoreUrl::Sqlite(_) | StoreUrl::Redis(_) => None,
     }
 }
 
@@ -158,7 +166,7 @@ pub async fn not_moved(store: &dyn Store, name: &str) -> Result<(), Failure> {
             Err(why) => return Err(Failure::new(format!("{name}: {why}"))),
         }
     };
-    match found.into_iter().next().flatten().and_then(|found| objection(name, &found)) {
+    match found.into_iter().next().flatten().and_then(|found| course::objection(name, &found)) {
         Some(failure) => Err(failure),
         None => Ok(()),
     }

@@ -177,3 +177,19 @@ fn a_store_that_goes_away() {
     }
     assert!(!server.stop().contains(PASSWORD));
 }
+
+#[test]
+fn what_no_start_would_take_for_an_address_is_not_called_right() {
+    for url in ["postgres://u:p@h/d?sslmode=require", "postgres://u:pa?ss@h/d", "postgres://h/d"] {
+        let place = Place::new();
+        place.configure(&format!("[store]\nurl = \"{url}\"\n"));
+        let ran = place.run(&["config", "check"]);
+        assert!(!ran.out.contains("is right") && !ran.out.contains("ss@"), "{url}: {}", ran.out);
+        let said = "store.url: is no address of a PostgreSQL database: ";
+        assert!(ran.out.contains("handstamp.toml:2: ") && ran.out.contains(said), "{url}: {}", ran.out);
+        assert_eq!(ran.code, Some(1));
+    }
+    let place = Place::new();
+    place.configure("[store]\nurl = \"postgres://u:p@h/d?sslmode=disable\"\n");
+    assert!(place.run(&["config", "check"]).done().contains("is right"));
+}

@@ -69,8 +69,10 @@ fn what_must_not_come_back_with_a_database_that_was_put_back() {
     // Never behind the back of a node: from its own directory, and from another one.
     let place_of_another = on(&shared().address("put_back"), &master);
     std::fs::create_dir_all(place_of_another.data()).unwrap();
-    place_of_another.run(&["restore", "--in-place"]).failed(&["a node is at work", "stop every node first"]);
-    place.run(&["restore", "--in-place"]).failed(&["is in use"]);
+    place_of_another
+        .run(&["restore", "--in-place", "--yes"])
+        .failed(&["a node is at work", "stop every node first"]);
+    place.run(&["restore", "--in-place", "--yes"]).failed(&["is in use"]);
     assert_eq!(server.validate(&stays), None);
     server.stop();
 
@@ -96,7 +98,7 @@ fn what_must_not_come_back_with_a_database_that_was_put_back() {
     server.stop();
 
     put_back();
-    let said = place.run(&["restore", "--in-place", "--json"]).done();
+    let said = place.run(&["restore", "--in-place", "--yes", "--json"]).done();
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["sessions_kept"], json!(false));
     assert!(!said.to_string().contains(PASSWORD), "{said}");
@@ -110,12 +112,13 @@ fn what_must_not_come_back_with_a_database_that_was_put_back() {
 
     // Without tables, or with another key, there is nothing to do.
     let empty = on(&shared().fresh(), &master);
-    std::fs::create_dir_all(empty.data()).unwrap();
-    empty.run(&["restore", "--in-place"]).failed(&["is empty"]);
+    // A machine that no node has run on yet will do, and stays as it was.
+    empty.run(&["restore", "--in-place", "--yes"]).failed(&["is empty"]);
+    assert!(!empty.data().exists());
     let other = Place::new();
     let wrong = on(&shared().address("put_back"), &key_in(&other, &MASTER.replace('7', "8")));
     std::fs::create_dir_all(wrong.data()).unwrap();
-    wrong.run(&["restore", "--in-place"]).failed(&["another master key"]);
+    wrong.run(&["restore", "--in-place", "--yes"]).failed(&["another master key"]);
 }
 
 /// It is changed once, for all nodes, while none of them runs; who goes on with the old one does not start.

@@ -29,7 +29,10 @@ fn backup_and_restore_say_that_the_master_key_is_not_in_it() {
     assert_eq!((&said["bytes"], &said["sessions_kept"]), (&json!(43), &json!(true)));
     assert!(handstamp("restore").argument(&file).run().failed().contains("is not a file"));
 
+    // It ends all sessions of a service, so somebody has to want that.
     let ran = handstamp("restore --in-place").run();
+    assert!(ran.asked.is_empty() && ran.err.contains("End every session"), "{}", ran.err);
+    let ran = handstamp("restore --in-place --yes").run();
     assert_eq!(ran.asked, ["restore in place false"]);
     assert!(ran.err.contains("all sessions of the backup have ended") && ran.err.contains("access keys"));
     assert_eq!(ran.done(), "the store may be used again\n");
@@ -37,10 +40,23 @@ fn backup_and_restore_say_that_the_master_key_is_not_in_it() {
     assert_eq!(ran.asked, ["restore in place true"]);
     let said: Json = serde_json::from_str(&ran.done()).unwrap();
     assert_eq!((&said["store"], &said["sessions_kept"]), (&json!("the store"), &json!(true)));
-    for words in ["restore", "restore --in-place --replace"] {
+    for words in ["restore", "restore --in-place --replace --yes"] {
         assert!(handstamp(words).run().asked.is_empty(), "{words}");
     }
-    assert!(handstamp("restore --in-place").argument(&there).run().asked.is_empty());
+    assert!(handstamp("restore --in-place --yes").argument(&there).run().asked.is_empty());
+}
+
+#[test]
+fn a_password_on_the_command_line_is_warned_of_and_not_repeated() {
+    for flag in ["--store", "--control"] {
+        let ran = handstamp(&format!("doctor {flag} postgres://u:pa55@h/d")).run();
+        let warned = format!("warning: everybody on this machine can see the password in {flag}");
+        assert!(ran.err.contains(&warned) && !ran.err.contains("pa55"), "{}", ran.err);
+    }
+    let ran = handstamp("doctor --store postgres://u@h/d --control sqlite:/a:b@c").run();
+    assert_eq!(ran.err, "");
+    let ran = handstamp("doctor").with("HANDSTAMP_STORE__URL", "postgres://u:pa55@h/d").run();
+    assert_eq!(ran.err, "");
 }
 
 #[test]

@@ -52,6 +52,9 @@ impl Hooks for Rooms {
     fn serve(&self, config: Config, _: Sources, _: bool) -> Result<(), Failure> {
         self.note(format!("serve {}", config.server.listen))
     }
+    fn objection(&self, _: &Config) -> Option<String> {
+        None
+    }
     fn backup(&self, _: &Config, file: &Path, progress: &dyn Progress) -> Result<BackupDone, Failure> {
         progress.at(1, 2);
         self.note(format!("backup {}", file.file_name().unwrap().display()))?;

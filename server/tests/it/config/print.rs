@@ -2,6 +2,8 @@
 
 use super::{Said, access_key, good, kept, lines, load, written};
 use handstamp_server::config::key::{Layers, keys};
+use handstamp_server::config::setting::Word;
+use handstamp_server::config::store::StoreUrl;
 use handstamp_server::config::{Config, ConfigFile, Environment, Flags, Sources, print, unread_keys};
 use serde_json::json;
 use std::path::Path;
@@ -41,7 +43,7 @@ fn every_line_of_the_sample_can_be_used() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let text = ["/etc/handstamp/tls.crt", "/etc/handstamp/tls.key", "/run/credentials/handstamp/master.key"]
+    let text = ["/etc/handstamp/tls.crt", "/etc/handstamp/tls.key", "/run/secrets/master-key"]
         .iter()
         .fold(text, |text, path| text.replace(path, &there))
         .replace("__Host-handstamp", "__Secure-handstamp")
@@ -123,6 +125,26 @@ fn secrets_are_never_shown() {
     assert_eq!(values["bootstrap.access_key"], json!("(set)"));
     assert_eq!(values["server.master_key"], json!("(set)"));
     assert_eq!(values["control.url"], json!("postgres://***@h/d?***"));
+}
+
+#[test]
+fn of_the_address_of_a_store_all_is_shown_but_who_comes_and_how_they_prove_it() {
+    for (url, shown) in [
+        ("postgres://u:PLANTED@h:7,i/d", "postgres://***@h:7,i/d"),
+        ("postgres://u@h/d?schema=a&sslmode=disable", "postgres://***@h/d?schema=a&sslmode=disable"),
+        ("postgres://u@h/d?sslmode=disable&password=PLANTED", "postgres://***@h/d?sslmode=disable&***"),
+        ("postgres://u@h/d?PLANTED", "postgres://***@h/d?***"),
+        // What should stand as %XX, and does not: no database has such an address, and it is shown all the same.
+        ("postgres://u:PLA?NTED@h/d", "postgres://***@h/d"),
+        ("postgres://u:PLA/N@TED@h/d", "postgres://***@h/d"),
+        ("postgres://u:PLANTED", "postgres://***"),
+        ("postgres://u:PLANTED?schema=a", "postgres://***?schema=a"),
+        ("redis://:PLANTED@h:6379/0", "redis://***@h:6379/0"),
+    ] {
+        let text = StoreUrl::parse(url).unwrap_or_else(|why| panic!("{why}")).text();
+        assert_eq!(text, shown, "{url}");
+        assert!(!text.contains("PLA") && !text.contains("TED"), "{text}");
+    }
 }
 
 #[test]

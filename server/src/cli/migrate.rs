@@ -162,7 +162,7 @@ impl Context<'_, '_> {
         let said = |why: String| Failure::usage(format!("{which} {why}"), "--help says more");
         let Some(file) = text.strip_prefix('@') else {
             let url = StoreUrl::parse(text).map_err(said)?;
-            if has_password(&url) {
+            if url.has_password() {
                 self.note(format!(
                     "warning: everybody on this machine can see the password in {which}; write the address into a file that only \
                      you can read, and say @FILE"
@@ -196,12 +196,6 @@ fn expected(round: Duration) -> String {
 
 fn stop_the_service(round: Duration) -> Json {
     json!({"event": "stop_the_service", "round_seconds": round.as_secs_f64()})
-}
-
-fn has_password(url: &StoreUrl) -> bool {
-    let (StoreUrl::Postgres(url) | StoreUrl::Redis(url)) = url else { return false };
-    let login = url.split_once("//").and_then(|(_, rest)| rest.split_once('@'));
-    login.is_some_and(|(login, _)| login.contains(':'))
 }
 
 /// Watches a move for a person or a machine.

@@ -36,16 +36,18 @@ pub(in super::super) async fn may_change(web: &Web, visit: &Visit, instead: Inst
     let Some(mut holder) = held(false).await? else { return Ok(()) };
     let header = visit.headers.get(&web.cookie.csrf_header);
     let presented = header.and_then(|value| value.to_str().ok());
+    let excused = header.is_none() && instead == Instead::Vouched && vouched.instead_of_token;
     let mut judged = web.app.judge_csrf(holder, presented);
-    if judged.is_err() && presented.is_some() && web.app.has_others() {
-        // The user may have authenticated again a moment ago, by another node.
+    if judged.is_err() && !excused && web.app.has_others() {
+        // The user may have authenticated again a moment ago, by another node: then the token is good, and so must be the one
+        // that is given instead of a wrong one.
         let Some(now) = held(true).await? else { return Ok(()) };
         holder = now;
         judged = web.app.judge_csrf(holder, presented);
     }
     match judged {
         Ok(()) => Ok(()),
-        Err(_) if header.is_none() && instead == Instead::Vouched && vouched.instead_of_token => Ok(()),
+        Err(_) if excused => Ok(()),
         Err(refusal) => {
             let ((token, _), now) = (web.app.csrf_token(holder, visit.csrf_cookie(web))?, web.app.now());
             let cookie = web.cookie.csrf(&token, now.plus(FRESH), now);

@@ -341,9 +341,22 @@ async fn a_fresh_csrf_token_is_good_everywhere() {
     let cookies = done["set_cookie"].as_array().unwrap().iter().map(|cookie| cookie.as_str().unwrap());
     let cookies: Vec<&str> = cookies.map(|cookie| cookie.split(';').next().unwrap()).collect();
     let csrf = cookies.iter().find_map(|cookie| cookie.strip_prefix("XSRF-TOKEN=")).unwrap();
-    let call = b.world.call(Method::POST, "/v1/auth/session/refresh").no_key();
-    let call = call.header("cookie", &cookies.join("; ")).header("sec-fetch-site", "same-origin");
-    call.header("x-xsrf-token", csrf).send().await.expect(200);
+    let asks = |path, csrf: Option<&str>| {
+        let call = b.world.call(Method::POST, path).no_key();
+        let call = call.header("cookie", &cookies.join("; ")).header("sec-fetch-site", "same-origin");
+        match csrf {
+            Some(csrf) => call.header("x-xsrf-token", csrf).send(),
+            None => call.send(),
+        }
+    };
+    // Who forgot it is given one that will do.
+    let told = asks("/v1/auth/sessions/revoke-others", None).await;
+    told.refused(403, "csrf_token_invalid");
+    let given = told.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+    asks("/v1/auth/session/refresh", Some(csrf)).await.expect(200);
+    b.ear.release();
+    b.keep_up().await;
+    asks("/v1/auth/sessions/revoke-others", Some(&given)).await.expect(200);
 }
 
 /// A node that has not seen a session for long does not take it for one that is over, which nobody need protect.

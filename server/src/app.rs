@@ -78,6 +78,7 @@ pub mod status_lists;
 pub mod table;
 pub mod tighter;
 pub mod token_keys;
+mod turns;
 pub mod types;
 pub mod update;
 pub mod update_many;
@@ -100,9 +101,9 @@ pub struct App {
     /// What names of erased users are made with, and what statements about it are signed with.
     erasing: Box<[Secret<32>; 2]>,
     control: Arc<room::Room>,
-    turns: records::Turns,
+    turns: turns::Turns,
     /// The turns of ledgers of seats.
-    ledgers: records::Turns,
+    ledgers: turns::Turns,
     agents: Agents,
     cache: Arc<cache::Cache>,
     activity: Arc<activity::Activity>,

@@ -69,7 +69,7 @@ pub struct Record {
 pub struct Versioned {
     /// The record, with `seen` as last touched.
     pub record: Record,
-    /// For [`Expect::Version`].
+    /// For [`Expect::Version`] and [`Expect::Untouched`].
     pub version: u64,
 }
 
@@ -80,6 +80,13 @@ pub enum Expect {
     Absent,
     /// The record has this version.
     Version(u64),
+    /// The record has this version, and nobody touched it after `since`: for who decides by how long nobody did.
+    Untouched {
+        /// Which it has.
+        version: u64,
+        /// The last activity that was known.
+        since: Millis,
+    },
 }
 
 /// One step of a batch.

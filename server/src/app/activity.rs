@@ -103,8 +103,8 @@ impl Unwritten {
 }
 
 impl App {
-    /// A session was active. Returns once that is durable when the stored time is older than half of the idle time;
-    /// else it is written soon.
+    /// A session was active. Returns once that is durable when the stored time is older than half of the idle time, and
+    /// says so; else it is written soon.
     ///
     /// # Errors
     /// What the store says, when it was waited for.
@@ -114,35 +114,39 @@ impl App {
         mark: &Mark,
         idle: Span,
         now: Millis,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         mark.seen.fetch_max(now.0, Ordering::SeqCst);
         let age = now.since(Millis(mark.offered.load(Ordering::SeqCst)));
         if mark.must_be_written(idle, now) {
             self.store.touch(&[(session_key(env, id), now)]).await?;
             mark.offered.fetch_max(now.0, Ordering::SeqCst);
-        } else if age >= resolution(idle) || mark.gone.load(Ordering::SeqCst) {
+            return Ok(true);
+        }
+        if age >= resolution(idle) || mark.gone.load(Ordering::SeqCst) {
             mark.offered.fetch_max(now.0, Ordering::SeqCst);
             self.activity.offer(session_key(env, id), now);
             self.not_too_many().await?;
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// The same of a session that was loaded to be judged: what memory holds of it knows then, too.
+    /// The same of a session that was loaded to be judged: what memory holds of it knows then, too. False: it ended before
+    /// that was written. Another node may have found it idle at the same moment, and one of the two has to be wrong.
     pub(super) async fn seen_loaded(
         &self,
         (env, id): (EnvironmentId, SessionId),
         (seen, offered): (Millis, Millis),
         idle: Span,
         now: Millis,
-    ) -> Result<(), StoreError> {
-        match self.cache.peek(env, id) {
+    ) -> Result<bool, StoreError> {
+        let waited = match self.cache.peek(env, id) {
             Some(kept) => {
                 kept.mark.knows(seen, offered);
-                self.seen((env, id), &kept.mark, idle, now).await
+                self.seen((env, id), &kept.mark, idle, now).await?
             }
-            None => self.seen((env, id), &Mark::new(seen, offered, true), idle, now).await,
-        }
+            None => self.seen((env, id), &Mark::new(seen, offered, true), idle, now).await?,
+        };
+        Ok(!waited || !self.has_others() || self.lives(env, id).await?)
     }
 
     /// Waits for the store when too much activity waits for it.

@@ -9,9 +9,9 @@ use super::nodes::Nodes;
 use super::observe::Observer;
 use super::origins::FileOrigins;
 use super::policies::FromFile;
-use super::records::Turns;
 use super::room::Room;
 use super::seats::Era;
+use super::turns::Turns;
 use super::{App, Fault, Stop, callers, keeper, keys, nodes, rates, tighter, verdicts};
 use crate::agents::Agents;
 use crate::codec::control::{

@@ -10,7 +10,8 @@ use crate::store::{Batch, Expect, Op, Record, StoreError, Tally, Versioned};
 use handstamp_core::agent::Agent;
 use handstamp_core::expiry;
 use handstamp_core::id::{Bucket, EnvironmentId, SessionId, UserId};
-use handstamp_core::session::{Client, Session};
+use handstamp_core::refusal::Code;
+use handstamp_core::session::{Client, Session, State};
 use handstamp_core::time::Millis;
 use handstamp_core::transition::Change;
 use handstamp_core::user::User;
@@ -31,43 +32,24 @@ pub struct Loaded {
     pub version: u64,
 }
 
+impl Loaded {
+    /// What must still hold for `after` to take its place. Who ends it because nobody used it has to be right about that:
+    /// activity may have been written since it was loaded.
+    fn expect(&self, after: &Session) -> Expect {
+        let idle = matches!(&after.state, State::Ended(end) if end.code == Code::SessionIdle);
+        if idle && self.session.is_live() {
+            return Expect::Untouched { version: self.version, since: self.seen };
+        }
+        Expect::Version(self.version)
+    }
+}
+
 /// A user's record, freshly loaded, or a new one.
 pub struct LoadedUser {
     /// The record.
     pub user: User,
     /// What was there.
     pub expect: Expect,
-}
-
-/// Inside a node, transitions of one bucket queue, so that a crowd on one user does not make conflicts.
-pub(super) struct Turns(Vec<tokio::sync::Mutex<()>>);
-
-impl Turns {
-    pub(super) fn new() -> Turns {
-        Turns((0..1_024).map(|_| tokio::sync::Mutex::new(())).collect())
-    }
-    pub(super) async fn take(&self, bucket: Bucket) -> tokio::sync::MutexGuard<'_, ()> {
-        let index = usize::from(bucket.get()) % self.0.len();
-        #[expect(clippy::indexing_slicing, reason = "the index is below the length, which never changes")]
-        self.0[index].lock().await
-    }
-}
-
-impl Turns {
-    /// All of these, in one order for everybody.
-    pub(super) async fn take_all(
-        &self,
-        buckets: impl Iterator<Item = Bucket>,
-    ) -> Vec<tokio::sync::MutexGuard<'_, ()>> {
-        // Two buckets may share a turn.
-        let places: BTreeSet<usize> =
-            buckets.map(|bucket| usize::from(bucket.get()) % self.0.len()).collect();
-        let mut taken = Vec::with_capacity(places.len());
-        for turn in places.into_iter().filter_map(|place| self.0.get(place)) {
-            taken.push(turn.lock().await);
-        }
-        taken
-    }
 }
 
 /// How often a transition that others overtook is decided again.
@@ -79,6 +61,8 @@ pub(super) enum Decision<T> {
     Commit(Stage, T),
     /// Nothing changes.
     Answer(T),
+    /// Somebody came first.
+    Again,
 }
 
 /// One batch in the making.
@@ -130,7 +114,7 @@ impl Stage {
         let policy = env.policy.of(after);
         let due = expiry::ends(after, seen, &policy).earliest();
         let record = session_record(id, after, due, seen, app.retention);
-        let expect = before.map_or(Expect::Absent, |loaded| Expect::Version(loaded.version));
+        let expect = before.map_or(Expect::Absent, |loaded| loaded.expect(after));
         self.put(expect, record);
         self.sessions.push(after.id);
         self.judged = Some((id, env.ledger.counter));
@@ -144,7 +128,7 @@ impl Stage {
         let key = || user_key(env.record.id, &user.id);
         match expect {
             _ if user.is_needed() => self.put(expect, user_record(env.record.id, bucket, user)),
-            Expect::Version(_) => self.op(Op::Delete { key: key(), expect }),
+            Expect::Version(_) | Expect::Untouched { .. } => self.op(Op::Delete { key: key(), expect }),
             Expect::Absent => self.op(Op::Check { key: key(), expect }),
         }
     }
@@ -227,6 +211,11 @@ impl App {
         };
         self.ask_for_activity([(env, id, idle.seen)]).await;
         self.load_once(env, id).await
+    }
+
+    /// Whether no record says that it ended.
+    pub(super) async fn lives(&self, env: EnvironmentId, id: SessionId) -> Result<bool, StoreError> {
+        Ok(self.load_once(env, id).await?.is_some_and(|loaded| loaded.session.is_live()))
     }
 
     async fn load_once(&self, env: EnvironmentId, id: SessionId) -> Result<Option<Loaded>, StoreError> {
@@ -358,6 +347,7 @@ impl App {
         for attempt in 0..TRIES {
             match decision().await? {
                 Decision::Answer(answer) => return Ok(answer),
+                Decision::Again => self.jitter(attempt).await?,
                 Decision::Commit(stage, answer) => match self.commit(stage).await {
                     Ok(()) => return Ok(answer),
                     Err(StoreError::Conflict) => self.jitter(attempt).await?,

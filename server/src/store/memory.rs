@@ -148,7 +148,10 @@ impl State {
         match (self.records.get(key), expect) {
             (None, Expect::Absent) => true,
             (Some(found), Expect::Version(version)) => found.version == version,
-            (None, Expect::Version(_)) | (Some(_), Expect::Absent) => false,
+            (Some(found), Expect::Untouched { version, since }) => {
+                found.version == version && found.record.seen.is_none_or(|seen| seen <= since)
+            }
+            (None, Expect::Version(_) | Expect::Untouched { .. }) | (Some(_), Expect::Absent) => false,
         }
     }
 

@@ -5,6 +5,7 @@ use super::{Ask, Validated, over_budget, refused};
 use crate::app::access_tokens::{Draft, Order, Places};
 use crate::app::control::Env;
 use crate::app::devices::prove;
+use crate::app::kept::Mark;
 use crate::app::records::{Decision, Loaded, Stage};
 use crate::app::{App, Stop};
 use handstamp_core::device::Passed;
@@ -114,12 +115,17 @@ impl App {
                         self.observer.offer(env.record.id, id, ask.client());
                     }
                     if stage.is_none() && ask.touch {
-                        let known = (loaded.seen, offered);
-                        if used.is_some() {
-                            // Only once nobody else has used the challenge.
-                            later = Some((known, view.idle()));
+                        let (known, idle) = ((loaded.seen, offered), view.idle());
+                        if used.is_none() {
+                            if !self.seen_loaded((env.record.id, id), known, idle, now).await? {
+                                return Ok(Decision::Again);
+                            }
+                        } else if Mark::new(loaded.seen, offered, true).must_be_written(idle, now) {
+                            // Only if nobody else has used the challenge: with that, in one batch.
+                            let stage = stage.insert(Stage::new(id.bucket(), now));
+                            stage.session(self, &env, Some(&loaded), &loaded.session, seen);
                         } else {
-                            self.seen_loaded((env.record.id, id), known, view.idle(), now).await?;
+                            later = Some((known, idle, now));
                         }
                     }
                     let to = challenge::Client::Session(id);
@@ -144,8 +150,8 @@ impl App {
             })
         });
         let (answer, later) = decided.await?;
-        if let Some((known, idle)) = later {
-            self.seen_loaded((env.record.id, id), known, idle, self.now()).await?;
+        if let Some((known, idle, at)) = later {
+            self.seen_loaded((env.record.id, id), known, idle, at).await?;
         }
         Ok(answer)
     }

@@ -102,7 +102,7 @@ impl<'b> Group<'b> {
     pub(super) fn add(&mut self, batch: &'b Batch) -> bool {
         let first = |op: &Op| match bounds::expect_of(op) {
             Expect::Absent => First::New,
-            Expect::Version(_) => First::Known,
+            Expect::Version(_) | Expect::Untouched { .. } => First::Known,
         };
         let ops = || batch.ops.iter().map(|op| (bounds::key_of(op), first(op)));
         let subjects = batch.events.iter().map(|event| &event.subject);
@@ -234,10 +234,14 @@ impl<'b> Group<'b> {
     fn expected(&self, op: &Op) -> bool {
         let Some(slot) = self.slots.get(bounds::key_of(op)) else { return false };
         let version = slot.version();
+        let is = |wanted| version.is_some_and(|found| u64::try_from(found) == Ok(wanted));
         match bounds::expect_of(op) {
             // What took the place before us is not read: it is there, and that is all.
             Expect::Absent => version.is_none() && (slot.first == First::Known || (slot.held && !slot.rests)),
-            Expect::Version(wanted) => version.is_some_and(|found| u64::try_from(found) == Ok(wanted)),
+            Expect::Version(wanted) => is(wanted),
+            Expect::Untouched { version, since } => {
+                is(version) && slot.seen().is_none_or(|seen| seen <= since.0)
+            }
         }
     }
 

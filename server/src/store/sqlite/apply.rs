@@ -208,15 +208,16 @@ impl<'c> Statements<'c> {
                 })
             })
             .optional()?;
-        Ok(match (found, expect) {
-            (None, Expect::Absent) => Ok(None),
-            (Some(found), Expect::Version(version)) if u64::try_from(found.version) == Ok(version) => {
-                Ok(Some(found))
+        let is = |found: &Found, version| u64::try_from(found.version) == Ok(version);
+        let holds = match (&found, expect) {
+            (None, Expect::Absent) => true,
+            (Some(found), Expect::Version(version)) => is(found, version),
+            (Some(found), Expect::Untouched { version, since }) => {
+                is(found, version) && found.seen.is_none_or(|seen| seen <= since.0)
             }
-            (Some(_), Expect::Version(_) | Expect::Absent) | (None, Expect::Version(_)) => {
-                Err(StoreError::Conflict)
-            }
-        })
+            (Some(_), Expect::Absent) | (None, Expect::Version(_) | Expect::Untouched { .. }) => false,
+        };
+        Ok(if holds { Ok(found) } else { Err(StoreError::Conflict) })
     }
 
     /// Inserts the new records of a batch; if one was there already, none of them stays.

@@ -23,13 +23,13 @@ enum Call {
     Reopen,
 }
 
-/// What is done to a record, expecting the version it has plus the number (mostly 0).
+/// What is done to a record, expecting the version it has plus the number (mostly 0), and perhaps that nobody touched it later.
 #[derive(Clone, Debug)]
 enum Step {
-    Put { facets: Vec<(u8, u8)>, seen: Option<i64>, forget_at: Option<i64>, off: u64 },
+    Put { facets: Vec<(u8, u8)>, seen: Option<i64>, forget_at: Option<i64>, off: u64, since: Option<i64> },
     Create { facets: Vec<(u8, u8)>, forget_at: Option<i64> },
     Delete { off: u64 },
-    Check { off: u64 },
+    Check { off: u64, since: Option<i64> },
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
@@ -40,10 +40,11 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     let off = || prop_oneof![9 => Just(0u64), 1 => Just(1u64)];
     let some = || prop::option::of(0i64..60);
     let step = prop_oneof![
-        4 => (facets(), some(), some(), off()).prop_map(|(facets, seen, forget_at, off)| Step::Put { facets, seen, forget_at, off }),
+        4 => (facets(), some(), some(), off(), some())
+            .prop_map(|(facets, seen, forget_at, off, since)| Step::Put { facets, seen, forget_at, off, since }),
         3 => (facets(), some()).prop_map(|(facets, forget_at)| Step::Create { facets, forget_at }),
         1 => off().prop_map(|off| Step::Delete { off }),
-        1 => off().prop_map(|off| Step::Check { off }),
+        1 => (off(), some()).prop_map(|(off, since)| Step::Check { off, since }),
     ];
     let steps =
         prop::collection::btree_map(0u32..12, step, 0..4).prop_map(|map| map.into_iter().collect::<Vec<_>>());
@@ -74,14 +75,20 @@ async fn batch_of(
     };
     for (n, step) in steps {
         let version = store.one(*n).await.map_or(1, |found| found.version);
+        let expect = |off: &u64, since: &Option<i64>| {
+            let version = version + off;
+            since.map_or(Expect::Version(version), |since| Expect::Untouched {
+                version,
+                since: instant(since),
+            })
+        };
         ops.push(match step {
-            Step::Put { facets, seen, forget_at, off } => Op::Put {
-                expect: Expect::Version(version + off),
-                record: make(*n, facets, *seen, *forget_at),
-            },
+            Step::Put { facets, seen, forget_at, off, since } => {
+                Op::Put { expect: expect(off, since), record: make(*n, facets, *seen, *forget_at) }
+            }
             Step::Create { facets, forget_at } => create(make(*n, facets, Some(1), *forget_at)),
             Step::Delete { off } => Op::Delete { key: key(*n), expect: Expect::Version(version + off) },
-            Step::Check { off } => Op::Check { key: key(*n), expect: Expect::Version(version + off) },
+            Step::Check { off, since } => Op::Check { key: key(*n), expect: expect(off, since) },
         });
     }
     let events = steps.iter().map(|(n, _)| event(*n, format!("{at}"))).collect();

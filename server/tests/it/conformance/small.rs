@@ -380,7 +380,7 @@ impl Stage<'_> {
         let (key, bucket) = (user_key(ENV, &user.id), self.small.rules.keys.bucket(ENV, &user.id));
         self.batch.ops.push(match expect {
             _ if user.is_needed() => Op::Put { expect, record: user_record(ENV, bucket, user) },
-            Expect::Version(_) => Op::Delete { key, expect },
+            Expect::Version(_) | Expect::Untouched { .. } => Op::Delete { key, expect },
             Expect::Absent => Op::Check { key, expect },
         });
     }

@@ -4,6 +4,7 @@ use super::cluster::{Cluster, Node};
 use crate::engine::house::{Plan, Said, good, of_user};
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
+use handstamp_server::store::faulty::{Call, Fault, Gate};
 use std::time::Duration;
 use tokio::task::{JoinHandle, yield_now};
 
@@ -128,4 +129,52 @@ async fn many_are_asked_for_together() {
     for one in all {
         assert_eq!(while_hearing(one, &[&a, &b]).await, ALLOWED);
     }
+}
+
+/// A session that `a` saw half a minute after it was made, which it has not written, and that looks idle to `b`, which does
+/// not reach `a`; it will be idle in a millisecond.
+async fn at_the_last_moment() -> (Node, Node, String) {
+    let (cluster, a, b) = Cluster::pair(Plan::idle(Span::minutes(20))).await;
+    let (_, token) = a.create("ada", &[]).await;
+    cluster.pass(Span::secs(30));
+    a.keep_up().await;
+    assert_eq!(a.validate(&token).await, ALLOWED);
+    cluster.pass(Span(20 * 60_000 - 1));
+    b.keep_up().await;
+    (a, b, token)
+}
+
+/// Waits until what was planned has come up; time that is stopped goes on while everybody waits.
+async fn until_all_came_up(node: &Node) {
+    while node.faults.left() > 0 {
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+}
+
+/// Whoever is about to end it as idle learns of activity that was written meanwhile.
+#[tokio::test(start_paused = true)]
+async fn activity_at_the_last_moment_counts() {
+    let (a, b, token) = at_the_last_moment().await;
+    let gate = Gate::default();
+    b.faults.plan(Call::Commit, [Fault::Hold(gate.clone())]);
+    let ending = asking(&b, &token);
+    until_all_came_up(&b).await;
+    assert_eq!(a.validate(&token).await, ALLOWED);
+    gate.open(1);
+    assert_eq!(ending.await.unwrap(), ALLOWED);
+    assert_eq!((a.tally("live").await, a.validate(&token).await), (1, ALLOWED));
+}
+
+/// And whose activity comes after the end is told of the end, not let in once more.
+#[tokio::test(start_paused = true)]
+async fn activity_after_the_end_is_none() {
+    let (a, b, token) = at_the_last_moment().await;
+    let gate = Gate::default();
+    a.faults.plan(Call::Touch, [Fault::Hold(gate.clone())]);
+    let late = asking(&a, &token);
+    until_all_came_up(&a).await;
+    assert_eq!(b.validate(&token).await, IDLE);
+    gate.open(1);
+    assert_eq!(late.await.unwrap(), IDLE);
+    assert_eq!(a.tally("live").await, 0);
 }

@@ -8,14 +8,25 @@ use crate::store::{Key, StoreError};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::time::{Millis, Span};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What is waiting to be written.
 #[derive(Default)]
 pub struct Activity {
-    waiting: Mutex<HashMap<Key, Millis>>,
+    waiting: Mutex<HashMap<Key, Waiting>>,
+    /// It could not be written the last time: then what waits can get old, and whoever is active looks at it.
+    late: AtomicBool,
+}
+
+/// Activity that waits.
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// The last one.
+    at: Millis,
+    /// What was stored, or on its way, when the first one began to wait.
+    stored: Millis,
 }
 
 /// How many are written in one call.
@@ -26,11 +37,11 @@ const CROWD: usize = 4_096;
 pub const MOST: usize = 131_072;
 
 impl Activity {
-    /// Takes note that a record was active.
-    pub fn offer(&self, key: Key, at: Millis) {
+    /// Takes note that a record was active; `stored`: its last activity that had been handed on before.
+    pub fn offer(&self, key: Key, at: Millis, stored: Millis) {
         let mut waiting = self.waiting();
-        let slot = waiting.entry(key).or_insert(at);
-        *slot = (*slot).max(at);
+        let slot = waiting.entry(key).or_insert(Waiting { at, stored });
+        slot.at = slot.at.max(at);
     }
 
     /// Takes over what an entry that leaves the cache knows. Whoever still holds it either was seen here, or sees that it
@@ -43,14 +54,24 @@ impl Activity {
     /// Takes over what a cache entry knows and has not handed on yet.
     pub fn take_over(&self, kept: &Kept) {
         let seen = kept.mark.last_seen();
-        if seen.0 > kept.mark.offered.fetch_max(seen.0, Ordering::SeqCst) {
-            self.offer(session_key(kept.env, kept.id), seen);
+        let before = kept.mark.offered.fetch_max(seen.0, Ordering::SeqCst);
+        if seen.0 > before {
+            self.offer(session_key(kept.env, kept.id), seen, Millis(before));
+        }
+    }
+
+    /// Whether what is stored has grown older than half of the idle time while newer activity waited in vain. Costs one
+    /// look at a flag, unless the store could not be written.
+    pub fn overdue(&self, (env, id): (EnvironmentId, SessionId), idle: Span, now: Millis) -> bool {
+        self.late.load(Ordering::Relaxed) && {
+            let waiting = self.waiting().get(&session_key(env, id)).copied();
+            waiting.is_some_and(|waiting| too_old(waiting.stored, idle, now))
         }
     }
 
     /// What is waiting for a key.
     pub fn known(&self, key: &Key) -> Option<Millis> {
-        self.waiting().get(key).copied()
+        self.waiting().get(key).map(|waiting| waiting.at)
     }
 
     /// How many are waiting.
@@ -59,15 +80,17 @@ impl Activity {
     }
 
     fn snapshot(&self) -> Vec<(Key, Millis)> {
-        self.waiting().iter().map(|(key, at)| (key.clone(), *at)).collect()
+        self.waiting().iter().map(|(key, waiting)| (key.clone(), waiting.at)).collect()
     }
 
     /// What was written is no longer waiting, unless it was seen again.
     pub(super) fn written(&self, batch: &[(Key, Millis)]) {
         let mut waiting = self.waiting();
         for (key, at) in batch {
-            if waiting.get(key).is_some_and(|now| now <= at) {
-                waiting.remove(key);
+            match waiting.get_mut(key) {
+                Some(later) if later.at > *at => later.stored = later.stored.max(*at),
+                Some(_) => drop(waiting.remove(key)),
+                None => {}
             }
         }
         if waiting.capacity() > 4 * CROWD && waiting.len() < CROWD {
@@ -75,7 +98,7 @@ impl Activity {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Key, Millis>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Key, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,6 +108,11 @@ impl Activity {
 /// the idle time goes before it, so a very short idle time is written with nearly every request.
 pub fn resolution(idle: Span) -> Span {
     Span((idle.0 / 20).clamp(1_000, 300_000))
+}
+
+/// Whether activity has to be durable before it is answered, `stored` being the last one that is.
+pub(super) fn too_old(stored: Millis, idle: Span, now: Millis) -> bool {
+    now.since(stored).0 > idle.0 / 2
 }
 
 /// What is known of a session's activity beside the store.
@@ -115,19 +143,35 @@ impl App {
         idle: Span,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        mark.seen.fetch_max(now.0, Ordering::SeqCst);
-        let age = now.since(Millis(mark.offered.load(Ordering::SeqCst)));
-        if mark.must_be_written(idle, now) {
-            self.store.touch(&[(session_key(env, id), now)]).await?;
-            mark.offered.fetch_max(now.0, Ordering::SeqCst);
+        if self.must_be_written((env, id), mark, idle, now) {
+            // Noted once it is: what could not be written must not look as if it were on its way.
+            let touched = [(session_key(env, id), now)];
+            self.store.touch(&touched).await?;
+            mark.knows(now, now);
+            self.activity.written(&touched);
             return Ok(true);
         }
+        mark.seen.fetch_max(now.0, Ordering::SeqCst);
+        let age = now.since(Millis(mark.offered.load(Ordering::SeqCst)));
         if age >= resolution(idle) || mark.gone.load(Ordering::SeqCst) {
-            mark.offered.fetch_max(now.0, Ordering::SeqCst);
-            self.activity.offer(session_key(env, id), now);
+            let before = mark.offered.fetch_max(now.0, Ordering::SeqCst);
+            self.activity.offer(session_key(env, id), now, Millis(before));
             self.not_too_many().await?;
         }
         Ok(false)
+    }
+
+    /// Whether activity at `now` must be durable before it is answered. Then it is also judged in the bucket's turn:
+    /// otherwise somebody who does not know of it yet could find the session idle at the same moment.
+    pub(super) fn must_be_written(
+        &self,
+        session: (EnvironmentId, SessionId),
+        mark: &Mark,
+        idle: Span,
+        now: Millis,
+    ) -> bool {
+        too_old(Millis(mark.offered.load(Ordering::SeqCst)), idle, now)
+            || self.activity.overdue(session, idle, now)
     }
 
     /// The same of a session that was loaded to be judged: what memory holds of it knows then, too. False: it ended before
@@ -172,7 +216,9 @@ impl App {
     pub async fn flush_activity(&self) -> Result<usize, StoreError> {
         let batch = self.activity.snapshot();
         for part in batch.chunks(CROWD) {
-            self.store.touch(part).await?;
+            let done = self.store.touch(part).await;
+            self.activity.late.store(done.is_err(), Ordering::Relaxed);
+            done?;
             self.activity.written(part);
         }
         Ok(batch.len())
@@ -214,7 +260,8 @@ impl App {
         for key in self.control.load().keys() {
             let used = key.used.load(Ordering::Relaxed);
             if key.version > 0 && used > 0 {
-                self.activity.offer(crate::codec::control::access_key_key(key.key.id), Millis(used));
+                let used = Millis(used);
+                self.activity.offer(crate::codec::control::access_key_key(key.key.id), used, used);
             }
         }
         debug_assert!(session_id(&crate::codec::control::root_key()).is_none());

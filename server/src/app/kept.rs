@@ -9,7 +9,7 @@ use crate::codec::session::write;
 use handstamp_core::agent::Agent;
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::session::{Client, Session};
-use handstamp_core::time::{Millis, Span};
+use handstamp_core::time::Millis;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -45,11 +45,6 @@ impl Mark {
     pub fn knows(&self, seen: Millis, offered: Millis) {
         self.seen.fetch_max(seen.0, Ordering::SeqCst);
         self.offered.fetch_max(offered.0, Ordering::SeqCst);
-    }
-    /// Whether activity at `now` must be durable before it is answered. Then it is also judged in the bucket's turn:
-    /// otherwise somebody who does not know of it yet could find the session idle at the same moment.
-    pub fn must_be_written(&self, idle: Span, now: Millis) -> bool {
-        now.since(Millis(self.offered.load(Ordering::SeqCst))).0 > idle.0 / 2
     }
     /// The last activity.
     pub fn last_seen(&self) -> Millis {

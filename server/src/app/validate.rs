@@ -209,7 +209,7 @@ impl App {
         let now = self.now();
         if let Some(kept) = kept
             && let Some(current) = self.pass(&env, (kept, good), shown, &ask, now)
-            && !(ask.touch && current.kept.mark.must_be_written(current.idle(), now))
+            && !(ask.touch && self.must_be_written(current.whose(), &current.kept.mark, current.idle(), now))
         {
             if self.is_over(&ask, &env, &current.kept.subject(&current.outline)) {
                 return Ok(self.told(&ask, over_budget(current.kept.id)));
@@ -219,7 +219,7 @@ impl App {
             }
             if ask.touch {
                 let kept = &current.kept;
-                self.seen((kept.env, kept.id), &kept.mark, current.idle(), now).await?;
+                self.seen(current.whose(), &kept.mark, current.idle(), now).await?;
             }
             return Ok(self.told(&ask, Validated::Current(current)));
         }

@@ -7,6 +7,7 @@ use super::records::Loaded;
 use super::{App, Fault};
 use crate::codec::packed::Outline;
 use handstamp_core::expiry::{self, Ends};
+use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::policy::Policy;
 use handstamp_core::session::{End, Session, State};
 use handstamp_core::time::{Millis, Span};
@@ -29,6 +30,9 @@ pub struct Current {
 }
 
 impl Current {
+    pub(super) fn whose(&self) -> (EnvironmentId, SessionId) {
+        (self.kept.env, self.kept.id)
+    }
     /// See [`View::idle`].
     pub(super) fn idle(&self) -> Span {
         self.ends.idle.since(self.seen)

@@ -120,7 +120,12 @@ impl App {
                             if !self.seen_loaded((env.record.id, id), known, idle, now).await? {
                                 return Ok(Decision::Again);
                             }
-                        } else if Mark::new(loaded.seen, offered, true).must_be_written(idle, now) {
+                        } else if self.must_be_written(
+                            (env.record.id, id),
+                            &Mark::new(loaded.seen, offered, true),
+                            idle,
+                            now,
+                        ) {
                             // Only if nobody else has used the challenge: with that, in one batch.
                             let stage = stage.insert(Stage::new(id.bucket(), now));
                             stage.session(self, &env, Some(&loaded), &loaded.session, seen);

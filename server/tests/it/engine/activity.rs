@@ -258,3 +258,45 @@ async fn after_a_long_silence_memory_answers_again() {
     }
     assert!(from_memory().await);
 }
+
+/// What waits for a store that cannot be written counts as written for half of the idle time, and no longer.
+#[tokio::test]
+async fn activity_that_waits_in_vain_is_not_taken_for_written() {
+    let (house, store) = faulty(Plan::idle(Span::minutes(20))).await;
+    let (_, token) = house.create("ada", &[]).await;
+    store.plan(Call::Touch, std::iter::repeat_n(Fault::Before, 12));
+    for _ in 0..10 {
+        house.pass(Span::minutes(1));
+        assert_eq!(house.validate(&token).await, Said::Allowed(None));
+        assert!(house.app.flush_activity().await.is_err());
+    }
+    // What is stored is half of the idle time old; from now on nothing is let in that could be forgotten.
+    house.pass(Span(1));
+    assert!(is_fault(&house.try_validate(&token, false, false).await));
+    assert!(is_fault(&house.try_validate(&token, false, true).await));
+    assert_eq!(store.left(), 0);
+    assert_eq!(house.validate(&token).await, Said::Allowed(None), "the store can be written again");
+    house.pass(Span(20 * 60_000 - 1));
+    let again = house.after_crash(Plan::idle(Span::minutes(20))).await;
+    assert_eq!(again.validate(&token).await, Said::Allowed(None));
+}
+
+/// Activity that was not acknowledged, because it could not be written, does not stand for a written one later.
+#[tokio::test]
+async fn activity_that_could_not_be_written_is_not_taken_for_written() {
+    let (house, store) = faulty(Plan::idle(Span::minutes(20))).await;
+    let (id, token) = house.create("ada", &[]).await;
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    house.pass(Span(10 * 60_000 + 1));
+    store.plan(Call::Touch, [Fault::Before]);
+    assert!(is_fault(&house.try_validate(&token, false, false).await));
+    // The cache lets go of it, and hands on what it knows.
+    store.plan(Call::Commit, [Fault::Before]);
+    assert!(is_fault(&house.update(id, &extend()).await));
+    store.plan(Call::Touch, [Fault::Before]);
+    assert!(is_fault(&house.try_validate(&token, false, false).await));
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    house.pass(Span(20 * 60_000 - 1));
+    let again = house.after_crash(Plan::idle(Span::minutes(20))).await;
+    assert_eq!(again.validate(&token).await, Said::Allowed(None));
+}

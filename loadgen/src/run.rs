@@ -112,7 +112,6 @@ async fn large(context: &Context, filled: &Filled) -> Result<()> {
                 .note(format!("{:.0} req/s", figures.per_second)),
         );
     }
-    nodes(context).await?;
     if ["validate-1m", "batch", "memory"].iter().any(|name| context.wants(name)) {
         let server = Handstamp::start(context, &filled.data, Some(bench_million::roomy_cache(context)))?;
         bench_million::warm(context, &server, filled, context.wants("memory")).await?;

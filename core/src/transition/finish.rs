@@ -41,6 +41,22 @@ pub fn evict(living: Living<'_>, user: User, limit: &Limit, current: u32) -> Cha
     finish(living.session, user, end, Client::default())
 }
 
+/// Somebody asks for the end of a session, and is told of it once it is stored: it ends as `how` says while it lives, else as time or
+/// an epoch has ended it already, which is written down then, for activity that is on its way into the store could prove
+/// that wrong afterwards. Says whether it was `how`; `None`: its record says already that it ended.
+pub fn end<'a>(
+    ground: Ground<'a>,
+    session: &'a Session,
+    seen: Millis,
+    user: User,
+    how: impl FnOnce(Living<'a>, User) -> Change,
+) -> Option<(Change, bool)> {
+    match ground.living(session, seen) {
+        Ok(living) => Some((how(living, user), true)),
+        Err(_) => settle(ground, session, seen, user).map(|change| (change, false)),
+    }
+}
+
 /// What housekeeping writes down of a session that time or an epoch has ended; `None` while neither has. The end is
 /// dated to the instant from which every verdict said so.
 pub fn settle(ground: Ground<'_>, session: &Session, seen: Millis, user: User) -> Option<Change> {

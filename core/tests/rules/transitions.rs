@@ -9,10 +9,10 @@ use handstamp_core::refusal::{Code, Evidence, Value};
 use handstamp_core::session::{By, Client, State};
 use handstamp_core::tag::{Group, Tag};
 use handstamp_core::time::Span;
-use handstamp_core::transition::Entropy;
 use handstamp_core::transition::create::{NewSession, create, repeat};
-use handstamp_core::transition::finish::{evict, revoke, settle};
+use handstamp_core::transition::finish::{end, evict, revoke, settle};
 use handstamp_core::transition::update::{Objection, Patch, authenticate, update};
+use handstamp_core::transition::{Entropy, Living};
 use handstamp_core::user::User;
 
 const REQUEST: [u8; 32] = [7; 32];
@@ -296,4 +296,25 @@ fn housekeeping_writes_nothing_of_what_lives() {
     world.tick(Span(1));
     let change = settle(world.ground(), &held.session, held.seen, held.user.clone()).unwrap();
     assert_eq!((change.user.unwrap().live, change.events[0].at), (0, world.now));
+}
+
+#[test]
+fn who_asks_for_an_end_is_told_whose_it_was() {
+    let mut world = World::new();
+    let (mut held, _) = world.create(plain());
+    let by_hand = |living: Living<'_>, user| revoke(living, user, By::Client, None, Client::default());
+    let code = |session: &State| match session {
+        State::Ended(end) => end.code,
+        State::Live => panic!("ended"),
+    };
+    world.tick(Span(Span::minutes(10).0 - 1));
+    let (change, by_us) = end(world.ground(), &held.session, held.seen, held.user.clone(), by_hand).unwrap();
+    assert_eq!((code(&change.session.state), by_us), (Code::SessionRevoked, true));
+    // A millisecond later it is over already, and that is written down.
+    world.tick(Span(1));
+    let (change, by_us) = end(world.ground(), &held.session, held.seen, held.user.clone(), by_hand).unwrap();
+    assert_eq!((code(&change.session.state), by_us), (Code::SessionIdle, false));
+    assert_eq!((change.events[0].at, change.events.len()), (world.now, 1));
+    held.keep(change);
+    assert!(end(world.ground(), &held.session, held.seen, held.user.clone(), by_hand).is_none());
 }

@@ -3,8 +3,8 @@
 use super::App;
 use super::kept::{Kept, Mark};
 use crate::codec::{session_id, session_key};
-use crate::host::clock::instant;
-use crate::store::{Key, StoreError};
+use crate::host::clock::{instant, pause};
+use crate::store::{Batch, Expect, Key, Op, StoreError};
 use handstamp_core::id::{EnvironmentId, SessionId};
 use handstamp_core::time::{Millis, Span};
 use std::collections::HashMap;
@@ -16,9 +16,15 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Activity {
     waiting: Mutex<HashMap<Key, Waiting>>,
-    /// It could not be written the last time: then what waits can get old, and whoever is active looks at it.
-    late: AtomicBool,
+    /// It could not be written the last time, or that takes long: then what waits can get old, and whoever is active
+    /// looks at it.
+    late: Flag,
 }
+
+/// Read by every request and written hardly ever: not in a line of memory with what each of them writes.
+#[derive(Default)]
+#[repr(align(128))]
+struct Flag(AtomicBool);
 
 /// Activity that waits.
 #[derive(Clone, Copy)]
@@ -28,6 +34,9 @@ struct Waiting {
     /// What was stored, or on its way, when the first one began to wait.
     stored: Millis,
 }
+
+/// A call that takes longer than this counts as one that fails, until it comes back.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many are written in one call.
 const CROWD: usize = 4_096;
@@ -42,6 +51,7 @@ impl Activity {
         let mut waiting = self.waiting();
         let slot = waiting.entry(key).or_insert(Waiting { at, stored });
         slot.at = slot.at.max(at);
+        slot.stored = slot.stored.min(stored);
     }
 
     /// Takes over what an entry that leaves the cache knows. Whoever still holds it either was seen here, or sees that it
@@ -63,7 +73,7 @@ impl Activity {
     /// Whether what is stored has grown older than half of the idle time while newer activity waited in vain. Costs one
     /// look at a flag, unless the store could not be written.
     pub fn overdue(&self, (env, id): (EnvironmentId, SessionId), idle: Span, now: Millis) -> bool {
-        self.late.load(Ordering::Relaxed) && {
+        self.late.0.load(Ordering::Relaxed) && {
             let waiting = self.waiting().get(&session_key(env, id)).copied();
             waiting.is_some_and(|waiting| too_old(waiting.stored, idle, now))
         }
@@ -81,6 +91,11 @@ impl Activity {
 
     fn snapshot(&self) -> Vec<(Key, Millis)> {
         self.waiting().iter().map(|(key, waiting)| (key.clone(), waiting.at)).collect()
+    }
+
+    /// From now on whoever is active looks at what waits.
+    fn be_late(&self, late: bool) {
+        self.late.0.store(late, Ordering::Relaxed);
     }
 
     /// What was written is no longer waiting, unless it was seen again.
@@ -115,6 +130,17 @@ pub(super) fn too_old(stored: Millis, idle: Span, now: Millis) -> bool {
     now.since(stored).0 > idle.0 / 2
 }
 
+/// The activity that a commit writes along with everything else.
+pub(super) fn touched_by(batch: &Batch) -> Vec<(Key, Millis)> {
+    let touched = |op: &Op| match op {
+        Op::Put { expect: Expect::Version(_) | Expect::Untouched { .. }, record } => {
+            Some((record.key.clone(), record.seen?))
+        }
+        Op::Put { expect: Expect::Absent, .. } | Op::Delete { .. } | Op::Check { .. } => None,
+    };
+    batch.ops.iter().filter_map(touched).collect()
+}
+
 /// What is known of a session's activity beside the store.
 #[derive(Clone, Copy)]
 pub(super) struct Unwritten {
@@ -131,26 +157,17 @@ impl Unwritten {
 }
 
 impl App {
-    /// A session was active. Returns once that is durable when the stored time is older than half of the idle time, and
-    /// says so; else it is written soon.
+    /// A session was active, which is written soon.
     ///
     /// # Errors
-    /// What the store says, when it was waited for.
-    pub(super) async fn seen(
+    /// What the store says, when it was waited for because too much waits.
+    pub(super) async fn note_seen(
         &self,
         (env, id): (EnvironmentId, SessionId),
         mark: &Mark,
         idle: Span,
         now: Millis,
-    ) -> Result<bool, StoreError> {
-        if self.must_be_written((env, id), mark, idle, now) {
-            // Noted once it is: what could not be written must not look as if it were on its way.
-            let touched = [(session_key(env, id), now)];
-            self.store.touch(&touched).await?;
-            mark.knows(now, now);
-            self.activity.written(&touched);
-            return Ok(true);
-        }
+    ) -> Result<(), StoreError> {
         mark.seen.fetch_max(now.0, Ordering::SeqCst);
         let age = now.since(Millis(mark.offered.load(Ordering::SeqCst)));
         if age >= resolution(idle) || mark.gone.load(Ordering::SeqCst) {
@@ -158,11 +175,12 @@ impl App {
             self.activity.offer(session_key(env, id), now, Millis(before));
             self.not_too_many().await?;
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Whether activity at `now` must be durable before it is answered. Then it is also judged in the bucket's turn:
-    /// otherwise somebody who does not know of it yet could find the session idle at the same moment.
+    /// otherwise somebody who does not know of it yet could find the session idle at the same moment. Asked once for a
+    /// request, which then does as it was told: the answer may be another one a moment later.
     pub(super) fn must_be_written(
         &self,
         session: (EnvironmentId, SessionId),
@@ -174,23 +192,43 @@ impl App {
             || self.activity.overdue(session, idle, now)
     }
 
-    /// The same of a session that was loaded to be judged: what memory holds of it knows then, too. False: it ended before
-    /// that was written. Another node may have found it idle at the same moment, and one of the two has to be wrong.
-    pub(super) async fn seen_loaded(
+    /// A session that was loaded to be judged was active, which is written soon: what memory holds of it knows then, too.
+    ///
+    /// # Errors
+    /// As of [`App::note_seen`].
+    pub(super) async fn note_loaded(
         &self,
         (env, id): (EnvironmentId, SessionId),
         (seen, offered): (Millis, Millis),
         idle: Span,
         now: Millis,
-    ) -> Result<bool, StoreError> {
-        let waited = match self.cache.peek(env, id) {
+    ) -> Result<(), StoreError> {
+        match self.cache.peek(env, id) {
             Some(kept) => {
                 kept.mark.knows(seen, offered);
-                self.seen((env, id), &kept.mark, idle, now).await?
+                self.note_seen((env, id), &kept.mark, idle, now).await
             }
-            None => self.seen((env, id), &Mark::new(seen, offered, true), idle, now).await?,
-        };
-        Ok(!waited || !self.has_others() || self.lives(env, id).await?)
+            None => self.note_seen((env, id), &Mark::new(seen, offered, true), idle, now).await,
+        }
+    }
+
+    /// A session that was loaded to be judged was active; returns once that is durable. False: it ended before that was written.
+    /// Another node may have found it idle at the same moment, and one of the two has to be wrong.
+    ///
+    /// # Errors
+    /// What the store says. Then nothing is noted: what could not be written must not look as if it were on its way.
+    pub(super) async fn write_seen(
+        &self,
+        (env, id): (EnvironmentId, SessionId),
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let touched = [(session_key(env, id), now)];
+        self.store.touch(&touched).await?;
+        if let Some(kept) = self.cache.peek(env, id) {
+            kept.mark.knows(now, now);
+        }
+        self.activity.written(&touched);
+        Ok(!self.has_others() || self.lives(env, id).await?)
     }
 
     /// Waits for the store when too much activity waits for it.
@@ -216,12 +254,29 @@ impl App {
     pub async fn flush_activity(&self) -> Result<usize, StoreError> {
         let batch = self.activity.snapshot();
         for part in batch.chunks(CROWD) {
-            let done = self.store.touch(part).await;
-            self.activity.late.store(done.is_err(), Ordering::Relaxed);
-            done?;
-            self.activity.written(part);
+            self.write_part(part).await?;
         }
+        // Only now: one part that was written says nothing of the others.
+        self.activity.be_late(false);
         Ok(batch.len())
+    }
+
+    /// Writes a part of what waits. Who is active meanwhile learns soon that it takes its time.
+    async fn write_part(&self, part: &[(Key, Millis)]) -> Result<(), StoreError> {
+        let mut writing = self.store.touch(part);
+        let done = tokio::select! {
+            done = &mut writing => done,
+            () = pause(PATIENCE) => {
+                self.activity.be_late(true);
+                writing.await
+            }
+        };
+        if done.is_ok() {
+            self.activity.written(part);
+        } else {
+            self.activity.be_late(true);
+        }
+        done
     }
 
     /// Writes all activity, also what is not due yet: before leaving. What is due comes first; what `time` does not
@@ -242,8 +297,7 @@ impl App {
                 if began.elapsed() > time {
                     return Ok((written, self.activity.waiting_count()));
                 }
-                self.store.touch(part).await?;
-                self.activity.written(part);
+                self.write_part(part).await?;
                 written += part.len();
             }
         }

@@ -14,7 +14,8 @@ use handstamp_core::id::{SessionId, UserId};
 use handstamp_core::session::{By, Client};
 use handstamp_core::token::Kind;
 use handstamp_core::token::opaque::open;
-use handstamp_core::transition::finish::revoke;
+use handstamp_core::transition::Living;
+use handstamp_core::transition::finish::{end, revoke};
 
 /// Whom to end.
 #[derive(Clone)]
@@ -128,16 +129,22 @@ impl App {
             if guard.is_some_and(|user| *user != loaded.session.user) {
                 return Ok(Decision::Answer(None));
             }
+            if !loaded.session.is_live() {
+                return Ok(Decision::Answer(Some(false)));
+            }
+            let user = self.load_user(env.record.id, &loaded.session.user).await?;
             let now = self.now();
-            let Ok(living) = self.ground(&env, now).living(&loaded.session, loaded.seen) else {
+            let how = |living: Living<'_>, user| {
+                revoke(living, user, by.clone(), reason.map(Into::into), client.clone())
+            };
+            let ground = self.ground(&env, now);
+            let Some((change, by_us)) = end(ground, &loaded.session, loaded.seen, user.user.clone(), how)
+            else {
                 return Ok(Decision::Answer(Some(false)));
             };
-            let user = self.load_user(env.record.id, &loaded.session.user).await?;
-            let change =
-                revoke(living, user.user.clone(), by.clone(), reason.map(Into::into), client.clone());
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, Some(&user), &change, loaded.seen);
-            Ok(Decision::Commit(stage, Some(true)))
+            Ok(Decision::Commit(stage, Some(by_us)))
         })
         .await
     }
@@ -220,7 +227,7 @@ impl App {
         }
     }
 
-    /// Which of them this ends, and the commit that does.
+    /// Which of them this ends, and the commit that does; what time has ended already is written down by it.
     fn end_together(
         &self,
         env: &Env,
@@ -234,23 +241,27 @@ impl App {
         let mut stage = Stage::new(bucket, now);
         let mut record = known.user;
         let mut ids = Vec::with_capacity(chosen.len());
+        let mut is_empty = true;
         for loaded in chosen {
-            // Time may have ended it since it was found; housekeeping writes that down.
-            let Ok(living) = self.ground(env, now).living(&loaded.session, loaded.seen) else {
-                continue;
+            let how = |living: Living<'_>, user| {
+                revoke(living, user, party.by.clone(), ask.reason.clone(), party.client.clone())
             };
-            let change =
-                revoke(living, record.clone(), party.by.clone(), ask.reason.clone(), party.client.clone());
+            let ground = self.ground(env, now);
+            let ended = end(ground, &loaded.session, loaded.seen, record.clone(), how);
+            let Some((change, by_us)) = ended else { continue };
+            is_empty = false;
             stage.session(self, env, Some(loaded), &change.session, loaded.seen);
             stage.events(env, &change.events);
-            ids.push(loaded.session.id);
+            if by_us {
+                ids.push(loaded.session.id);
+            }
             record = change.user.unwrap_or(record);
         }
         stage.user(env, bucket, known.expect, &record);
-        ((!ids.is_empty()).then_some(stage), ids)
+        ((!is_empty).then_some(stage), ids)
     }
 
-    /// The next live sessions of a filter, without the one to keep, and whether they are all.
+    /// The next sessions of a filter that no record says have ended, without the one to keep, and whether they are all.
     async fn some_of(
         &self,
         env: &Env,
@@ -259,7 +270,7 @@ impl App {
     ) -> Result<(Vec<Loaded>, bool), Stop> {
         let mut cursor = None;
         loop {
-            let (mut found, next) = self.candidates(env, filter, TOGETHER, cursor).await?;
+            let (mut found, next) = self.unended_page(env, filter, TOGETHER, cursor).await?;
             found.retain(|loaded| Some(loaded.session.id) != spared);
             if !found.is_empty() || next.is_none() {
                 return Ok((found, next.is_none()));
@@ -283,7 +294,7 @@ impl App {
         let mut cursor = None;
         let by = caller.by();
         loop {
-            let (found, next) = self.candidates(&caller.env, filter, TOGETHER, cursor).await?;
+            let (found, next) = self.unended_page(&caller.env, filter, TOGETHER, cursor).await?;
             let ids = found.into_iter().map(|l| l.session.id).filter(|id| Some(*id) != spared);
             let ended: Vec<(SessionId, bool)> = stream::iter(ids)
                 .map(|id| {

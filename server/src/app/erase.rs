@@ -19,7 +19,8 @@ use handstamp_core::id::{EnvironmentId, SessionId, UserId};
 use handstamp_core::refusal::Code;
 use handstamp_core::session::{By, Client};
 use handstamp_core::time::Millis;
-use handstamp_core::transition::finish::{revoke, settle};
+use handstamp_core::transition::Living;
+use handstamp_core::transition::finish::{end, revoke};
 use std::time::Duration;
 
 /// What was erased.
@@ -185,13 +186,12 @@ impl App {
                 let now = self.now();
                 let ground = self.ground(&env, now);
                 let known = self.load_user(env.record.id, user).await?;
-                let by_time = settle(ground, &loaded.session, loaded.seen, known.user.clone());
-                let (change, by_us) = match (by_time, ground.living(&loaded.session, loaded.seen)) {
-                    (None, Ok(living)) => {
-                        (revoke(living, known.user.clone(), caller.by(), None, Client::default()), true)
-                    }
-                    (Some(change), _) => (change, false),
-                    (None, Err(refusal)) => return Err(refusal.into()),
+                let how =
+                    |living: Living<'_>, user| revoke(living, user, caller.by(), None, Client::default());
+                let Some((change, by_us)) =
+                    end(ground, &loaded.session, loaded.seen, known.user.clone(), how)
+                else {
+                    return Ok(Decision::Answer(false));
                 };
                 let mut stage = Stage::new(id.bucket(), now);
                 stage.change(self, &env, &loaded, Some(&known), &change, loaded.seen);

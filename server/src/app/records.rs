@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::control::Env;
 use super::kept::{Held, Kept, Mark};
-use super::{App, Fault, Stop};
+use super::{App, Fault, Stop, activity};
 use crate::codec::{new_event, read_session, read_user, session_key, session_record, user_key, user_record};
 use crate::host::clock::pause;
 use crate::store::{Batch, Expect, Op, Record, StoreError, Tally, Versioned};
@@ -297,9 +297,11 @@ impl App {
     /// while it runs, for a commit that is on its way to the store cannot be taken back.
     pub(super) async fn commit(&self, stage: Stage) -> Result<(), StoreError> {
         let Stage { mut batch, sessions, seats, judged, ended } = stage;
+        let touched = activity::touched_by(&batch);
         batch.tallies.extend(seats.into_iter().filter(|(_, n)| *n != 0));
         let forgotten = Forgotten::new(self.cache.clone(), sessions);
         let (store, control, behind) = (self.store.clone(), self.control.clone(), self.behind.clone());
+        let waiting = self.activity.clone();
         let told = (!batch.events.is_empty()).then(|| self.told.clone());
         let feeds = ended.map(|env| (self.feeds.clone(), env));
         let began = crate::host::clock::instant();
@@ -313,6 +315,9 @@ impl App {
                 behind.look_again(id, &forgotten.sessions);
             }
             drop(forgotten);
+            if outcome.is_ok() {
+                waiting.written(&touched);
+            }
             if let Some(told) = told {
                 told.send_modify(|told| *told = told.wrapping_add(1));
             }

@@ -63,6 +63,9 @@ pub struct Found {
     pub next: Option<String>,
 }
 
+/// Sessions and how each has ended, where the next page begins, and at which instant that was so.
+type LookedAt = (Vec<(Loaded, Option<Box<End>>)>, Option<Cursor>, Millis);
+
 /// How often the store is asked for one page, when most of what it finds has ended by now.
 const ROUNDS: usize = 40;
 
@@ -269,13 +272,9 @@ impl App {
         filter: &Filter,
         cursor: Option<Cursor>,
     ) -> Result<(Vec<Loaded>, Option<Cursor>, Millis), Stop> {
-        let page = self.store.search(&Query { cursor, ..query }).await?;
-        let items = page.items.iter().map(|item| self.found(env, item)).collect::<Result<Vec<_>, _>>()?;
-        self.ask_for_idle(env, &items).await;
-        let now = self.now();
+        let (items, next, now) = self.looked_at(env, query, cursor).await?;
         let mut fitting = Vec::with_capacity(items.len());
-        for found in items {
-            let (loaded, ended) = self.certain(env, found, now).await?;
+        for (loaded, ended) in items {
             let fits = match filter.which {
                 Which::Live => ended.is_none(),
                 Which::Ended => ended.is_some(),
@@ -285,7 +284,34 @@ impl App {
                 fitting.push(loaded);
             }
         }
-        Ok((fitting, page.next, now))
+        Ok((fitting, next, now))
+    }
+
+    /// What a store finds, with how each has ended by the instant that comes with it.
+    async fn looked_at(&self, env: &Env, query: Query, cursor: Option<Cursor>) -> Result<LookedAt, Stop> {
+        let page = self.store.search(&Query { cursor, ..query }).await?;
+        let items = page.items.iter().map(|item| self.found(env, item)).collect::<Result<Vec<_>, _>>()?;
+        self.ask_for_idle(env, &items).await;
+        let now = self.now();
+        let mut all = Vec::with_capacity(items.len());
+        for found in items {
+            all.push(self.certain(env, found, now).await?);
+        }
+        Ok((all, page.next, now))
+    }
+
+    /// A page of those that no record says have ended, also if time has: who ends them answers once that is stored.
+    pub(super) async fn unended_page(
+        &self,
+        env: &Env,
+        filter: &Filter,
+        limit: u32,
+        cursor: Option<Cursor>,
+    ) -> Result<(Vec<Loaded>, Option<Cursor>), Stop> {
+        let query = filter.query(env, false, limit.clamp(1, 1_000));
+        let (found, next, _) = self.looked_at(env, query, cursor).await?;
+        let fitting = |found: &Loaded| found.session.is_live() && filter.fits(&found.session);
+        Ok((found.into_iter().map(|(found, _)| found).filter(fitting).collect(), next))
     }
 
     /// Every session of a filter for live ones that nobody has ended, with how it has ended all the same by an instant at

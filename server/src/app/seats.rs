@@ -24,7 +24,8 @@ use handstamp_core::session::Actor;
 use handstamp_core::subject::Subject;
 use handstamp_core::tag::Tag;
 use handstamp_core::time::{Millis, Span};
-use handstamp_core::transition::finish::{evict, settle};
+use handstamp_core::transition::Living;
+use handstamp_core::transition::finish::{end, evict};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -291,12 +292,12 @@ impl App {
             }
             let user = self.load_user(env.record.id, &loaded.session.user).await?;
             let now = self.now();
+            let how = |living: Living<'_>, user| evict(living, user, limit, current);
             let ground = self.ground(&env, now);
-            let (change, evicted) = match ground.living(&loaded.session, loaded.seen) {
-                Ok(living) => (Some(evict(living, user.user.clone(), limit, current)), true),
-                Err(_) => (settle(ground, &loaded.session, loaded.seen, user.user.clone()), false),
+            let Some((change, evicted)) = end(ground, &loaded.session, loaded.seen, user.user.clone(), how)
+            else {
+                return Ok(Decision::Answer(false));
             };
-            let Some(change) = change else { return Ok(Decision::Answer(false)) };
             let mut stage = Stage::new(id.bucket(), now);
             stage.change(self, &env, &loaded, Some(&user), &change, loaded.seen);
             Ok(Decision::Commit(stage, evicted))

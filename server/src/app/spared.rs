@@ -73,7 +73,7 @@ impl App {
 
 impl Filter {
     /// Whether a live session is among those that the filter names.
-    fn fits(&self, session: &Session) -> bool {
+    pub(super) fn fits(&self, session: &Session) -> bool {
         let addresses = [session.client.ip, session.last_client.as_ref().and_then(|c| c.ip)];
         let in_network = |(ip, prefix)| {
             facet::network(ip, prefix).is_some_and(|(low, high)| {

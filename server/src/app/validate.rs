@@ -219,7 +219,7 @@ impl App {
             }
             if ask.touch {
                 let kept = &current.kept;
-                self.seen(current.whose(), &kept.mark, current.idle(), now).await?;
+                self.note_seen(current.whose(), &kept.mark, current.idle(), now).await?;
             }
             return Ok(self.told(&ask, Validated::Current(current)));
         }

@@ -5,7 +5,9 @@
 //! no longer than [`PATIENCE`]: a node that says nothing can make a session look idle too early, by no more than its
 //! activity is written late ([`resolution`](super::super::activity::resolution)).
 //!
-//! Once all have said so and the stored time is still the same, nobody will: every one of them finds the session idle now.
+//! Once all have said so and the stored time is still the same, every one of them finds the session idle now. Only activity
+//! that was on its way into the store at that moment can still come: whoever ends the session has that stored, and finds
+//! the activity there first (`Expect::Untouched`), or whose activity it was is told of the end.
 
 use super::message::{Message, NodeId, SESSIONS, Said};
 use super::{Nodes, say};

@@ -107,35 +107,34 @@ impl App {
                     Validated::Refused { refusal: Box::new(refusal), session: Some(id), challenge: fresh }
                 }
                 None => {
-                    let after =
+                    let next =
                         presented.change.map_or_else(|| loaded.session.clone(), |change| change.session);
                     let Loaded { offered, version, .. } = loaded;
-                    let view = self.view(&env, Loaded { session: after, seen, offered, version }, now)?;
+                    let view = self.view(&env, Loaded { session: next, seen, offered, version }, now)?;
                     if shown.is_activity() && ask.is_elsewhere(&view.held.session) {
                         self.observer.offer(env.record.id, id, ask.client());
                     }
                     if stage.is_none() && ask.touch {
                         let (known, idle) = ((loaded.seen, offered), view.idle());
-                        if used.is_none() {
-                            if !self.seen_loaded((env.record.id, id), known, idle, now).await? {
-                                return Ok(Decision::Again);
+                        let mark = Mark::new(loaded.seen, offered, true);
+                        let durable = self.must_be_written((env.record.id, id), &mark, idle, now);
+                        match (durable, &used) {
+                            (true, None) => {
+                                if !self.write_seen((env.record.id, id), now).await? {
+                                    return Ok(Decision::Again);
+                                }
                             }
-                        } else if self.must_be_written(
-                            (env.record.id, id),
-                            &Mark::new(loaded.seen, offered, true),
-                            idle,
-                            now,
-                        ) {
-                            // Only if nobody else has used the challenge: with that, in one batch.
-                            let stage = stage.insert(Stage::new(id.bucket(), now));
-                            stage.session(self, &env, Some(&loaded), &loaded.session, seen);
-                        } else {
-                            later = Some((known, idle, now));
+                            (true, Some(_)) => {
+                                // Only if nobody else has used the challenge: with that, in one batch.
+                                let stage = stage.insert(Stage::new(id.bucket(), now));
+                                stage.session(self, &env, Some(&loaded), &loaded.session, seen);
+                            }
+                            (false, _) => later = Some((known, idle, now)),
                         }
                     }
                     let to = challenge::Client::Session(id);
-                    let next = used.map(|_| self.give_challenge(env.record.id, to)).transpose()?;
-                    let challenge = next.map(Box::new);
+                    let fresh = used.map(|_| self.give_challenge(env.record.id, to)).transpose()?;
+                    let challenge = fresh.map(Box::new);
                     Validated::Allowed {
                         view: Box::new(view),
                         issued: presented.issued,
@@ -156,7 +155,7 @@ impl App {
         });
         let (answer, later) = decided.await?;
         if let Some((known, idle, at)) = later {
-            self.seen_loaded((env.record.id, id), known, idle, at).await?;
+            self.note_loaded((env.record.id, id), known, idle, at).await?;
         }
         Ok(answer)
     }

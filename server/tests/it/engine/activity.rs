@@ -300,3 +300,97 @@ async fn activity_that_could_not_be_written_is_not_taken_for_written() {
     let again = house.after_crash(Plan::idle(Span::minutes(20))).await;
     assert_eq!(again.validate(&token).await, Said::Allowed(None));
 }
+
+/// A store that hangs is one that cannot be written, long before it says so.
+#[tokio::test(start_paused = true)]
+async fn activity_that_waits_for_a_store_that_hangs_is_not_taken_for_written() {
+    let (house, store) = faulty(Plan::idle(Span::minutes(20))).await;
+    let (_, token) = house.create("ada", &[]).await;
+    house.pass(Span::minutes(1));
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    let gate = Gate::default();
+    store.plan(Call::Touch, [Fault::Hold(gate.clone()), Fault::Before]);
+    let flushing = tokio::spawn({
+        let house = house.clone();
+        async move { house.app.flush_activity().await }
+    });
+    while store.left() > 1 {
+        yield_now().await;
+    }
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    yield_now().await;
+    house.pass(Span::minutes(9));
+    assert_eq!(house.validate(&token).await, Said::Allowed(None), "what is stored is young enough");
+    house.pass(Span(1));
+    assert!(is_fault(&house.try_validate(&token, false, false).await));
+    gate.open(1);
+    assert_eq!(flushing.await.unwrap(), Ok(1));
+    // All of it is written now: nobody has to wait for the store any more.
+    store.plan(Call::Touch, [Fault::Before]);
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+}
+
+/// More than is written in one call, all of it a minute old.
+async fn crowd(house: &House) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for n in 0..5_000 {
+        tokens.push(house.create(&format!("u{n}"), &[]).await.1);
+    }
+    house.pass(Span::minutes(1));
+    for token in &tokens {
+        assert_eq!(house.validate(token).await, Said::Allowed(None));
+    }
+    assert_eq!(house.app.activity_waiting(), 5_000);
+    tokens
+}
+
+/// Activity may be late until all that waits has been written; that some of it was says nothing of the rest.
+#[tokio::test]
+async fn activity_that_was_written_in_part_is_late() {
+    let plan = Plan { cache_bytes: 64 << 20, ..Plan::idle(Span::minutes(20)) };
+    let (house, store) = faulty(plan).await;
+    let tokens = crowd(&house).await;
+    store.plan(Call::Touch, [Fault::Before]);
+    assert!(house.app.flush_activity().await.is_err());
+    assert_eq!(house.app.activity_waiting(), 5_000);
+    // While the second part is under way its activity can be too old.
+    let gate = Gate::default();
+    store.plan(Call::Touch, [Fault::None, Fault::Hold(gate.clone())]);
+    let flushing = tokio::spawn({
+        let house = house.clone();
+        async move { house.app.flush_activity().await }
+    });
+    while store.left() > 0 {
+        yield_now().await;
+    }
+    assert_eq!(house.app.activity_waiting(), 904);
+    house.pass(Span(9 * 60_000 + 1));
+    store.plan(Call::Touch, std::iter::repeat_n(Fault::Before, 5_000));
+    let mut refused = 0;
+    for token in &tokens {
+        refused += usize::from(is_fault(&house.try_validate(token, false, false).await));
+    }
+    assert_eq!(refused, 904, "those whose activity waits");
+    store.forget_plans();
+    gate.open(1);
+    assert!(flushing.await.unwrap().is_ok());
+}
+
+/// Activity that a commit wrote waits no longer.
+#[tokio::test]
+async fn activity_that_a_commit_wrote_is_written() {
+    let (house, store) = faulty(Plan::idle(Span::minutes(20))).await;
+    let (id, token) = house.create("ada", &[]).await;
+    house.pass(Span::minutes(1));
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    store.plan(Call::Touch, [Fault::Before]);
+    assert!(house.app.flush_activity().await.is_err());
+    house.pass(Span::minutes(1));
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    good(house.update(id, &extend()).await);
+    assert_eq!(house.app.activity_waiting(), 0);
+    house.pass(Span(9 * 60_000));
+    store.plan(Call::Touch, [Fault::Before]);
+    assert_eq!(house.validate(&token).await, Said::Allowed(None));
+    assert_eq!(store.left(), 1, "it did not wait for the store");
+}

@@ -2,8 +2,11 @@
 
 use super::cluster::{Cluster, Node};
 use crate::engine::house::{Plan, Said, good, of_user};
+use handstamp_core::id::SessionId;
 use handstamp_core::refusal::Code;
 use handstamp_core::time::Span;
+use handstamp_server::app::end::{Revoked, Target};
+use handstamp_server::app::search::Filter;
 use handstamp_server::store::faulty::{Call, Fault, Gate};
 use std::time::Duration;
 use tokio::task::{JoinHandle, yield_now};
@@ -177,4 +180,71 @@ async fn activity_after_the_end_is_none() {
     gate.open(1);
     assert_eq!(late.await.unwrap(), IDLE);
     assert_eq!(a.tally("live").await, 0);
+}
+
+/// Every way to ask for the end of a session.
+fn ends(id: SessionId, token: &str) -> [Option<Target>; 4] {
+    let of = |filter| Some(Target::Filter(filter));
+    let found = Filter { created_after: Some(id.made_at()), ..Filter::default() };
+    [None, Some(Target::Token(token.to_owned())), of(of_user("ada")), of(found)]
+}
+
+/// Says how many it ended.
+fn ending(node: &Node, id: SessionId, how: Option<Target>) -> JoinHandle<u64> {
+    let node = node.clone();
+    tokio::spawn(async move {
+        match how {
+            None => u64::from(good(node.end(id).await)),
+            Some(target) => match good(node.revoke(target, None).await) {
+                Revoked::Ended { count, .. } => count,
+                Revoked::Raised { .. } => unreachable!(),
+            },
+        }
+    })
+}
+
+/// Who asks for an end and finds the session idle is answered once that is stored: activity on its way into the store does
+/// not bring it back.
+#[tokio::test(start_paused = true)]
+async fn an_end_of_what_looks_idle_stays() {
+    for door in 0..4 {
+        let (a, b, token) = at_the_last_moment().await;
+        let [id] = a.found(&of_user("ada")).await[..] else { unreachable!() };
+        let gate = Gate::default();
+        a.faults.plan(Call::Touch, [Fault::Hold(gate.clone())]);
+        let late = asking(&a, &token);
+        until_all_came_up(&a).await;
+        let how = ends(id, &token).into_iter().nth(door).unwrap();
+        assert_eq!(ending(&b, id, how).await.unwrap(), 0, "it was idle before");
+        gate.open(1);
+        assert_eq!(late.await.unwrap(), IDLE, "an acknowledged end stays, however it was asked for ({door})");
+        assert_eq!((a.tally("live").await, a.validate(&token).await), (0, IDLE));
+    }
+}
+
+/// And where the activity comes first, the session lives, and is ended.
+#[tokio::test(start_paused = true)]
+async fn an_end_of_what_was_active_is_one() {
+    for door in 0..4 {
+        let (a, b, token) = at_the_last_moment().await;
+        let [id] = a.found(&of_user("ada")).await[..] else { unreachable!() };
+        let gate = Gate::default();
+        b.faults.plan(Call::Commit, [Fault::Hold(gate.clone())]);
+        let how = ends(id, &token).into_iter().nth(door).unwrap();
+        let ending = ending(&b, id, how);
+        for _ in 0..1_000 {
+            if b.faults.left() == 0 {
+                break;
+            }
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(b.faults.left(), 0, "nothing was committed ({door})");
+        assert_eq!(a.validate(&token).await, ALLOWED);
+        gate.open(1);
+        assert_eq!(ending.await.unwrap(), 1, "{door}");
+        assert_eq!(
+            (a.tally("live").await, a.validate(&token).await),
+            (0, Said::Refused(Code::SessionRevoked))
+        );
+    }
 }

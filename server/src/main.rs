@@ -2,6 +2,7 @@
 
 use handstamp_server::cli;
 use handstamp_server::config::Environment;
+use handstamp_server::host::pages::Small;
 use handstamp_server::run::Service;
 use std::process::ExitCode;
 
@@ -9,5 +10,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main(Environment::of_this_process(), &Service)
+    // Before anything else asks for memory.
+    let pages = Small::begin();
+    cli::main(Environment::of_this_process(), &Service { pages })
 }

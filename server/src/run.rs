@@ -14,6 +14,7 @@ use crate::cli::{
 use crate::config::store::StoreUrl;
 use crate::config::{Config, Secret, Sources};
 use crate::host::entropy::{Entropy, SystemEntropy};
+use crate::host::pages::Small;
 use handstamp_core::token::Kind;
 use handstamp_core::token::access_key::Parts;
 use std::path::Path;
@@ -34,11 +35,14 @@ pub mod store;
 pub mod welcome;
 
 /// What the command line needs of the rest.
-pub struct Service;
+pub struct Service {
+    /// Memory is in small pages, for as long as the server chooses.
+    pub pages: Option<Small>,
+}
 
 impl Hooks for Service {
     fn serve(&self, config: Config, sources: Sources, json: bool) -> Result<(), Failure> {
-        serve::serve(config, sources, json)
+        serve::serve(config, sources, self.pages, json)
     }
 
     fn objection(&self, config: &Config) -> Option<String> {

@@ -18,8 +18,9 @@ use crate::config::network::ForwardedHeader;
 use crate::config::reload::to_be_alike;
 use crate::config::server::{Limits as Given, Server};
 use crate::config::{Config, Origin, Sources};
-use crate::host::clock::Clock;
+use crate::host::clock::{Clock, pause};
 use crate::host::entropy::{Entropy, SystemEntropy};
+use crate::host::pages::{MANY, Small};
 use crate::host::signals::{Stop, listen};
 use crate::http::browser::Browsers;
 use crate::http::cookie::Style;
@@ -38,11 +39,20 @@ use tokio::net::TcpListener;
 /// How long the writing of activity may take at the end: with it the server leaves within 10 s of being told to.
 const LAST_WRITES: Duration = Duration::from_secs(4);
 
+/// Small pages of memory, until there is much to keep.
+async fn grow(app: Arc<App>, pages: Option<Small>) {
+    let Some(pages) = pages else { return };
+    while app.cache_use().0 < MANY {
+        pause(Duration::from_secs(1)).await;
+    }
+    pages.end();
+}
+
 /// Runs until told to stop.
 ///
 /// # Errors
 /// Why it could not start: one sentence, and the way out.
-pub fn serve(config: Config, sources: Sources, json: bool) -> Result<(), Failure> {
+pub fn serve(config: Config, sources: Sources, pages: Option<Small>, json: bool) -> Result<(), Failure> {
     let logs = logs::start(&config.log);
     door::quiet_panics();
     config.warnings.iter().for_each(|line| tracing::warn!("{line}"));
@@ -50,10 +60,16 @@ pub fn serve(config: Config, sources: Sources, json: bool) -> Result<(), Failure
         .enable_all()
         .build()
         .map_err(|why| Failure::new(format!("cannot start threads: {why}")))?;
-    runtime.block_on(run(config, sources, logs, json))
+    runtime.block_on(run(config, sources, logs, pages, json))
 }
 
-async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> Result<(), Failure> {
+async fn run(
+    config: Config,
+    sources: Sources,
+    logs: logs::Logs,
+    pages: Option<Small>,
+    json: bool,
+) -> Result<(), Failure> {
     let (stop, reloads) = listen().map_err(|why| Failure::new(format!("cannot listen to signals: {why}")))?;
     let tls = tls(&config)?;
     // Whatever else can fail comes before the store is opened: the first start that opens it makes the first access key,
@@ -82,6 +98,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
         let app = app.clone();
         async move { app.keep_house(keeping).await }
     });
+    let growing = tokio::spawn(grow(app.clone(), pages));
     // Beside housekeeping, and longer: as long as anything is read or written.
     let (up, keeping_up) = tokio::sync::watch::channel(false);
     let listener = tokio::spawn({
@@ -119,6 +136,7 @@ async fn run(config: Config, sources: Sources, logs: logs::Logs, json: bool) -> 
     tracing::info!(open = drained.open, cut = drained.cut, "no longer serving");
 
     rereader.abort();
+    growing.abort();
     leaving.abort();
     let _ = house.send(true);
     let _ = keeper.await;

@@ -9,6 +9,7 @@ mod master_key;
 pub(crate) mod migrate;
 mod operate;
 mod owners;
+mod pages;
 mod postgres;
 pub(crate) mod process;
 mod put_back;

@@ -2,7 +2,6 @@
 
 use handstamp_server::cli;
 use handstamp_server::config::Environment;
-use handstamp_server::host::pages::Small;
 use handstamp_server::run::Service;
 use std::process::ExitCode;
 
@@ -11,6 +10,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything else asks for memory.
-    let pages = Small::begin();
-    cli::main(Environment::of_this_process(), &Service { pages })
+    let service = Service::begin();
+    cli::main(Environment::of_this_process(), &service)
 }

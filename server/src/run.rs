@@ -37,7 +37,14 @@ pub mod welcome;
 /// What the command line needs of the rest.
 pub struct Service {
     /// Memory is in small pages, for as long as the server chooses.
-    pub pages: Option<Small>,
+    pages: Option<Small>,
+}
+
+impl Service {
+    /// To be called before anything else asks for memory.
+    pub fn begin() -> Service {
+        Service { pages: Small::begin() }
+    }
 }
 
 impl Hooks for Service {

@@ -57,6 +57,18 @@ pub(super) fn recognise(web: &Web, headers: &HeaderMap) -> Result<Caller, Proble
     Ok(web.app.caller(key, env)?)
 }
 
+/// The same where nobody has asked the store yet for a key that memory does not know: it is asked before anybody is refused.
+pub(super) async fn recognise_newest(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
+    match recognise(web, headers) {
+        Err(_) if web.app.has_others() && brings_stranger(web, headers) => {
+            let looked = web.app.look_up_stranger().await;
+            looked.map_err(|error| Problem::accident(Code::StoreUnavailable, &error))?;
+            recognise(web, headers)
+        }
+        known => known,
+    }
+}
+
 /// Recognises whoever presents the key in [`KEY`]: a caller for whom `Authorization` is not free.
 pub(super) fn recognise_named(web: &Web, headers: &HeaderMap) -> Result<Caller, Problem> {
     let key = header_once(headers, KEY, "X-Handstamp-Key")?;

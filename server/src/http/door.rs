@@ -106,7 +106,7 @@ impl Door {
     async fn find(&self, request: Request<Incoming>, id: RequestId, hot: bool) -> Response<Body> {
         let for_pages = self.kind == Kind::Main && !hot;
         // Which pages are listed is known like everything else: after it was looked up.
-        let looked = if self.web.app.has_others() { self.look_up(&request).await } else { Ok(()) };
+        let looked = if self.web.app.has_others() { self.look_up(&request, hot).await } else { Ok(()) };
         let page = match looked {
             Ok(()) if for_pages => Page::of(&self.web, &request).await,
             Ok(()) => Ok(None),
@@ -132,10 +132,12 @@ impl Door {
 
     /// Keys, environments and rules are known well enough for a call to this path. Those that load what they judge look again
     /// with that load; those that are told what is in memory are told what the store has.
-    async fn look_up(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+    async fn look_up(&self, request: &Request<Incoming>, hot: bool) -> Result<(), Problem> {
         let path = request.uri().path();
         let looked = match Asks::of(request.method(), path) {
             Asks::Nothing => Ok(()),
+            // Asks for a key that memory does not know only where there is one: reading every key twice costs a fiftieth.
+            Asks::Sessions if hot => self.web.app.look_up().await,
             _ if brings_stranger(&self.web, request.headers()) => self.web.app.look_up_stranger().await,
             // What they ask for is in the body, so they look themselves, and answer in their own words.
             _ if self.web.foreign.iter().any(|foreign| foreign.path == path) => Ok(()),

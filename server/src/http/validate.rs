@@ -1,6 +1,6 @@
 //! The calls that every request of an application waits for: may it pass?
 
-use super::caller::{By, recognise};
+use super::caller::{By, recognise_newest};
 use super::input::{self, BATCH, BODY, Raw};
 use super::problem::{Answer, Problem};
 use super::reply::with_json;
@@ -234,7 +234,7 @@ async fn validate_one(
     standing: &mut Option<Standing>,
 ) -> Result<Vec<u8>, Problem> {
     query::only(request.uri(), &[])?;
-    let mut caller = recognise(web, request.headers())?;
+    let mut caller = recognise_newest(web, request.headers()).await?;
     *standing = caller.standing;
     web.app.allow(&caller, Scope::SessionsRead).await?;
     input::is_json(request.headers())?;

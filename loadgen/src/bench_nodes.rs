@@ -16,7 +16,7 @@ use crate::nodes::{COUNTS, Fleet, named};
 use crate::peers;
 use crate::report::{Row, number};
 use crate::requests::Pick;
-use crate::rounds::{Entrant, rounds};
+use crate::rounds::{Entrant, rounds, short_rounds};
 use crate::stats::{Random, percentile};
 use crate::tokens::Tokens;
 
@@ -48,7 +48,7 @@ pub(crate) async fn warm(context: &Context) -> Result<()> {
     entrants.extend(COUNTS.map(|count| of_fleet(context, &fleet, first, count, &tokens)));
     entrants.extend(tower.iter().map(|tower| theirs(context, first, &tokens, tower)));
     let misses = misses(&fleet).await?;
-    let medians = rounds(context, &what, context.connections, &entrants).await?;
+    let medians = short_rounds(context, &what, context.connections, &entrants).await?;
     drop(entrants);
     let missed = self::misses(&fleet).await? - misses;
     let mut figures = medians.iter();

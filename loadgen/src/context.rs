@@ -139,6 +139,12 @@ impl Context {
         Until::Window { warm: seconds(1, 2), measure: seconds(2, 10) }
     }
 
+    /// A third of that.
+    pub(crate) fn short_window(&self) -> Until {
+        let millis = |quick, whole| Duration::from_millis(if self.options.quick { quick } else { whole });
+        Until::Window { warm: millis(300, 700), measure: millis(700, 3_400) }
+    }
+
     /// `whole` repetitions, a tenth of it in a short look.
     pub(crate) fn repeat(&self, whole: usize) -> usize {
         if self.options.quick { (whole / 10).max(1) } else { whole }

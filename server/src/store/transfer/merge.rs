@@ -56,12 +56,14 @@ struct Side<'t, F: Family> {
     waiting: VecDeque<(F::Place, Digest)>,
     /// Up to where it was read.
     read: Option<F::Place>,
+    /// What lies behind this is not looked at.
+    until: Option<F::Place>,
     ended: bool,
 }
 
 impl<'t, F: Family> Side<'t, F> {
-    const fn new(store: &'t dyn Transfer) -> Side<'t, F> {
-        Side { store, waiting: VecDeque::new(), read: None, ended: false }
+    const fn new(store: &'t dyn Transfer, until: Option<F::Place>) -> Side<'t, F> {
+        Side { store, waiting: VecDeque::new(), read: None, until, ended: false }
     }
 
     /// Reads on when everything that was read is used up.
@@ -69,7 +71,10 @@ impl<'t, F: Family> Side<'t, F> {
         if self.ended || !self.waiting.is_empty() {
             return Ok(());
         }
-        let page = F::page(self.store, self.read.as_ref()).await?;
+        let mut page = F::page(self.store, self.read.as_ref()).await?;
+        if let Some(until) = &self.until {
+            page.retain(|(place, _)| place <= until);
+        }
         match page.last() {
             Some((last, _)) => self.read = Some(last.clone()),
             None => self.ended = true,
@@ -132,7 +137,13 @@ pub(super) struct Merge<'t, F: Family> {
 
 impl<'t, F: Family> Merge<'t, F> {
     pub(super) const fn new(first: &'t dyn Transfer, second: &'t dyn Transfer) -> Merge<'t, F> {
-        Merge { first: Side::new(first), second: Side::new(second) }
+        Merge { first: Side::new(first, None), second: Side::new(second, None) }
+    }
+
+    /// Of the first side nothing behind `until`. What the second one has there, the first one lacks.
+    pub(super) fn until(mut self, until: F::Place) -> Merge<'t, F> {
+        self.first.until = Some(until);
+        self
     }
 
     /// The next stretch; `None` when both are at their end.

@@ -93,7 +93,9 @@ pub async fn round(
         courier.records(&wanted, gone).await?;
         courier.went(Part::Records, stretch.first.len(), wanted.len());
     }
-    let mut lines = Merge::<Lines>::new(from, to);
+    // Up to where history goes now: a round that followed it on would not end while it grows as fast as it is read.
+    let last = from.marks().await?.position;
+    let mut lines = Merge::<Lines>::new(from, to).until(last);
     while let Some(stretch) = lines.next().await? {
         let (wanted, gone) = stretch.differences();
         courier.lines(&wanted, gone).await?;

@@ -100,6 +100,7 @@ fn moved_in_spite_of_everything(seed: u64, deadly: u32) -> u32 {
                 store: service.aside(),
                 service: (attempts < 4)
                     .then(|| (service.clone() as Arc<dyn Store>, Mutex::new(Dice::new(at_hand)))),
+                hasty: false,
                 writes: writes.clone(),
                 last_is_done,
                 loses: false,
@@ -107,7 +108,14 @@ fn moved_in_spite_of_everything(seed: u64, deadly: u32) -> u32 {
             if stops {
                 service.close().await;
             }
-            let doomed = Beset { store: target.aside(), service: None, writes, last_is_done, loses: false };
+            let doomed = Beset {
+                store: target.aside(),
+                service: None,
+                hasty: false,
+                writes,
+                last_is_done,
+                loses: false,
+            };
             let outcome = attempt(&busy, &doomed).await;
             // Who was killed holds nothing any more.
             Transfer::release(&busy.store).await;
@@ -158,6 +166,39 @@ fn everything_arrives_whatever_happens_meanwhile() {
         moved_in_spite_of_everything(seed, 1 + u32::try_from(seed % 12).unwrap());
     }
     assert_eq!(most, 4, "the service is what is waited for, and nothing else");
+}
+
+#[test]
+fn a_round_ends_though_history_grows_faster_than_it_is_read() {
+    runtime().block_on(async {
+        let service = Arc::new(Memory::shared());
+        begin(service.as_ref(), "a root").await;
+        let busy = Beset {
+            store: service.aside(),
+            service: Some((service.clone() as Arc<dyn Store>, Mutex::new(Dice::new(5)))),
+            hasty: true,
+            writes: Arc::new(AtomicU32::new(u32::MAX)),
+            last_is_done: true,
+            loses: false,
+        };
+        let target = Memory::new();
+        let doomed = Beset {
+            store: target.aside(),
+            service: None,
+            hasty: false,
+            writes: Arc::new(AtomicU32::new(1_000)),
+            last_is_done: true,
+            loses: false,
+        };
+        let course = start(end(&busy, "one:"), end(&doomed, "two:")).await.unwrap();
+        for _ in 0..3 {
+            course.round(&mut Blind).await.unwrap();
+        }
+        service.close().await;
+        Transfer::release(&target).await;
+        assert_eq!(go(&service.aside(), &target).await.unwrap(), Begun::Again);
+        same(&everything(&service.aside()).await, &everything(&target).await);
+    });
 }
 
 #[test]
@@ -269,6 +310,7 @@ fn a_difference_is_found() {
         let lossy = Beset {
             store: two.aside(),
             service: None,
+            hasty: false,
             writes: Arc::new(AtomicU32::new(u32::MAX)),
             last_is_done: true,
             loses: true,

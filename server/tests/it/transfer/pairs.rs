@@ -120,6 +120,7 @@ fn a_file_is_read_while_a_service_writes_it() {
         let from = Beset {
             store: RawFile::at(&scratch.path("a")).unwrap(),
             service,
+            hasty: false,
             writes: Arc::new(AtomicU32::new(u32::MAX)),
             last_is_done: true,
             loses: false,

@@ -174,6 +174,8 @@ pub(super) struct Beset<T> {
     pub(super) store: T,
     /// A service that works on it, and how often it does.
     pub(super) service: Option<(Arc<dyn Store>, Mutex<Dice>)>,
+    /// Whether it writes more history, while that is read, than fits on a page.
+    pub(super) hasty: bool,
     /// So many writes more, and whoever moves it dies.
     pub(super) writes: Arc<AtomicU32>,
     /// Whether the deadly write is still done.
@@ -183,14 +185,14 @@ pub(super) struct Beset<T> {
 }
 
 impl<T: Transfer> Beset<T> {
-    async fn meanwhile(&self) -> Result<(), StoreError> {
+    async fn meanwhile(&self, history: bool) -> Result<(), StoreError> {
         if self.writes.load(Ordering::Relaxed) == 0 {
             return Err(killed());
         }
         if let Some((service, dice)) = &self.service {
             let mut own = Dice(dice.lock().unwrap().0);
-            // Fewer lines of history than are read meanwhile: nobody catches up with who writes faster than he reads.
-            if own.one_in(4) {
+            let times = if self.hasty && history { 6 } else { u32::from(own.one_in(4)) };
+            for _ in 0..times {
                 live(service.as_ref(), &mut own, 20).await;
             }
             dice.lock().unwrap().0 = own.0;
@@ -220,27 +222,27 @@ impl<T: Transfer> Transfer for Beset<T> {
         self.store.size().await
     }
     async fn record_digests(&self, after: Option<&Key>, _: u32) -> Result<Vec<(Key, Digest)>, StoreError> {
-        self.meanwhile().await?;
+        self.meanwhile(false).await?;
         self.store.record_digests(after, 3).await
     }
     async fn records(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, StoreError> {
-        self.meanwhile().await?;
+        self.meanwhile(false).await?;
         self.store.records(keys).await
     }
     async fn line_digests(&self, after: Option<u64>, _: u32) -> Result<Vec<(u64, Digest)>, StoreError> {
-        self.meanwhile().await?;
+        self.meanwhile(true).await?;
         self.store.line_digests(after, 3).await
     }
     async fn lines(&self, positions: &[u64]) -> Result<Vec<Option<StoredEvent>>, StoreError> {
-        self.meanwhile().await?;
+        self.meanwhile(true).await?;
         self.store.lines(positions).await
     }
     async fn orphans(&self, after: Option<&Orphan>, _: u32) -> Result<Vec<Orphan>, StoreError> {
-        self.meanwhile().await?;
+        self.meanwhile(false).await?;
         self.store.orphans(after, 2).await
     }
     async fn marks(&self) -> Result<Marks, StoreError> {
-        self.meanwhile().await?;
+        self.meanwhile(false).await?;
         self.store.marks().await
     }
     async fn write(&self, difference: &Difference) -> Result<(), StoreError> {
